@@ -1,0 +1,732 @@
+"""Synthetic cells: ellipses with a rim on a chamber's background, whose count is known exactly.
+
+This is the auxiliary training set of the Twin-VAE paper (section 2.2): deliberately plain
+geometry that says what a cell is, not what it looks like. The figures of the two presets are those
+of the authors' program (`REFERENCE.md`, "Synthetic generator, authors' figures"). Where the paper
+names a control and publishes no figure, the value is ours and the field's text says so.
+
+Example:
+    >>> images, counts = SyntheticCells.preset("pc", divisions=0.2).render(100, seed=1)
+    >>> images.shape, counts.shape
+    ((100, 128, 128), (100,))
+"""
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from cellzoo.errors import UsageError
+
+# A cell gets _TRIES_PER_ROUND random places at a time, _ROUNDS times, before the rule is relaxed.
+_TRIES_PER_ROUND = 16
+_ROUNDS = 12
+# Fewer labelled images than this leave ghosts of their cells in a mean background.
+_MIN_IMAGES_FOR_MEAN = 8
+# A median of more images than this looks the same and only takes longer.
+_MAX_IMAGES_FOR_MEDIAN = 400
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticCells:
+    """A recipe for images of synthetic cells; every field is one key under `data.synthetic`.
+
+    Grey levels are 8-bit (0-255), as in the authors' program; the images that come out are in
+    [0, 1]. Lengths are px of the rendered image, whatever its size. A pair `(low, high)` is a range
+    from which one value is drawn uniformly, both ends possible; equal ends make it a constant. The
+    field defaults are the bright-field preset.
+
+    Attributes:
+        size: Height and width of an image in px. 128 in the paper (2.2).
+        count_range: Fewest and most cells in an image; (1, 30) in the authors' program. The fewest
+            may be 0: an empty chamber.
+        count_weights: How often each count of `count_range` is drawn: "falling" (weight
+            most + 6 - n, which for 30 is the authors' 36 - n), "uniform", or one weight per count
+            from fewest to most.
+        radius: Radius of the disc a cell starts from.
+        shorten: Each full axis (diameter) of a cell is shortened by 0 to this many px; 2 in the
+            authors' program.
+        elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
+            shape to `shorten`; ours, the paper gives no figure.
+        rotation: Direction of a cell's axes in degrees; ours. Paired cells lie along the line of
+            their division instead.
+        rim_width: Width of the membrane, measured inwards from the cell's edge; 1 in the authors'
+            program.
+        fill: Grey level of a cell's inside (its organelles).
+        rim: Grey level of its membrane.
+        rim_noise: Standard deviation, in grey levels, of the pixels of a rim; ours.
+        organelles: Least and most texture blobs inside a cell; none in the paper, which leaves
+            texture out on purpose.
+        organelle_contrast: Largest difference of a blob's middle from the fill, up or down, in
+            grey levels; ours.
+        overlap: How many px two cells may reach into each other: 0 forbids overlap, a negative
+            value keeps a gap. Measured between the discs around the two ellipses, so it holds
+            for every direction.
+        divisions: Probability that the next body drawn is a cell in division, a pair of equally
+            large cells that counts as two. The paper names the control, the figure is ours.
+        division_overlap: Overlap of the two cells of a pair, in px, whatever `overlap` says; ours.
+        division_rim_noise: As `rim_noise`, for the cells of a pair ("more noisy cell borders",
+            paper 2.2); ours.
+        margins: Left, right, top and bottom border in px that no part of a cell enters.
+        background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
+            (the authors': the mean of natural images with few cells, see `background_from`), or
+            None for an even grey with a mild gradient.
+        background_level: Grey level of the even background; the default is the mean grey level of
+            the authors' natural images. Without effect if `background` is given.
+        background_gradient: Largest difference, in grey levels, between two opposite sides of the
+            even background; ours. Without effect if `background` is given.
+        background_shift: Grey levels added to the background of an image, before cells are drawn;
+            ours.
+        gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
+        offset: -offset to +offset grey levels are added to an image; ours.
+        blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
+            program.
+        blur_blend: Share of the blurred image in the blend with the sharp one, 0 to 1. The
+            authors blend; the share is ours.
+        noise: Standard deviation of the noise of each pixel in grey levels; ours.
+    """
+
+    size: int = 128
+    count_range: tuple[int, int] = (1, 30)
+    count_weights: str | tuple[float, ...] = "falling"
+    radius: tuple[float, float] = (3.0, 7.0)
+    shorten: float = 2.0
+    elongation: float = 1.0
+    rotation: tuple[float, float] = (0.0, 180.0)
+    rim_width: float = 1.0
+    fill: tuple[float, float] = (180.0, 209.0)
+    rim: tuple[float, float] = (80.0, 129.0)
+    rim_noise: float = 0.0
+    organelles: tuple[int, int] = (0, 0)
+    organelle_contrast: float = 25.0
+    overlap: float = 0.0
+    divisions: float = 0.05
+    division_overlap: float = 1.0
+    division_rim_noise: float = 20.0
+    margins: tuple[float, float, float, float] = (26.0, 20.0, 12.0, 6.0)
+    background: np.ndarray | None = None
+    background_level: float = 190.0
+    background_gradient: float = 8.0
+    background_shift: tuple[float, float] = (-3.0, 3.0)
+    gain: float = 0.02
+    offset: float = 2.0
+    blur: tuple[float, float] = (0.5, 0.5)
+    blur_blend: float = 0.5
+    noise: float = 1.5
+
+    @classmethod
+    def preset(cls, modality: str, **overrides: Any) -> "SyntheticCells":
+        """The authors' figures for one kind of microscopy.
+
+        Args:
+            modality: "bf" (bright field: bright cells, dark rims) or "pc" (phase contrast: dark
+                cells, bright rims).
+            **overrides: Fields to set otherwise.
+
+        Raises:
+            UsageError: The modality or a field does not exist, or a value cannot be used.
+        """
+        if modality not in _PRESETS:
+            raise UsageError(
+                f"data.synthetic.preset is {modality!r}: set it to 'bf' (bright field) or 'pc' "
+                "(phase contrast)."
+            )
+        known = [field.name for field in fields(cls)]
+        for key in overrides:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                raise UsageError(
+                    f"data.synthetic.{key} is not a setting of the synthetic cells: "
+                    f"did you mean {near!r}?"
+                )
+        return cls(**{**_PRESETS[modality], **overrides})
+
+    def __post_init__(self) -> None:
+        """Bring every field to its type, or say which one cannot be used and what to write.
+
+        Raises:
+            UsageError: A value cannot be used.
+        """
+        _check_fields(self)
+
+    def render(
+        self,
+        n: int,
+        seed: int | Sequence[int],
+        counts: np.ndarray | None = None,
+        masks: bool = False,
+    ) -> tuple[np.ndarray, ...]:
+        """Draw images.
+
+        Image i depends on these settings, the seed and i alone (and on `counts[i]` where given):
+        the same call gives bitwise the same images, and the first k of `render(n)` are `render(k)`.
+        For fresh images every epoch, put the epoch into the seed: `render(n, (seed, epoch))`.
+
+        Every cell is drawn, so the count is always true. A cell that finds no place under the
+        overlap rule in 192 tries is made as small as `radius` allows and tries 192 times again;
+        if that fails too, it takes the place tried that breaks the rule by the fewest px. So only
+        images that are too full for their settings break the rule, and in a hopelessly full one
+        cells may hide each other.
+
+        Args:
+            n: Number of images.
+            seed: Any integer >= 0, or several.
+            counts: Cells per image, integers [n]; None draws them by `count_range` and
+                `count_weights`.
+            masks: Return the masks too.
+
+        Returns:
+            `images` float32 [n, size, size] in [0, 1] and `counts` int32 [n]; with `masks` also
+            uint16 [n, size, size]: 0 is background, k the k-th cell of that image (the upper one
+            where two overlap).
+
+        Raises:
+            ValueError: `n` or `counts` do not fit, or the seed is negative.
+        """
+        if n < 0:
+            raise ValueError(f"n must be 0 or more, not {n}")
+        words = [int(word) for word in (seed if isinstance(seed, Sequence) else [seed])]
+        if min(words, default=0) < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}")
+        if counts is not None:
+            counts = np.asarray(counts)
+            if counts.shape != (n,) or counts.dtype.kind not in "iu" or (counts < 0).any():
+                raise ValueError(f"counts must be {n} integers of 0 or more, one per image")
+
+        chances = np.cumsum(self.count_probabilities())
+        images = np.empty((n, self.size, self.size), np.float32)
+        labels = np.zeros((n, self.size, self.size), np.uint16) if masks else None
+        drawn = np.empty(n, np.int32)
+        for i in range(n):
+            # The length goes first because numpy treats seeds (5,) and (5, 0) alike.
+            source = np.random.SeedSequence([len(words), *words], spawn_key=(i,))
+            rng = np.random.Generator(np.random.PCG64(source))
+            # Drawn even if the caller knows it, so that the rest of the image stays the same.
+            step = np.searchsorted(chances, rng.random() * chances[-1], side="right")
+            count = self.count_range[0] + int(step) if counts is None else int(counts[i])
+            cells = _place_cells(self, rng, count)
+            canvas = _background(self, rng)
+            _draw_cells(self, rng, cells, canvas, None if labels is None else labels[i])
+            images[i] = _photograph(self, rng, canvas)
+            drawn[i] = count
+        return (images, drawn) if labels is None else (images, drawn, labels)
+
+    def count_probabilities(self) -> np.ndarray:
+        """Probability of each count from the fewest to the most, float64 [most - fewest + 1]."""
+        fewest, most = self.count_range
+        if self.count_weights == "falling":
+            weights = most + 6.0 - np.arange(fewest, most + 1)
+        elif self.count_weights == "uniform":
+            weights = np.ones(most - fewest + 1)
+        else:
+            weights = np.asarray(self.count_weights, np.float64)
+        return weights / weights.sum()
+
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "bf": {},
+    "pc": {
+        "radius": (3.0, 9.0),
+        "fill": (50.0, 59.0),
+        "rim": (160.0, 209.0),
+        "overlap": 1.0,
+        "margins": (12.0, 11.0, 11.0, 10.0),
+        "background_level": 61.0,
+    },
+}
+
+
+def background_from(images: np.ndarray, counts: np.ndarray, max_count: int = 3) -> np.ndarray:
+    """Background of natural images: their mean where few cells are in view (paper 2.2).
+
+    With fewer than eight labelled images of at most `max_count` cells, the mean would keep ghosts
+    of those cells. Then the median of each pixel over all images, labelled or not, is taken: it
+    removes whatever covers a pixel in less than half of the images, as moving cells do. (Of more
+    than 400 images, 400 evenly spaced ones.)
+
+    Args:
+        images: Natural images, [n, height, width], float in [0, 1] or uint8.
+        counts: Cells per image, [n]; NaN or a negative number where unlabelled.
+        max_count: Most cells an image of the mean may show.
+
+    Returns:
+        float32 [height, width] in [0, 1].
+
+    Raises:
+        ValueError: There is no image, or the shapes do not fit.
+    """
+    images, counts = np.asarray(images), np.asarray(counts, np.float64)
+    if images.ndim != 3 or len(images) == 0 or counts.shape != (len(images),):
+        raise ValueError(
+            f"need images [n, height, width] with n counts, not {images.shape} and {counts.shape}"
+        )
+    few = np.flatnonzero((counts >= 0) & (counts <= max_count))
+    if len(few) >= _MIN_IMAGES_FOR_MEAN:
+        background = images[few].mean(axis=0, dtype=np.float64)
+    else:
+        chosen = np.linspace(0, len(images) - 1, min(len(images), _MAX_IMAGES_FOR_MEDIAN))
+        background = np.median(images[chosen.round().astype(int)], axis=0)
+    if images.dtype == np.uint8:
+        background = background / 255
+    return background.astype(np.float32)
+
+
+def contact_sheet(images: np.ndarray, counts: np.ndarray, columns: int = 6) -> np.ndarray:
+    """One picture of many images, with the count written under each.
+
+    Args:
+        images: [n, height, width], float in [0, 1] or uint8.
+        counts: [n]; whole numbers are written as such, others with one decimal, NaN as "-".
+        columns: Images per row.
+
+    Returns:
+        uint8 [rows, columns] of pixels, 0-255: white paper with dark writing.
+
+    Raises:
+        ValueError: There is no image, the shapes do not fit, or `columns` is below 1.
+    """
+    images, counts = np.asarray(images), np.asarray(counts)
+    if images.ndim != 3 or len(images) == 0 or counts.shape != (len(images),) or columns < 1:
+        raise ValueError(
+            "need images [n, height, width], n counts and one column or more, not "
+            f"{images.shape}, {counts.shape} and {columns}"
+        )
+    if images.dtype != np.uint8:
+        images = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    n, height, width = images.shape
+    columns = min(columns, n)
+    gap, line = 6, 18
+    rows = -(-n // columns)
+    sheet = np.full(
+        (rows * (height + line) + gap, columns * (width + gap) + gap), 255, dtype=np.uint8
+    )
+    for i, (image, count) in enumerate(zip(images, counts, strict=True)):
+        top, left = i // columns * (height + line) + gap, i % columns * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = image
+        if np.isnan(count):
+            text = "-"
+        else:
+            text = f"{count:.0f}" if float(count).is_integer() else f"{count:.1f}"
+        place = (left, top + height + line - gap)
+        cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0, 1, cv2.LINE_AA)
+    return sheet
+
+
+class _Cells(NamedTuple):
+    """The cells of one image; every array [count]. x, y, a, b in px, angle in radians.
+
+    a and b are half axes; a lies along the angle. Pixel k reaches from k to k + 1.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    angle: np.ndarray
+    paired: np.ndarray
+
+
+def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int) -> _Cells:
+    """Draw shapes, then find a place for each body (a cell or a pair), the largest first."""
+    radius = rng.uniform(*settings.radius, size=count)
+    # Where a pair starts: the body there takes this cell and the next.
+    starts, paired, k = [], np.zeros(count, bool), 0
+    divides = rng.random(count) < settings.divisions
+    while k < count:
+        pair = bool(divides[k]) and k + 1 < count
+        starts.append(slice(k, k + 1 + pair))
+        if pair:
+            radius[k + 1] = radius[k]
+            paired[k : k + 2] = True
+        k += 1 + pair
+
+    axes = radius - rng.uniform(0, settings.shorten, size=(2, count)) / 2
+    axes[rng.integers(0, 2, size=count), np.arange(count)] /= rng.uniform(
+        1, settings.elongation, size=count
+    )
+    angle = np.radians(rng.uniform(*settings.rotation, size=count))
+    for body in starts:
+        if paired[body.start]:
+            angle[body] = rng.uniform(0, math.pi)
+
+    places = _Places(settings, rng, count)
+    for body in sorted(starts, key=lambda b: (b.start - b.stop, -radius[b.start])):
+        if not places.add(body, axes, angle, relax=False):
+            axes[:, body] *= settings.radius[0] / radius[body]
+            places.add(body, axes, angle, relax=True)
+    return _Cells(*places.centres, *axes, angle, paired)
+
+
+class _Places:
+    """The places given out so far in one image."""
+
+    def __init__(self, settings: SyntheticCells, rng: np.random.Generator, count: int) -> None:
+        """Start with an empty image that is to hold `count` cells."""
+        self.settings, self.rng = settings, rng
+        self.centres = np.zeros((2, count))
+        # Discs around the cells placed so far, in order of placement.
+        self.discs = np.zeros((3, count))
+        self.placed = 0
+
+    def add(self, body: slice, axes: np.ndarray, angle: np.ndarray, relax: bool) -> bool:
+        """Place one body, if a place tried keeps the overlap rule or `relax` allows the best.
+
+        Args:
+            body: Which cells: one, or two that form a pair.
+            axes: Half axes of all cells, [2, count].
+            angle: Directions of all cells in radians, [count].
+            relax: Whether the best of the places tried is taken if none keeps the rule.
+
+        Returns:
+            Whether the body was placed.
+        """
+        left, right, top, bottom = self.settings.margins
+        reach = axes[:, body].max(axis=0)
+        shift = np.zeros((2, len(reach)))
+        if len(reach) == 2:
+            apart = axes[0, body].sum() - self.settings.division_overlap
+            line = angle[body.start]
+            shift[:] = np.outer([math.cos(line), math.sin(line)], [-apart / 2, apart / 2])
+        low = np.array([left, top]) + (reach - shift).max(axis=1)
+        high = self.settings.size - np.array([right, bottom]) - (reach + shift).max(axis=1)
+
+        best_room, best = -math.inf, low
+        for _ in range(_ROUNDS):
+            tries = low + self.rng.random((_TRIES_PER_ROUND, 2)) * (high - low)
+            room = self._room(tries, shift, reach)
+            # The first that keeps the rule, not the roomiest: that would space cells evenly.
+            choice = int(np.argmax(room >= -self.settings.overlap))
+            if room[choice] >= -self.settings.overlap:
+                best, relax = tries[choice], True
+                break
+            choice = int(np.argmax(room))
+            if room[choice] > best_room:
+                best_room, best = room[choice], tries[choice]
+        if not relax:
+            return False
+        self.centres[:, body] = best[:, None] + shift
+        new = slice(self.placed, self.placed + len(reach))
+        self.discs[:2, new], self.discs[2, new] = self.centres[:, body], reach
+        self.placed = new.stop
+        return True
+
+    def _room(self, tries: np.ndarray, shift: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """Px between the body at each place and the nearest cell, negative where they overlap."""
+        if not self.placed:
+            return np.full(len(tries), math.inf)
+        x, y, r = self.discs[:, None, : self.placed]
+        room = [
+            np.hypot(tries[:, :1] + dx - x, tries[:, 1:] + dy - y) - (r + own)
+            for dx, dy, own in zip(*shift, reach, strict=True)
+        ]
+        return np.concatenate(room, axis=1).min(axis=1)
+
+
+def _background(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
+    """What the cells of one image are drawn on, float32 [size, size], 1 is white."""
+    shift = rng.uniform(*settings.background_shift) / 255
+    if settings.background is not None:
+        return settings.background + np.float32(shift)
+    ramp = np.linspace(-0.5, 0.5, settings.size, dtype=np.float32)
+    slope = rng.uniform(0, settings.background_gradient) / 255
+    direction = rng.uniform(0, 2 * math.pi)
+    down, across = slope * math.sin(direction), slope * math.cos(direction)
+    return ramp[:, None] * down + (ramp * across + (settings.background_level / 255 + shift))
+
+
+def _draw_cells(
+    settings: SyntheticCells,
+    rng: np.random.Generator,
+    cells: _Cells,
+    canvas: np.ndarray,
+    labels: np.ndarray | None,
+) -> None:
+    """Draw cells onto `canvas`, float32 [size, size], and their numbers into `labels`, in place.
+
+    All cells of the image are computed at once on small square patches, then laid down one by one.
+    """
+    count = len(cells.x)
+    if not count:
+        return
+    half = math.ceil(max(cells.a.max(), cells.b.max())) + 1
+    column, row = np.floor(cells.x).astype(int), np.floor(cells.y).astype(int)
+    offsets = np.arange(-half, half + 1) + 0.5
+    dx = (offsets - (cells.x - column)[:, None]).astype(np.float32)[:, None, :]
+    dy = (offsets - (cells.y - row)[:, None]).astype(np.float32)[:, :, None]
+
+    edge = _distance_to_ellipse(cells, dx, dy)
+    body = np.clip(0.5 - edge, 0, 1)
+    inside = np.clip(0.5 - settings.rim_width - edge, 0, 1)
+    fill = _column(rng.uniform(*settings.fill, size=count) / 255)
+    rim = _column(rng.uniform(*settings.rim, size=count) / 255)
+    if settings.organelles[1]:
+        fill = fill + _organelles(settings, rng, cells, dx, dy)
+    rim_noise = np.where(cells.paired, settings.division_rim_noise, settings.rim_noise)
+    if rim_noise.any():
+        rim = rim + _column(rim_noise / 255) * rng.standard_normal(edge.shape, np.float32)
+    paint = fill * inside + rim * (body - inside)
+    around = 1 - body
+
+    size = settings.size
+    for k in range(count):
+        top, left = row[k] - half, column[k] - half
+        # Cells lie in the image, but the square patch around one may reach beyond it.
+        inner = (
+            slice(max(-top, 0), min(size - top, 2 * half + 1)),
+            slice(max(-left, 0), min(size - left, 2 * half + 1)),
+        )
+        outer = tuple(
+            slice(s.start + o, s.stop + o) for s, o in zip(inner, (top, left), strict=True)
+        )
+        spot = canvas[outer]
+        spot *= around[k][inner]
+        spot += paint[k][inner]
+        if labels is not None:
+            labels[outer][body[k][inner] >= 0.5] = k + 1
+
+
+def _distance_to_ellipse(cells: _Cells, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """Px from each pixel to its cell's edge, negative inside; float32 [count, patch, patch].
+
+    To first order, (f - 1) / |grad f| with f = 1 on the ellipse: exact for discs, and near
+    the edge, where anti-aliasing needs it, good for ellipses.
+    """
+    cos, sin = _column(np.cos(cells.angle)), _column(np.sin(cells.angle))
+    a, b = _column(cells.a), _column(cells.b)
+    # A touch off the centre, where the gradient would be 0 / 0.
+    u = (dx * cos + dy * sin + 1e-4) / a
+    v = (dy * cos - dx * sin) / b
+    f = np.sqrt(u * u + v * v)
+    u /= a
+    v /= b
+    return (f - 1) * f / np.sqrt(u * u + v * v)
+
+
+def _organelles(
+    settings: SyntheticCells,
+    rng: np.random.Generator,
+    cells: _Cells,
+    dx: np.ndarray,
+    dy: np.ndarray,
+) -> np.ndarray:
+    """Sum of round, soft blobs inside each cell, float32 [count, patch, patch], 1 is white."""
+    fewest, most = settings.organelles
+    count = len(cells.x)
+    number = rng.integers(fewest, most + 1, size=count)
+    texture = np.zeros((count, dy.shape[1], dx.shape[2]), np.float32)
+    reach = np.minimum(cells.a, cells.b)
+    for k in range(most):
+        # In fractions of the short half axis: blobs stay off the rim of small cells too.
+        direction, distance = rng.uniform(0, 2 * math.pi, count), 0.6 * rng.random(count) ** 0.5
+        width = _column(reach * rng.uniform(0.12, 0.3, count))
+        contrast = settings.organelle_contrast / 255 * rng.uniform(-1, 1, count) * (k < number)
+        x = (dx - _column(reach * distance * np.cos(direction))) / width
+        y = (dy - _column(reach * distance * np.sin(direction))) / width
+        texture += _column(contrast) * np.exp(-0.5 * x * x) * np.exp(-0.5 * y * y)
+    return texture
+
+
+def _photograph(
+    settings: SyntheticCells, rng: np.random.Generator, canvas: np.ndarray
+) -> np.ndarray:
+    """Blur, fluctuation of brightness and noise, in the order light meets them; in [0, 1]."""
+    sigma = rng.uniform(*settings.blur)
+    # Below this a Gaussian kernel is the identity in float32.
+    if sigma > 0.1 and settings.blur_blend:
+        blurred = cv2.GaussianBlur(canvas, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        canvas = cv2.addWeighted(
+            canvas, 1 - settings.blur_blend, blurred, settings.blur_blend, 0
+        )
+    gain = rng.uniform(1 - settings.gain, 1 + settings.gain)
+    image = canvas * np.float32(gain)
+    image += np.float32(rng.uniform(-settings.offset, settings.offset) / 255)
+    if settings.noise:
+        noise = rng.standard_normal(image.shape, np.float32)
+        noise *= np.float32(settings.noise / 255)
+        image += noise
+    return np.clip(image, 0, 1, out=image)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    """One value per cell, to be combined with patches: float32 [count, 1, 1]."""
+    return values.astype(np.float32)[:, None, None]
+
+
+# Lowest and highest value allowed, per field.
+_GREY = (0.0, 255.0)
+_LIMITS: dict[str, tuple[float, float]] = {
+    "size": (8, 4096),
+    "count_range": (0, 65535),
+    "radius": (1.0, 1000.0),
+    "shorten": (0.0, 2000.0),
+    "elongation": (1.0, 10.0),
+    "rotation": (-360.0, 360.0),
+    "rim_width": (0.0, 1000.0),
+    "fill": _GREY,
+    "rim": _GREY,
+    "rim_noise": _GREY,
+    "organelles": (0, 100),
+    "organelle_contrast": _GREY,
+    "overlap": (-4096.0, 2000.0),
+    "divisions": (0.0, 1.0),
+    "division_overlap": (-4096.0, 2000.0),
+    "division_rim_noise": _GREY,
+    "margins": (0.0, 4096.0),
+    "background_level": _GREY,
+    "background_gradient": _GREY,
+    "background_shift": (-255.0, 255.0),
+    "gain": (0.0, 1.0),
+    "offset": _GREY,
+    "blur": (0.0, 100.0),
+    "blur_blend": (0.0, 1.0),
+    "noise": _GREY,
+}
+_WHOLE = ("size", "count_range", "organelles")
+_RANGES = (
+    "count_range",
+    "radius",
+    "rotation",
+    "fill",
+    "rim",
+    "organelles",
+    "background_shift",
+    "blur",
+)
+
+
+def _check_fields(settings: SyntheticCells) -> None:
+    """Check every field of a `SyntheticCells` and replace it by its checked form."""
+    for key, (lowest, highest) in _LIMITS.items():
+        value = getattr(settings, key)
+        if key in _RANGES or key == "margins":
+            length = 4 if key == "margins" else 2
+            numbers = _numbers(key, value, length, lowest, highest)
+            if length == 2 and numbers[0] > numbers[1]:
+                raise UsageError(
+                    f"data.synthetic.{key} is {list(numbers)}, the first above the second: "
+                    "write [lowest, highest]."
+                )
+            object.__setattr__(settings, key, numbers)
+        else:
+            object.__setattr__(settings, key, _number(key, value, lowest, highest))
+    object.__setattr__(settings, "count_weights", _weights(settings))
+    object.__setattr__(settings, "background", _checked_background(settings))
+    _check_shapes(settings)
+
+
+def _number(key: str, value: Any, lowest: float, highest: float) -> float:
+    """A finite number of the field's type within its limits."""
+    kinds = (int, np.integer) if key in _WHOLE else (int, float, np.integer, np.floating)
+    number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not number or not lowest <= value <= highest:
+        kind = "whole number" if key in _WHOLE else "number"
+        raise UsageError(
+            f"data.synthetic.{key} has the value {value!r}: write a {kind} from {lowest:g} to "
+            f"{highest:g}."
+        )
+    return int(value) if key in _WHOLE else float(value)
+
+
+def _numbers(
+    key: str, value: Any, length: int, lowest: float, highest: float
+) -> tuple[float, ...]:
+    """As many numbers as the field has."""
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != length:
+        form = "[left, right, top, bottom]" if length == 4 else "[lowest, highest]"
+        raise UsageError(
+            f"data.synthetic.{key} is {value!r}: write {length} numbers, {form}."
+        )
+    return tuple(_number(key, part, lowest, highest) for part in value)
+
+
+def _weights(settings: SyntheticCells) -> str | tuple[float, ...]:
+    """The count weights: a known name, or one finite weight per count, not all 0."""
+    value, (fewest, most) = settings.count_weights, settings.count_range
+    if isinstance(value, str):
+        if value in ("falling", "uniform"):
+            return value
+    elif isinstance(value, list | tuple | np.ndarray):
+        if len(value) != most - fewest + 1:
+            raise UsageError(
+                f"data.synthetic.count_weights has {len(value)} weights for the "
+                f"{most - fewest + 1} counts from {fewest} to {most}: write one weight per count."
+            )
+        weights = tuple(_number("count_weights", part, 0.0, 1e9) for part in value)
+        if sum(weights) > 0:
+            return weights
+        raise UsageError(
+            "data.synthetic.count_weights are all 0: give at least one count a weight above 0."
+        )
+    raise UsageError(
+        f"data.synthetic.count_weights is {value!r}: write 'falling', 'uniform' or a list of one "
+        "weight per count."
+    )
+
+
+def _checked_background(settings: SyntheticCells) -> np.ndarray | None:
+    """A private copy of the background as float32 in [0, 1], or None."""
+    image, size = settings.background, settings.size
+    if image is None:
+        return None
+    where = "data.synthetic.background"
+    if not isinstance(image, np.ndarray) or image.shape != (size, size):
+        shape = getattr(image, "shape", type(image).__name__)
+        raise UsageError(
+            f"{where} is {shape} but data.synthetic.size is {size}: give a grey image of "
+            f"{size} x {size} px."
+        )
+    if image.dtype == np.uint8:
+        image = image.astype(np.float32) / 255
+    elif image.dtype.kind != "f":
+        raise UsageError(
+            f"{where} has pixels of type {image.dtype}: give uint8 (0-255) or float (0-1)."
+        )
+    elif not (image.min() >= 0 and image.max() <= 1):
+        raise UsageError(
+            f"{where} has pixels from {image.min():g} to {image.max():g}: scale a float image "
+            "to 0-1."
+        )
+    image = image.astype(np.float32)
+    image.flags.writeable = False
+    return image
+
+
+def _check_shapes(settings: SyntheticCells) -> None:
+    """Refuse cells thinner than a pixel, and cells or pairs that cannot fit into the margins."""
+    thinnest = settings.radius[0] - settings.shorten / 2
+    if thinnest < 1:
+        raise UsageError(
+            f"data.synthetic.shorten of {settings.shorten:g} px leaves less than 2 px of a cell of "
+            f"radius {settings.radius[0]:g}: lower it to {2 * settings.radius[0] - 2:g} or less."
+        )
+    if thinnest / settings.elongation < 1:
+        raise UsageError(
+            f"data.synthetic.elongation of {settings.elongation:g} makes the smallest cell thinner "
+            f"than 2 px: lower it to {math.floor(thinnest * 100) / 100:g} or less, or raise "
+            "data.synthetic.radius."
+        )
+    left, right, top, bottom = settings.margins
+    room = settings.size - max(left + right, top + bottom)
+    if room < 2 * settings.radius[1]:
+        raise UsageError(
+            f"data.synthetic.margins leave {room:g} px of {settings.size}, too few for a cell of "
+            f"{2 * settings.radius[1]:g} px: lower the margins or data.synthetic.radius."
+        )
+    if settings.divisions:
+        thinner_pair = 2 * (thinnest / settings.elongation)
+        if settings.division_overlap >= thinner_pair:
+            raise UsageError(
+                f"data.synthetic.division_overlap of {settings.division_overlap:g} px hides one "
+                f"of two small cells: lower it below {thinner_pair:g}."
+            )
+        longest = 4 * settings.radius[1] - settings.division_overlap
+        if room < longest:
+            raise UsageError(
+                f"data.synthetic.margins leave {room:g} px of {settings.size}, too few for a pair "
+                f"in division of {longest:g} px: lower the margins or data.synthetic.radius, or "
+                "set data.synthetic.divisions to 0."
+            )
