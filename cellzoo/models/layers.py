@@ -1,0 +1,57 @@
+"""The few layers that Keras does not have."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="cellzoo")
+class LatentSampler(keras.layers.Layer):
+    """Draws from the latent normal distribution in training, returns its mean otherwise.
+
+    The authors' program samples at test time as well; a count that changes from call to call cannot
+    be trusted, so sampling outside training has to be asked for (``training=True``).
+
+    Args:
+        seed: seed of the noise.
+    """
+
+    def __init__(self, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, mean, log_variance, training=False):
+        """Maps mean and log-variance, float32 of one shape, to a latent vector of that shape."""
+        if not training:
+            return mean
+        noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator, dtype=mean.dtype)
+        return mean + ops.exp(0.5 * log_variance) * noise
+
+    def compute_output_shape(self, mean_shape, log_variance_shape):
+        """The shape of the mean."""
+        return mean_shape
+
+    def get_config(self):
+        """The arguments that rebuild this layer."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="cellzoo")
+class ImageCentering(keras.layers.Layer):
+    """Takes each image's own mean away and divides by one number, the spread within the training images.
+
+    Lamps age and exposure differs from day to day; the number of cells does not depend on either.
+    The divisor is a weight set by :meth:`adapt`, so it travels with the model.
+    """
+
+    def build(self, input_shape):
+        """Creates the divisor, 1 until adapted."""
+        self.spread = self.add_weight(name="spread", shape=(), initializer="ones", trainable=False)
+
+    def adapt(self, images) -> None:
+        """Sets the divisor to the mean standard deviation within ``images`` ``[n, h, w]``."""
+        self.spread.assign(max(float(images.std(axis=(1, 2)).mean()), 1e-6))
+
+    def call(self, images):
+        """Maps ``[batch, h, w, 1]`` to the same shape, mean 0 and spread about 1 in each image."""
+        return (images - ops.mean(images, axis=(1, 2, 3), keepdims=True)) / self.spread

@@ -1,0 +1,110 @@
+"""Spatial Twin-VAE: the Twin-VAE with a latent that keeps its grid, so that a count is a sum over space."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers, ops
+
+from cellzoo.models.layers import ImageCentering, LatentSampler
+from cellzoo.models.twinvae import DOMAINS
+
+
+def twinvae_spatial(
+    *,
+    image_size: int = 128,
+    channels: Sequence[int] = (24, 48, 64),
+    shared_channels: int = 64,
+    latent: int = 16,
+    leakiness: float = 0.2,
+    center: bool = True,
+    domains: Sequence[str] = DOMAINS,
+    seed: int = 0,
+) -> keras.Model:
+    """Builds a Twin-VAE whose latent is a map, one vector for every 8 x 8 pixels.
+
+    The twin arrangement, the losses and the names are those of :func:`cellzoo.models.twinvae`; only
+    the bottleneck differs. There the whole image becomes one vector and the regressor has to learn
+    what a sum is. Here each place of the grid says how much of a cell it holds (softplus, so never
+    less than nothing) and the count is the sum, which is right from the first step on.
+
+        image -> encoder -> shared encoder - latent map - shared decoder -> decoder -> reconstruction
+          128   64 32 16                        16 | 16                     32 64 128
+                                            cells per place -> sum -> count
+
+    Args:
+        image_size: height and width in pixels, a multiple of 8.
+        channels: channels of the three convolutions of each encoder; the decoders mirror them.
+        shared_channels: channels of the shared layers and of the regressor.
+        latent: channels of the latent map.
+        leakiness: slope of the leaky ReLU below zero.
+        center: take each image's mean away and divide by the set's spread first.
+        domains: leave ``"synthetic"`` out to train on natural images alone.
+        seed: of the latent noise; weights follow ``keras.utils.set_random_seed``.
+
+    Returns:
+        A functional model with the inputs and outputs of :func:`cellzoo.models.twinvae`, the latent
+        ones ``[batch, image_size / 8, image_size / 8, latent]``.
+
+    Example:
+        >>> model = twinvae_spatial(channels=(4, 8, 8), shared_channels=8, latent=4)
+        >>> images = np.zeros((2, 128, 128), "float32")
+        >>> model.predict({"natural": images, "synthetic": images})["natural_count"].shape
+        (2,)
+    """
+
+    def conv(width, name, strides=1):
+        return [
+            layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, name=name),
+            layers.BatchNormalization(momentum=0.9, name=f"{name}_norm"),
+            layers.LeakyReLU(leakiness),
+        ]
+
+    def encoder(domain):
+        stages = [layers.Reshape((image_size, image_size, 1))]
+        if center:
+            stages += [ImageCentering(name="center")]
+        for k, width in enumerate(channels, start=1):
+            stages += conv(width, f"conv{k}", strides=2)
+        return keras.Sequential(stages, name=f"{domain}_encoder")
+
+    def decoder(domain):
+        stages = []
+        for k, width in enumerate(reversed(channels[:-1]), start=1):
+            stages += [layers.UpSampling2D(2), *conv(width, f"up{k}")]
+        stages += [
+            layers.Conv2DTranspose(1, 4, strides=2, padding="same", activation="sigmoid", name="out"),
+            layers.Reshape((image_size, image_size)),
+        ]
+        return keras.Sequential(stages, name=f"{domain}_decoder")
+
+    shared_encoder = keras.Sequential(
+        conv(shared_channels, "conv1") + conv(shared_channels, "conv2"), name="shared_encoder"
+    )
+    mean_layer = layers.Conv2D(latent, 1, name="latent_mean")
+    log_variance_layer = layers.Conv2D(latent, 1, name="latent_log_variance")
+    sampler = LatentSampler(seed=seed, name="latent")
+    shared_decoder = keras.Sequential(
+        conv(shared_channels, "conv1") + conv(channels[-1], "conv2"), name="shared_decoder"
+    )
+    cells_per_place = keras.Sequential(
+        [
+            *conv(shared_channels, "conv1"),
+            layers.Conv2D(
+                1, 1, activation="softplus", bias_initializer=keras.initializers.Constant(-4.0), name="cells"
+            ),
+        ],
+        name="regressor",
+    )
+
+    inputs, outputs = {}, {}
+    for domain in domains:
+        image = keras.Input((image_size, image_size), name=domain)
+        features = shared_encoder(encoder(domain)(image))
+        mean, log_variance = mean_layer(features), log_variance_layer(features)
+        shared = shared_decoder(sampler(mean, log_variance))
+        inputs[domain] = image
+        outputs[f"{domain}_count"] = ops.sum(cells_per_place(mean), axis=(1, 2, 3))
+        outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
+        outputs[f"{domain}_mean"] = mean
+        outputs[f"{domain}_log_variance"] = log_variance
+    return keras.Model(inputs, outputs, name="twinvae_spatial")

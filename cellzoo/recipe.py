@@ -1,0 +1,445 @@
+"""Recipes: YAML files that say everything about an experiment, checked before anything runs.
+
+The sections stand in pipeline order and each holds the keyword arguments of one function, named in
+its class below; ``tests/test_recipe.py`` holds keys and defaults to that function's signature.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from cellzoo.errors import UsageError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _seconds(text: str | None) -> str | None:
+    if text is not None:
+        parse_duration(text)
+    return text
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulatedNatural(_Section):
+    """Arguments of :func:`cellzoo.data.sets.simulated_natural`."""
+
+    source: Literal["simulated"]
+    modality: Literal["bf", "pc"]
+    train: PositiveInt = 784
+    labelled: PositiveInt = 59
+    validation: PositiveInt = 172
+    validation_labelled: PositiveInt = 62
+    test: PositiveInt = 172
+    test_labelled: PositiveInt = 62
+
+
+class FolderNatural(_Section):
+    """Arguments of :func:`cellzoo.data.sets.folder_natural`."""
+
+    source: Literal["folder"]
+    folder: str
+    labels: str | None = "labels.csv"
+    labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
+    shares: dict[Literal["train", "validation", "test"], Share] | None = None
+    size: Literal["error", "resize"] = "error"
+    intensity: Literal["dtype"] | tuple[float, float] = "dtype"
+    axes: str | None = None
+    channel: NonNegativeInt | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+
+
+class Synthetic(_Section):
+    """Arguments of :func:`cellzoo.data.sets.synthetic_source`; unset keys follow the preset."""
+
+    preset: Literal["bf", "pc"]
+    images: PositiveInt = 1000
+    fresh: bool = False
+    background: str | None = "natural"
+    count_range: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    count_weights: Literal["falling", "uniform"] | list[NonNegativeFloat] | None = None
+    radius: tuple[PositiveFloat, PositiveFloat] | None = None
+    shorten: NonNegativeFloat | None = None
+    elongation: Annotated[float, Field(ge=1)] | None = None
+    rotation: tuple[float, float] | None = None
+    rim_width: NonNegativeFloat | None = None
+    fill: tuple[float, float] | None = None
+    rim: tuple[float, float] | None = None
+    rim_noise: NonNegativeFloat | None = None
+    organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    organelle_contrast: NonNegativeFloat | None = None
+    overlap: float | None = None
+    divisions: Share | None = None
+    division_overlap: float | None = None
+    division_rim_noise: NonNegativeFloat | None = None
+    margins: tuple[float, float, float, float] | None = None
+    background_level: float | None = None
+    background_gradient: NonNegativeFloat | None = None
+    background_shift: tuple[float, float] | None = None
+    gain: NonNegativeFloat | None = None
+    offset: NonNegativeFloat | None = None
+    blur: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    blur_blend: Share | None = None
+    noise: NonNegativeFloat | None = None
+
+
+class Data(_Section):
+    """What the model is fed."""
+
+    natural: Annotated[SimulatedNatural | FolderNatural, Field(discriminator="source")]
+    synthetic: Synthetic | None = None
+
+
+class Augment(_Section):
+    """Arguments of :func:`cellzoo.data.augment.augmentation`."""
+
+    flip: bool = True
+    rotate: bool = True
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.9
+    crop_probability: Share = 1.0
+    noise: NonNegativeFloat = 0.0025
+    gain: NonNegativeFloat = 0.0
+    offset: NonNegativeFloat = 0.0
+
+
+class TwinVAE(_Section):
+    """Arguments of :func:`cellzoo.models.twinvae.twinvae`."""
+
+    name: Literal["twinvae"]
+    channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (32, 64, 128, 256)
+    shared_channels: PositiveInt = 512
+    latent: PositiveInt = 256
+    regressor: list[PositiveInt] = [256, 128]
+    regressor_input: Literal["latent", "shared_decoder"] = "latent"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    leakiness: NonNegativeFloat = 0.2
+    initializer: str = "orthogonal"
+    center: bool = False
+
+
+class TwinVAESpatial(_Section):
+    """Arguments of :func:`cellzoo.models.twinvae_spatial.twinvae_spatial`."""
+
+    name: Literal["twinvae_spatial"]
+    image_size: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    channels: tuple[PositiveInt, PositiveInt, PositiveInt] = (24, 48, 64)
+    shared_channels: PositiveInt = 64
+    latent: PositiveInt = 16
+    leakiness: NonNegativeFloat = 0.2
+    center: bool = True
+
+
+class Loss(_Section):
+    """Arguments of :class:`cellzoo.training.twin.TwinLoss`."""
+
+    reconstruction: Literal["mse", "bce"] = "mse"
+    reconstruction_weight: NonNegativeFloat = 100.0
+    reconstruction_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    count_weight: NonNegativeFloat = 3.0
+    count_start_epoch: NonNegativeInt = 0
+    count_mean: Literal["labelled", "batch"] = "labelled"
+    kl_weight: NonNegativeFloat = 2.0
+    synthetic_count_weight: NonNegativeFloat = 1.0
+
+
+class Train(_Section):
+    """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows."""
+
+    optimizer: Literal["adam", "radam"] = "adam"
+    learning_rate: PositiveFloat = 1.3e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Share = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = None
+    averaging: Annotated[float, Field(ge=0, lt=1)] | None = None
+    batch: PositiveInt = 128
+    labelled_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    epochs: PositiveInt = 100
+    steps_per_epoch: PositiveInt | None = None
+    budget: Annotated[str | None, AfterValidator(_seconds)] = None
+    validate_every: PositiveInt = 1
+    patience: PositiveInt | None = None
+    select: Literal["best", "last"] = "best"
+
+
+class Recipe(_Section):
+    """A whole experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    seed: NonNegativeInt = 1
+    data: Data
+    augment: Augment = Augment()
+    model: Annotated[TwinVAE | TwinVAESpatial, Field(discriminator="name")]
+    loss: Loss = Loss()
+    train: Train = Train()
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, every key spelled out: what a run folder keeps."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """Lines such as ``loss.kl_weight: 2.0 -> 1.0`` that lead from this recipe to another."""
+        mine, theirs = dict(_leaves(self.model_dump())), dict(_leaves(other.model_dump()))
+        return [
+            f"{key}: {_show(mine.get(key))} -> {_show(theirs.get(key))}"
+            for key in list(mine) + [key for key in theirs if key not in mine]
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = False) -> Recipe:
+    """Reads, overlays and checks a recipe.
+
+    Args:
+        path: a YAML file.
+        settings: ``key=value`` strings, keys dotted (``train.epochs=20``), values YAML. They win
+            over the file and over its ``quick`` overlay.
+        quick: apply the overlay in the recipe's ``quick`` section.
+
+    Raises:
+        UsageError: the file is missing, is not YAML, or holds a wrong key or value; the sentence
+            names file, line and the nearest valid key.
+    """
+    path = Path(path)
+    node, document = _read_yaml(path)
+    overlay = document.pop("quick", None) or {}
+    if not isinstance(overlay, dict):
+        raise UsageError(f"{path}:{_line(node, ('quick',))}: quick must be a section of keys.")
+    if quick and not overlay:
+        raise UsageError(f"{path} has no quick section: run it without --quick.")
+    _validate(document, path, node)
+    overlaid = _merge(document, overlay)
+    # A broken overlay is found even by those who do not ask for it.
+    recipe_quick = _validate(overlaid, path, node, overlay=overlay)
+    if not quick:
+        overlaid = document
+    changed = overlaid
+    for setting in settings:
+        changed = _merge(changed, _parse_setting(setting))
+    if settings:
+        return _validate(changed, "--set", None)
+    return recipe_quick if quick else _validate(overlaid, path, node)
+
+
+def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yields each recipe of a folder with the first line of its header comment."""
+    for path in sorted(folder.glob("*.yaml")):
+        header = path.read_text(encoding="utf-8").splitlines()[:1]
+        yield path, header[0].lstrip("# ").strip() if header else ""
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in ``90s``, ``10m`` or ``2h``.
+
+    Raises:
+        ValueError: on anything else.
+    """
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        seconds = float(text[:-1]) * units[text[-1]]
+    except (ValueError, KeyError, IndexError):
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 2h")
+    return seconds
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which YAML would silently drop one."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(
+            f"There is no recipe {path}: `cellzoo list recipes` shows those at hand."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as a recipe: {error}.") from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or "it is not text that YAML can hold"
+        raise UsageError(f"{path}:{line}: this is not valid YAML: {problem}.") from None
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{path} is not a recipe: it must hold sections such as name, data, model and train."
+        )
+    return node, document
+
+
+def _line(node: yaml.Node | None, keys: Sequence[Any]) -> int:
+    """The line of the deepest of ``keys`` that the document has."""
+    line = node.start_mark.line + 1 if node else 1
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                if key_node.value == str(key):
+                    line, node = key_node.start_mark.line + 1, value_node
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            if key >= len(node.value):
+                break
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``overlay`` in place of its own.
+
+    A section that names another ``source`` or model ``name`` replaces the old one whole: the old
+    one's keys would mean nothing there.
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            other_kind = any(k in value and value[k] != old.get(k) for k in ("source", "name"))
+            merged[key] = value if other_kind else _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, equals, text = setting.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"--set {setting}: write it as key=value, such as train.epochs=20.")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    for part in reversed(keys):
+        value = {part: value}
+    return value
+
+
+def _validate(
+    document: dict[str, Any],
+    where: Path | str,
+    node: yaml.Node | None,
+    overlay: dict[str, Any] | None = None,
+) -> Recipe:
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: the misspelling is what the user can see.
+        problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    keys = [key for key in problem["loc"] if not _is_tag(key)]
+    name = ".".join(str(key) for key in keys) or "the recipe"
+    if overlay is not None and _holds(overlay, keys):
+        keys = ["quick", *keys]
+    place = f"{where}:{_line(node, keys)}" if node else str(where)
+    raise UsageError(f"{place}: {_sentence(problem, name, document)}") from None
+
+
+def _sentence(problem: dict[str, Any], name: str, document: dict[str, Any]) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = sorted(_sibling_keys(problem["loc"]))
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(known)}."
+        return f"there is no key {name}; {cure}"
+    if kind == "missing":
+        return f"the key {name} is missing; add it."
+    if kind.startswith("union_tag"):
+        field = context["discriminator"].strip("'")
+        options = ", ".join(_SOURCES if field == "source" else _MODELS)
+        given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
+        near = difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
+        found = f"is {given}" if given else "is missing"
+        hint = f"; did you mean {near[0]}?" if near else f"; it can be {options}."
+        return f"{name}.{field} {found}{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message.replace("tuple", "list").split(" or instance of")[0]
+    message = message.replace("dictionary", "section of keys")
+    message = message[0].lower() + message[1:]
+    return f"{name} is {_show(problem['input'])}, but {message}."
+
+
+def _is_tag(key: Any) -> bool:
+    """Whether pydantic put this into the location for a member of a union, not for a key."""
+    return key in _TAGS or (isinstance(key, str) and any(c in key for c in "[(-") and "." not in key)
+
+
+def _sibling_keys(location: Sequence[Any]) -> list[str]:
+    """The valid keys of the section in which ``location`` ends."""
+    kinds: list[Any] = [Recipe]
+    for key in location[:-1]:
+        found = []
+        for kind in kinds:
+            if key in _TAGS:
+                found += [_TAGS[key]] if kind in _TAGS.values() else []
+            elif key in kind.model_fields:
+                found += _sections_in(kind.model_fields[key].annotation)
+        kinds = found
+    return [key for kind in kinds for key in kind.model_fields]
+
+
+def _sections_in(annotation: Any) -> list[type[_Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, _Section):
+        return [annotation]
+    return [s for part in getattr(annotation, "__args__", ()) for s in _sections_in(part)]
+
+
+def _holds(tree: Any, keys: Sequence[Any]) -> bool:
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_SOURCES = {"simulated": SimulatedNatural, "folder": FolderNatural}
+_MODELS = {"twinvae": TwinVAE, "twinvae_spatial": TwinVAESpatial}
+_TAGS: dict[Any, type[_Section]] = _SOURCES | _MODELS
