@@ -1,0 +1,382 @@
+"""A folder of pictures and its `labels.csv` -> what a model is fed.
+
+`labels.csv` begins with the line `image,count[,split,group,time,series,pixel_size_um,mask]`; other
+columns may be there and are ignored. `image` is relative to the folder of the csv; frame 3 of a
+stack is `stack.tif#3` (frames count from 0). An empty `count` means unlabelled, 0 an empty chamber.
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import SUFFIXES, find_images, natural_key, read_frames, resize, to_unit
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """What a model is fed, in memory; all arrays have the same length n.
+
+    Attributes:
+        images: `[n, size, size]` float32 in [0, 1].
+        counts: `[n]` float32, cells per image; NaN = unlabelled.
+        groups: `[n]` str; images of a group (a time-lapse, a chamber, a scene) stay in one split.
+        names: `[n]` str, such as `images/a.png` or `stack.tif#3`.
+        splits: `[n]` str: `train`, `validation`, `test` or empty (not yet assigned).
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    groups: np.ndarray
+    names: np.ndarray
+    splits: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse arrays of different length."""
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"an ImageSet needs arrays of one length, not {lengths}")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def take(self, index_or_mask: np.ndarray | Sequence) -> "ImageSet":
+        """The images at these positions (int `[k]`) or where the mask (bool `[n]`) is true."""
+        chosen = np.asarray(index_or_mask)
+        if chosen.size == 0:
+            chosen = chosen.astype(int)
+        return ImageSet(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def of(self, split: str) -> "ImageSet":
+        """The images of one split; `""` for those not yet assigned."""
+        return self.take(self.splits == split)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Bool `[n]`: which images have a count."""
+        return ~np.isnan(self.counts)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was passed over, and the sentence that says why."""
+
+    name: str
+    reason: str
+
+
+def load_folder(
+    folder: Path,
+    *,
+    image_size: int,
+    labels: str | None = "labels.csv",
+    size: Literal["error", "resize"] = "error",
+    intensity: Literal["dtype"] | Sequence[float] = "dtype",
+    axes: str | None = None,
+    channel: int | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+) -> tuple[ImageSet, list[Skipped]]:
+    """Load every image of a folder with its count, group and split.
+
+    Images that `labels.csv` does not list are loaded as unlabelled. Not taken for images: files
+    named in another column of it (masks), and all else in a folder of such files that holds no
+    listed image.
+
+    The group of an image is its `group`, else its `series`, else its own file (so that the frames
+    of a stack stay together). An image without a split joins its group's. Frames of a stack that
+    are not listed one by one belong to the group of the row for the whole stack (which must have no
+    count), else to that of the listed frames where these agree, else to a group named as the file.
+
+    Args:
+        folder: searched with its subfolders.
+        image_size: side of the images the model is fed, in pixels.
+        labels: the csv, relative to `folder`; None where nothing is labelled.
+        size: what to do with frames of another size: refuse them or resize them.
+        intensity: see `cellzoo.images.to_unit`.
+        axes: see `cellzoo.images.read_frames`.
+        channel: see `cellzoo.images.read_frames`.
+        on_error: whether an unreadable, missing or wrongly sized file stops the loading or is
+            skipped.
+
+    Returns:
+        The images in natural order of their names, whatever the order of the rows, and the files
+        skipped.
+
+    Raises:
+        UserError: a label or an image cannot be used; the message names the file and, where it is
+            listed, the line of the csv. Errors of the csv itself are never skipped.
+        UsageError: `axes` or `intensity` is written wrongly.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder, check the path")
+    csv_path = None if labels is None else folder / labels
+    base = folder if csv_path is None else csv_path.parent
+    table = _Table({}, set()) if csv_path is None else _read_labels(csv_path)
+
+    found, skipped = [], []
+    for name, file in _files_by_name(folder, base, table):
+        rows = table.rows.get(file, {})
+        try:
+            images = [
+                _fit(frame.pixels, frame.path, image_size, size, intensity)
+                for frame in read_frames(base / name, axes=axes, channel=channel)
+            ]
+        except UserError as error:
+            if on_error == "stop" or isinstance(error, UsageError):
+                raise _with_line(error, csv_path, rows) from error
+            skipped.append(Skipped(name, str(error)))
+            continue
+        found += zip(images, _row_per_frame(csv_path, name, rows, len(images)), strict=True)
+    if not found:
+        first = skipped[0].reason if skipped else "it is empty"
+        raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")
+    rows = [row for _, row in found]
+    image_set = ImageSet(
+        images=np.stack([image for image, _ in found]),
+        counts=np.array([row.count for row in rows], np.float32),
+        groups=np.array([row.group for row in rows], str),
+        names=np.array([row.name for row in rows], str),
+        splits=np.array(_splits_by_group(csv_path, rows, table), str),
+    )
+    return image_set, skipped
+
+
+def parse_count(text: str) -> float:
+    """A count as people write it in a table: "12", "12.0"; empty -> NaN (unlabelled).
+
+    Raises:
+        ValueError: with the reason, to be completed by file, line and cure.
+    """
+    text = text.strip()
+    if not text:
+        return float("nan")
+    try:
+        count = float(text.replace("_", "?"))  # Python would read 1_0 as 10
+    except ValueError:
+        raise ValueError(f"the count {text!r} is not a number") from None
+    if not np.isfinite(count):
+        raise ValueError(f"the count {text!r} is not a number")
+    if count < 0:
+        raise ValueError(f"the count {text!r} is negative")
+    if count != int(count):
+        raise ValueError(f"the count {text!r} is not a whole number")
+    return count
+
+
+def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a comma-separated file that are not blank, each with its line number from 1.
+
+    Raises:
+        UserError: the file is missing, or is no UTF-8 text.
+    """
+    try:
+        # utf-8-sig: Excel writes a byte order mark before the header.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: line {reader.line_num}: is no comma-separated row ({error}), correct the line"
+        ) from error
+    for line, row in rows:
+        if any("\n" in cell or "\r" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
+    return [(line, row) for line, row in rows if any(row)]
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int  # 0 where the image is not listed
+    name: str  # as written in the csv
+    count: float = float("nan")
+    group: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class _Table:
+    rows: dict[Path, dict[int | None, _Row]]  # resolved file -> frame (None: the whole file) -> row
+    other_files: set[Path]  # named in other columns: masks
+
+
+def _read_labels(path: Path) -> _Table:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there is no such file, add it or, if nothing is labelled, set "
+            "data.natural.labels: null"
+        )
+    lines = read_csv_rows(path)
+    if not lines:
+        raise UserError(f"{path}: line 1: is empty, begin the file with the line image,count")
+    header = _header(path, *lines[0])
+    table = _Table({}, set())
+    for line, cells in lines[1:]:
+        if len(cells) > len(header):
+            raise UserError(
+                f"{path}: line {line}: has {len(cells)} values for {len(header)} columns, "
+                "put values that contain a comma in double quotes"
+            )
+        # Spreadsheets leave out the commas of empty cells at the end of a line.
+        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        row, file, frame = _parse_row(path, line, values)
+        frames = table.rows.setdefault(file, {})
+        if frame in frames:
+            raise _twice(path, row, frames[frame])
+        frames[frame] = row
+        for column, value in values.items():
+            if column != "image" and Path(value).suffix.lower() in SUFFIXES:
+                table.other_files.add((path.parent / value.replace("\\", "/")).resolve())
+    return table
+
+
+def _header(path: Path, line: int, cells: list[str]) -> list[str]:
+    header = [cell.lower() for cell in cells]
+    if "image" not in header and "count" not in header:
+        for character, name in ((";", "';'"), ("\t", "tabs")):
+            if character in cells[0]:
+                raise UserError(f"{path}: line {line}: uses {name}, save it comma separated")
+        raise UserError(
+            f"{path}: line {line}: is no header, begin the file with the line image,count"
+        )
+    for column in ("image", "count"):
+        if column not in header:
+            raise UserError(
+                f"{path}: line {line}: has no column {column}, the header must name image and count"
+            )
+    for column in set(header) - {""}:
+        if header.count(column) > 1:
+            raise UserError(f"{path}: line {line}: names the column {column} twice, rename one")
+    return header
+
+
+def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Path, int | None]:
+    where = f"{path}: line {line}"
+    name = values["image"].replace("\\", "/")  # a table written under Windows
+    if not name:
+        raise UserError(f"{where}: names no image, fill in the column image or delete the line")
+    try:
+        count = parse_count(values["count"])
+    except ValueError as error:
+        raise UserError(
+            f"{where}: {error}, write a whole number of cells or leave it empty if unlabelled"
+        ) from error
+    split = values.get("split", "")
+    if split not in (*SPLITS, ""):
+        raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
+    file, frame = path.parent / name, None
+    stem, mark, number = name.rpartition("#")
+    # A file that really is called like this comes first.
+    if mark and number.isascii() and number.isdigit() and not file.exists():
+        file, frame = path.parent / stem, int(number)
+    own_name = name if frame is None else stem
+    group = values.get("group") or values.get("series") or own_name
+    return _Row(line, name, count, group, split), file.resolve(), frame
+
+
+def _twice(path: Path, row: _Row, earlier: _Row) -> UserError:
+    return UserError(
+        f"{path}: line {row.line}: lists {row.name} again (first in line {earlier.line}), "
+        "delete one of the two"
+    )
+
+
+def _files_by_name(folder: Path, base: Path, table: _Table) -> list[tuple[str, Path]]:
+    """(name relative to the csv, resolved file), listed or not, in natural order."""
+    names = {}
+    for file, frames in table.rows.items():
+        frame, row = next(iter(frames.items()))
+        names[file] = row.name if frame is None else row.name.rpartition("#")[0]
+    others = table.other_files - set(names)
+    other_folders = {file.parent for file in others} - {file.parent for file in names}
+    try:
+        present = find_images([folder])
+    except UserError:
+        if not names:
+            raise
+        present = []  # all listed images lie elsewhere, or are missing
+    for path in present:
+        file = path.resolve()
+        if file not in names and file not in others and file.parent not in other_folders:
+            names[file] = Path(os.path.relpath(path, base)).as_posix()
+    return sorted(((name, file) for file, name in names.items()), key=lambda x: natural_key(x[0]))
+
+
+def _fit(
+    pixels: np.ndarray,
+    path: Path,
+    image_size: int,
+    size: str,
+    intensity: Literal["dtype"] | Sequence[float],
+) -> np.ndarray:
+    height, width = pixels.shape
+    if size == "error" and (height, width) != (image_size, image_size):
+        raise UserError(
+            f"{path}: is {width} x {height} px (width x height), the model takes "
+            f"{image_size} x {image_size}, set data.natural.size: resize"
+        )
+    return resize(to_unit(pixels, intensity, name=str(path)), image_size)
+
+
+def _with_line(error: UserError, csv_path: Path | None, rows: dict) -> UserError:
+    """The same error, saying where the file is listed, which is where a wrong name is corrected."""
+    lines = [row.line for row in rows.values()]
+    if not lines:
+        return error
+    return type(error)(f"{error} ({csv_path}: line {min(lines)})")
+
+
+def _row_per_frame(
+    csv_path: Path | None, name: str, rows: dict[int | None, _Row], n: int
+) -> list[_Row]:
+    """One row for each of a file's n frames, with the name the frame goes by."""
+    whole = rows.get(None)
+    frames = {frame: row for frame, row in rows.items() if frame is not None}
+    for frame, row in frames.items():
+        if frame >= n:
+            raise UserError(
+                f"{csv_path}: line {row.line}: {name} has no frame {frame}, "
+                f"its frames are {name}#0 to {name}#{n - 1}"
+            )
+    if n == 1 and whole and frames:
+        first, second = sorted([whole, frames[0]], key=lambda row: row.line)
+        raise _twice(csv_path, second, first)
+    if n > 1 and whole and not np.isnan(whole.count):
+        raise UserError(
+            f"{csv_path}: line {whole.line}: gives one count to the {n} frames of {name}, "
+            f"list each as {name}#0 to {name}#{n - 1}"
+        )
+    groups = {row.group for row in frames.values()}
+    default = whole or _Row(0, name, group=groups.pop() if len(groups) == 1 else name)
+    return [
+        replace(frames.get(frame, default), name=name if n == 1 else f"{name}#{frame}")
+        for frame in range(n)
+    ]
+
+
+def _splits_by_group(csv_path: Path | None, rows: list[_Row], table: _Table) -> list[str]:
+    """The split of each row, inherited from its group where it has none of its own."""
+    first: dict[str, _Row] = {}
+    # Rows of skipped files count, too: their group's split is decided all the same.
+    listed = [row for frames in table.rows.values() for row in frames.values()]
+    for row in sorted(listed, key=lambda row: row.line):
+        if row.split:
+            known = first.setdefault(row.group, row)
+            if known.split != row.split:
+                raise UserError(
+                    f"{csv_path}: line {row.line}: puts the group {row.group} into {row.split}, "
+                    f"line {known.line} into {known.split}, keep a group in one split"
+                )
+    return [first[row.group].split if row.group in first else "" for row in rows]

@@ -1,0 +1,390 @@
+"""A folder and its labels.csv -> images, counts, groups and splits, or one clear sentence."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellzoo.data.folder import ImageSet, load_folder, parse_count
+from cellzoo.errors import UsageError, UserError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three 8 x 8 images whose grey value is 51 k, and a stack of three frames of 10, 20, 30."""
+    (tmp_path / "images").mkdir()
+    for k, name in enumerate(["a.png", "b.png", "c.png"], start=1):
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((8, 8), 51 * k, np.uint8))
+    return tmp_path
+
+
+def add_stack(folder):
+    frames = np.stack([np.full((8, 8), grey, np.uint8) for grey in (10, 20, 30)])
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(folder / "stack.tif", frames, **options)
+
+
+def load(folder, text=None, **options):
+    if text is not None:
+        (folder / "labels.csv").write_text(text, encoding="utf-8")
+    image_set, skipped = load_folder(folder, **({"image_size": 8} | options))
+    return image_set, skipped
+
+
+def test_listed_images(folder):
+    text = (
+        "image,count,split,group,stain\n"
+        "images/c.png,0,test,g2,w1\n"
+        "images/a.png,3,train,g1,w1\n"
+        "images/b.png,,train,g1,w2\n"
+    )
+    image_set, skipped = load(folder, text)
+
+    assert len(image_set) == 3 and skipped == []
+    assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
+    np.testing.assert_array_equal(image_set.counts, [3, np.nan, 0])
+    assert image_set.labelled.tolist() == [True, False, True]
+    assert image_set.groups.tolist() == ["g1", "g1", "g2"]
+    assert image_set.splits.tolist() == ["train", "train", "test"]
+    assert image_set.images.shape == (3, 8, 8) and image_set.images.dtype == np.float32
+    np.testing.assert_allclose(image_set.images[:, 0, 0], [0.2, 0.4, 0.6], rtol=1e-6)
+
+
+def test_images_that_are_not_listed_are_unlabelled_groups_of_their_own(folder):
+    image_set, _ = load(folder, "image,count\nimages/b.png,2\n")
+    assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
+    np.testing.assert_array_equal(image_set.counts, [np.nan, 2, np.nan])
+    assert image_set.groups.tolist() == image_set.names.tolist()
+    assert image_set.splits.tolist() == ["", "", ""]
+
+
+def test_a_folder_without_labels(folder):
+    image_set, _ = load(folder, labels=None)
+    assert len(image_set) == 3 and not image_set.labelled.any()
+
+
+def test_labels_in_another_folder(folder):
+    (folder / "tables").mkdir()
+    (folder / "tables" / "mine.csv").write_text("image,count\n../images/a.png,4\n")
+    image_set, _ = load(folder, labels="tables/mine.csv")
+    assert image_set.names.tolist() == [f"../images/{name}.png" for name in "abc"]
+    np.testing.assert_array_equal(image_set.counts, [4, np.nan, np.nan])
+
+
+def test_masks_are_no_images(folder):
+    (folder / "masks").mkdir()
+    for name in "abcd":
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), np.zeros((8, 8), np.uint8))
+    cv2.imwrite(str(folder / "images" / "b_mask.png"), np.zeros((8, 8), np.uint8))
+    text = (
+        "image,mask,count\nimages/a.png,masks/a.png,1\n"
+        "images/b.png,images/b_mask.png,2\nimages/c.png,,3\n"
+    )
+    image_set, _ = load(folder, text)
+    assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
+
+
+def test_group_falls_back_to_series_then_to_the_image(folder):
+    text = "image,count,group,series\nimages/a.png,1,g,s\nimages/b.png,1,,s\nimages/c.png,1,,\n"
+    assert load(folder, text)[0].groups.tolist() == ["g", "s", "images/c.png"]
+
+
+def test_an_image_without_a_split_joins_its_groups(folder):
+    text = "image,count,split,group\nimages/a.png,1,,g\nimages/b.png,1,test,g\nimages/c.png,1,,h\n"
+    assert load(folder, text)[0].splits.tolist() == ["test", "test", ""]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffimage,count\nimages/a.png,3\n",
+        "image,count\r\nimages/a.png,3\r\n",
+        " Image , Count \n images/a.png , 3 \n\n",
+        '"image","count"\n"images/a.png","3.0"\n',
+        "image,count,split,group\nimages/a.png,3\n",
+        "image,count\nimages\\a.png,3\n",
+        ",image,count\n0,images/a.png,3\n",
+    ],
+)
+def test_csv_as_various_programs_write_it(folder, text):
+    image_set, _ = load(folder, text)
+    assert image_set.names[0] == "images/a.png"
+    np.testing.assert_array_equal(image_set.counts, [3, np.nan, np.nan])
+
+
+def test_frames_of_a_stack(folder):
+    add_stack(folder)
+    image_set, _ = load(folder, "image,count\nstack.tif#2,7\nstack.tif#0,5\n")
+    stack = image_set.take(np.char.startswith(image_set.names, "stack"))
+    assert stack.names.tolist() == ["stack.tif#0", "stack.tif#1", "stack.tif#2"]
+    np.testing.assert_array_equal(stack.counts, [5, np.nan, 7])
+    assert stack.groups.tolist() == ["stack.tif"] * 3
+    np.testing.assert_allclose(stack.images[:, 0, 0] * 255, [10, 20, 30], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "splits"),
+    [
+        ("stack.tif,,g,test", ["g", "g", "g"], ["test"] * 3),
+        ("stack.tif#1,4,g,test", ["g", "g", "g"], ["test"] * 3),
+        ("stack.tif,,g,train\nstack.tif#1,4,h,test", ["g", "h", "g"], ["train", "test", "train"]),
+        (
+            "stack.tif#0,4,g,test\nstack.tif#1,4,h,train",
+            ["g", "h", "stack.tif"],
+            ["test", "train", ""],
+        ),
+    ],
+)
+def test_frames_that_are_not_listed_go_with_their_stack(folder, rows, groups, splits):
+    add_stack(folder)
+    image_set, _ = load(folder, f"image,count,group,split\n{rows}\n")
+    stack = image_set.take(np.char.startswith(image_set.names, "stack"))
+    assert stack.groups.tolist() == groups
+    assert stack.splits.tolist() == splits
+
+
+def test_a_name_with_a_number_sign_is_a_name_first(folder):
+    (folder / "images" / "a.png").rename(folder / "images" / "plate#3")
+    (folder / "images" / "plate#3").rename(folder / "images" / "plate#3.png")
+    image_set, _ = load(folder, "image,count\nimages/plate#3.png,6\nimages/b.png#0,5\n")
+    assert image_set.names.tolist() == ["images/b.png", "images/c.png", "images/plate#3.png"]
+    np.testing.assert_array_equal(image_set.counts, [5, np.nan, 6])
+
+
+def test_resize_intensity_and_channel_reach_the_images(folder):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[..., 1] = 75
+    cv2.imwrite(str(folder / "images" / "green.png"), pixels)
+    options = {"size": "resize", "intensity": (50, 100), "channel": 1, "image_size": 5}
+    image_set, _ = load(folder, labels=None, **options)
+    assert image_set.images.shape == (4, 5, 5)
+    # 51, 102 and 153 between 50 and 100; green 75.
+    np.testing.assert_allclose(image_set.images[:, 2, 2], [0.02, 1, 1, 0.5], rtol=1e-5)
+
+
+def test_axes_reach_the_files(folder):
+    tifffile.imwrite(folder / "q.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+    assert len(load(folder, labels=None, axes="TYX")[0]) == 6
+
+
+# Broken folders. Each text is a labels.csv; %-free, so that it reads as the user's file.
+
+BROKEN_LABELS = {
+    "empty": ("", "line 1", "image,count"),
+    "no header": ("images/a.png,3\n", "line 1", "is no header"),
+    "no count column": ("image,split\nimages/a.png,train\n", "line 1", "no column count"),
+    "no image column": ("file,count\nimages/a.png,3\n", "line 1", "no column image"),
+    "column twice": ("image,count,count\nimages/a.png,3,4\n", "line 1", "count twice"),
+    "semicolons": ("image;count\nimages/a.png;3\n", "line 1", "uses ';', save it comma"),
+    "tabs": ("image\tcount\nimages/a.png\t3\n", "line 1", "uses tabs"),
+    "negative": ("image,count\nimages/a.png,-3\n", "line 2", "negative"),
+    "not a number": ("image,count\n\nimages/a.png,many\n", "line 3", "not a number"),
+    "nan": ("image,count\nimages/a.png,nan\n", "line 2", "not a number"),
+    "infinite": ("image,count\nimages/a.png,inf\n", "line 2", "not a number"),
+    "underscore": ("image,count\nimages/a.png,1_0\n", "line 2", "not a number"),
+    "fraction": ("image,count\nimages/a.png,3.5\n", "line 2", "whole number"),
+    "decimal comma": ("image,count\nimages/a.png,3,0\n", "line 2", "3 values for 2 columns"),
+    "no name": ("image,count\n,3\n", "line 2", "names no image"),
+    "twice": ("image,count\nimages/a.png,3\nimages/a.png,3\n", "line 3", "first in line 2"),
+    "twice by another name": (
+        "image,count\nimages/a.png,3\nimages/../images/a.png,3\n",
+        "line 3",
+        "first in line 2",
+    ),
+    "frame twice": ("image,count\nstack.tif#1,3\nstack.tif#1,3\n", "line 3", "first in line 2"),
+    "image and its frame 0": ("image,count\nimages/a.png#0,3\nimages/a.png,3\n", "line 3", "again"),
+    "not there": ("image,count\nimages/a.png,1\nimages/z.png,3\n", "line 3", "images/z.png"),
+    "split": ("image,count,split\nimages/a.png,3,val\n", "line 2", "'val' is no split"),
+    "no such frame": ("image,count\nstack.tif#3,3\n", "line 2", "stack.tif#0 to stack.tif#2"),
+    "one count for a stack": ("image,count\nstack.tif,3\n", "line 2", "3 frames of stack.tif"),
+    "leak": (
+        "image,count,group,split\nimages/a.png,1,g,train\nimages/b.png,1,g,test\n",
+        "line 3",
+        "line 2 into train",
+    ),
+    "leak by series": (
+        "image,count,series,split\nimages/a.png,1,s,train\nimages/b.png,1,s,test\n",
+        "line 3",
+        "the group s into test",
+    ),
+    "open quote": ('image,count\n"images/a.png,3\n', "line 2", "correct the line"),
+    "lines in a value": ('image,count\n"images/a.png,3\nb",3\n', "line 3", "check the quotes"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_LABELS)
+def test_broken_labels_are_answered_with_one_sentence(folder, case):
+    text, line, fragment = BROKEN_LABELS[case]
+    add_stack(folder)
+    (folder / "labels.csv").write_text(text)
+
+    with pytest.raises(UserError) as caught:
+        load(folder, axes="TYX")
+
+    message = str(caught.value)
+    assert f"{folder / 'labels.csv'}: {line}" in message
+    assert fragment in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 1
+    assert (folder / "labels.csv").read_text() == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_labels_in_another_encoding(folder, encoding):
+    (folder / "labels.csv").write_bytes("image,count,µm\n".encode(encoding))
+    with pytest.raises(UserError, match="labels.csv: is not UTF-8"):
+        load(folder)
+
+
+def test_missing_labels(folder):
+    with pytest.raises(UserError, match=r"labels.csv: there is no such file.*labels: null"):
+        load(folder)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(UserError, match="nowhere: there is no such folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_folder_without_images(tmp_path):
+    with pytest.raises(UserError, match="no image found"):
+        load(tmp_path, labels=None)
+
+
+BROKEN_IMAGES = {
+    "wrong size": (
+        lambda p: cv2.imwrite(str(p), np.zeros((6, 9), np.uint8)),
+        r"9 x 6 px .* 8 x 8, set data.natural.size: resize",
+    ),
+    "empty": (lambda p: p.write_bytes(b""), "0 bytes"),
+    "no image": (lambda p: p.write_text("notes"), "is no image"),
+    "colour": (
+        lambda p: cv2.imwrite(str(p), np.full((8, 8, 3), (1, 2, 3), np.uint8)),
+        "data.channel",
+    ),
+}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("case", BROKEN_IMAGES)
+def test_a_broken_image_stops_or_is_skipped_and_listed(folder, case, listed):
+    write, reason = BROKEN_IMAGES[case]
+    path = folder / "images" / "broken.png"
+    write(path)
+    text = "image,count\nimages/a.png,1\n" + ("images/broken.png,2\n" if listed else "")
+
+    with pytest.raises(UserError, match=reason) as caught:
+        load(folder, text)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert ("line 3" in str(caught.value)) == listed
+
+    image_set, (skipped,) = load(folder, on_error="skip")
+    assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
+    assert skipped.name == "images/broken.png"
+    assert str(path) in skipped.reason
+
+
+def test_a_missing_image_can_be_skipped(folder):
+    image_set, (skipped,) = load(
+        folder, "image,count\nimages/z.png,1\nimages/a.png,2\n", on_error="skip"
+    )
+    assert len(image_set) == 3
+    assert skipped.name == "images/z.png"
+
+
+def test_skipping_everything_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match="no image could be loaded.*a.png: is empty"):
+        load(tmp_path, labels=None, on_error="skip")
+
+
+def test_wrong_settings_are_not_skipped(folder):
+    with pytest.raises(UsageError, match="data.intensity"):
+        load(folder, labels=None, on_error="skip", intensity=(5, 5))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["{}", " {} ", "{}.0", "{}.", "+{}", "0{}"]))
+def test_whole_numbers_are_counts(count, form):
+    assert parse_count(form.format(count)) == count
+
+
+@given(st.text(max_size=8))
+def test_no_text_but_a_count_passes(text):
+    try:
+        count = parse_count(text)
+    except ValueError as error:
+        assert repr(text.strip()) in str(error)
+    else:
+        assert np.isnan(count) if not text.strip() else (count >= 0 and count == int(count))
+
+
+# ImageSet
+
+
+def an_image_set():
+    return ImageSet(
+        images=np.arange(12, dtype=np.float32).reshape(3, 2, 2),
+        counts=np.array([1, np.nan, 0], np.float32),
+        groups=np.array(["g", "g", "h"]),
+        names=np.array(["a", "b", "c"]),
+        splits=np.array(["train", "train", "test"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        ([2, 0], ["c", "a"]),
+        (np.array([False, True, True]), ["b", "c"]),
+        ([True, False, False], ["a"]),
+        ([], []),
+    ],
+)
+def test_take(chosen, names):
+    taken = an_image_set().take(chosen)
+    assert taken.names.tolist() == names
+    assert taken.images.shape == (len(names), 2, 2)
+    assert len(taken) == len(taken.counts) == len(taken.groups) == len(taken.splits) == len(names)
+
+
+def test_of_a_split():
+    assert an_image_set().of("train").names.tolist() == ["a", "b"]
+    assert len(an_image_set().of("validation")) == 0
+
+
+def test_arrays_of_different_length_are_a_mistake():
+    with pytest.raises(ValueError, match="one length"):
+        ImageSet(np.zeros((2, 4, 4)), np.zeros(3), *[np.array(["a", "b"])] * 3)
+
+
+# Real images
+
+
+def test_twenty_real_images(tmp_path):
+    if not (SHARED / "ldc").is_dir():
+        pytest.skip("the ldc images are not beside the checkout (../shared/data/ldc)")
+    with (SHARED / "ldc" / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:20]
+    for row in rows:
+        row["image"] = str(SHARED / "ldc" / row["image"])
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+    image_set, skipped = load(tmp_path, image_size=64, size="resize")
+
+    assert skipped == []
+    assert sorted(image_set.counts) == sorted(float(row["count"]) for row in rows)
+    assert set(image_set.splits) <= {"train", "validation"}
+    assert image_set.images.shape == (20, 64, 64)
+    assert image_set.images.std(axis=(1, 2)).min() > 0
+    with pytest.raises(UserError, match="set data.natural.size: resize"):
+        load(tmp_path, image_size=64)
