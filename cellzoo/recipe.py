@@ -362,15 +362,15 @@ def _validate(
     except ValidationError as error:
         # A misspelt key is also a missing one: the misspelling is what the user can see.
         problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    keys = [key for key in problem["loc"] if not _is_tag(key)]
+    keys = _keys_of(problem["loc"])
     name = ".".join(str(key) for key in keys) or "the recipe"
     if overlay is not None and _holds(overlay, keys):
         keys = ["quick", *keys]
     place = f"{where}:{_line(node, keys)}" if node else str(where)
-    raise UsageError(f"{place}: {_sentence(problem, name, document)}") from None
+    raise UsageError(f"{place}: {_sentence(problem, name)}") from None
 
 
-def _sentence(problem: dict[str, Any], name: str, document: dict[str, Any]) -> str:
+def _sentence(problem: dict[str, Any], name: str) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         known = sorted(_sibling_keys(problem["loc"]))
@@ -394,23 +394,30 @@ def _sentence(problem: dict[str, Any], name: str, document: dict[str, Any]) -> s
     return f"{name} is {_show(problem['input'])}, but {message}."
 
 
-def _is_tag(key: Any) -> bool:
-    """Whether pydantic put this into the location for a member of a union, not for a key."""
-    return key in _TAGS or (isinstance(key, str) and any(c in key for c in "[(-") and "." not in key)
+def _keys_of(location: Sequence[Any]) -> list[Any]:
+    """A location as the file has it: without what pydantic adds for the member of a union."""
+    keys, previous = [], None
+    for part in location:
+        chosen_kind = previous in ("natural", "model") and part in _TAGS
+        chosen_type = isinstance(part, str) and not part.isidentifier()
+        if not chosen_kind and not chosen_type:
+            keys.append(part)
+        previous = part
+    return keys
 
 
-def _sibling_keys(location: Sequence[Any]) -> list[str]:
+def _sibling_keys(location: Sequence[Any]) -> set[str]:
     """The valid keys of the section in which ``location`` ends."""
-    kinds: list[Any] = [Recipe]
-    for key in location[:-1]:
-        found = []
-        for kind in kinds:
-            if key in _TAGS:
-                found += [_TAGS[key]] if kind in _TAGS.values() else []
-            elif key in kind.model_fields:
-                found += _sections_in(kind.model_fields[key].annotation)
-        kinds = found
-    return [key for kind in kinds for key in kind.model_fields]
+    kinds: list[type[_Section]] = [Recipe]
+    previous = None
+    for part in location[:-1]:
+        if previous in ("natural", "model") and part in _TAGS:
+            kinds = [_TAGS[part]]
+        else:
+            fields = [kind.model_fields[part] for kind in kinds if part in kind.model_fields]
+            kinds = [kind for field in fields for kind in _sections_in(field.annotation)]
+        previous = part
+    return {key for kind in kinds for key in kind.model_fields}
 
 
 def _sections_in(annotation: Any) -> list[type[_Section]]:

@@ -242,15 +242,15 @@ BROKEN = {
     "pages.tif": (tiff_pages_cut, "cut off"),
     "pixels.tif": (tiff_pixels_cut, "cut off"),
     "sizes.tif": (tiff_of_two_sizes, "2 separate pictures"),
-    "layers.tif": (lambda p: stack(p, "QYX"), "data.axes: TYX"),
+    "layers.tif": (lambda p: stack(p, "QYX"), "data.natural.axes: TYX"),
     "planes.tif": (lambda p: stack(p, "ZYX"), "4 focal planes"),
-    "channels.tif": (lambda p: stack(p, "CYX"), "data.channel"),
-    "colour.png": (lambda p: p.write_bytes(encoded(".png", COLOUR)), "data.channel: 0|1|2"),
+    "channels.tif": (lambda p: stack(p, "CYX"), "data.natural.channel"),
+    "colour.png": (lambda p: p.write_bytes(encoded(".png", COLOUR)), "data.natural.channel: 0|1|2"),
     "colour.jpg": (
         lambda p: p.write_bytes(encoded(".jpg", np.full((8, 8, 3), (0, 90, 200), np.uint8))),
-        "data.channel: 0|1|2",
+        "data.natural.channel: 0|1|2",
     ),
-    "colour.tif": (lambda p: write_tiff(p, COLOUR, photometric="rgb"), "data.channel: 0|1|2"),
+    "colour.tif": (lambda p: write_tiff(p, COLOUR, photometric="rgb"), "data.natural.channel: 0|1|2"),
     "nan.tif": (lambda p: write_tiff(p, np.full((4, 5), np.nan, np.float32)), "NaN"),
     "signed.tif": (lambda p: write_tiff(p, STACK[0].astype(np.int16)), "int16"),
     "long.tif": (lambda p: write_tiff(p, STACK[0].astype(np.uint32)), "uint32"),
@@ -339,13 +339,13 @@ def test_no_damage_makes_anything_but_a_user_error(tmp_path_factory, at, suffix,
 def test_a_channel_that_is_not_there(tmp_path, channel):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png", COLOUR))
-    with pytest.raises(UserError, match=f"no channel {channel}, set data.channel .* 0 to 2"):
+    with pytest.raises(UserError, match=f"no channel {channel}, set data.natural.channel .* 0 to 2"):
         frames_of(path, channel=channel)
 
 
 @pytest.mark.parametrize("axes", ["T", "XX", "TTYX", "TYXé", ""])
 def test_axes_that_are_none(tmp_path, axes):
-    with pytest.raises(UsageError, match="data.axes") as caught:
+    with pytest.raises(UsageError, match="data.natural.axes") as caught:
         frames_of(write_tiff(tmp_path / "a.tif", GREY), axes=axes)
     assert caught.value.exit_code == 2
 
@@ -411,13 +411,13 @@ def test_to_unit_by_given_range():
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
 def test_floats_beyond_the_unit_range_need_a_range(value):
-    with pytest.raises(UserError, match="a.tif: .*data.intensity to \\[low, high\\]"):
+    with pytest.raises(UserError, match="a.tif: .*data.natural.intensity to \\[low, high\\]"):
         to_unit(np.array([[0.5, value]], np.float32), name="a.tif")
 
 
 @pytest.mark.parametrize("intensity", ["minmax", (1, 1), (2, 1), (1, 2, 3), (0, float("nan"))])
 def test_intensity_that_is_none(intensity):
-    with pytest.raises(UsageError, match="data.intensity"):
+    with pytest.raises(UsageError, match="data.natural.intensity"):
         to_unit(GREY, intensity)
 
 

@@ -108,7 +108,7 @@ class _Modality:
     read_noise: float  # sd, grey level 0 to 1
 
 
-# Inner areas and radii: REFERENCE.md (margins, radius 3-7 and 3-9 px); grey levels: there too.
+# Inner areas and radii: the margins and radii of the authors' synthetic cells (docs/fidelity.md).
 _MODALITIES = {
     "bf": _Modality(0, (26.0, 12.0, 108.0, 122.0), (5.2, 0.45), (3.8, 0.7), 0.30, (0.5, 0.9),
                     (5.0, 2.5), (0.750, 0.010), 11000.0, 0.003),

@@ -2,7 +2,7 @@
 
 This is the auxiliary training set of the Twin-VAE paper (section 2.2): deliberately plain
 geometry that says what a cell is, not what it looks like. The figures of the two presets are those
-of the authors' program (`REFERENCE.md`, "Synthetic generator, authors' figures"). Where the paper
+of the authors' program (docs/fidelity.md lists them). Where the paper
 names a control and publishes no figure, the value is ours and the field's text says so.
 
 Example:

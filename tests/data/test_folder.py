@@ -267,7 +267,7 @@ BROKEN_IMAGES = {
     "no image": (lambda p: p.write_text("notes"), "is no image"),
     "colour": (
         lambda p: cv2.imwrite(str(p), np.full((8, 8, 3), (1, 2, 3), np.uint8)),
-        "data.channel",
+        "data.natural.channel",
     ),
 }
 
@@ -306,7 +306,7 @@ def test_skipping_everything_is_an_error(tmp_path):
 
 
 def test_wrong_settings_are_not_skipped(folder):
-    with pytest.raises(UsageError, match="data.intensity"):
+    with pytest.raises(UsageError, match="data.natural.intensity"):
         load(folder, labels=None, on_error="skip", intensity=(5, 5))
 
 

@@ -120,7 +120,8 @@ def test_addons_figures(case, run):
     initial, gradients = start_and_gradients()
     np.testing.assert_allclose(gradients[[0, 59], [0, 4], [0, 2]], [1.3906064, 0.055428077])
     steps = run(RectifiedAdam(**CASES[case]), initial, gradients)
-    np.testing.assert_allclose(steps[STEPS][:, PLACES[0], PLACES[1]], ADDONS[case], rtol=0, atol=1e-6)
+    figures = steps[STEPS][:, PLACES[0], PLACES[1]]
+    np.testing.assert_allclose(figures, ADDONS[case], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["default", "weight_decay", "beta2_99", "sma4"])

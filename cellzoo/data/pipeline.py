@@ -1,0 +1,99 @@
+"""Training batches as a pure function of the step, so that a resumed run sees what it would have seen."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from cellzoo.data.augment import Augmentation
+from cellzoo.data.folder import ImageSet
+from cellzoo.data.sets import SyntheticSource
+
+Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+class _Shuffled:
+    """An endless row of 0..n-1, shuffled anew at every pass."""
+
+    def __init__(self, n: int, seed: tuple[int, ...]):
+        self.n = n
+        self.permutation = lru_cache(2)(
+            lambda turn: np.random.default_rng((*seed, turn)).permutation(n)
+        )
+
+    def take(self, start: int, count: int) -> np.ndarray:
+        places = np.arange(start, start + count)
+        return np.array([self.permutation(p // self.n)[p % self.n] for p in places], int)
+
+
+class TwinBatches:
+    """Batches of natural and, where there is a source of them, synthetic images.
+
+    Args:
+        natural: natural training images; unlabelled ones have the count NaN.
+        synthetic: source of synthetic images, or None to train on natural ones alone.
+        augment: augmentation of both.
+        batch: images of each domain in a batch.
+        labelled_share: share of labelled images in each natural batch, at least one image; None: as
+            the passes over the set bring them.
+        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole ``"batch"``.
+        seed: of order, augmentation and fresh synthetic images.
+    """
+
+    def __init__(
+        self,
+        natural: ImageSet,
+        synthetic: SyntheticSource | None,
+        augment: Augmentation,
+        *,
+        batch: int,
+        labelled_share: float | None,
+        count_mean: str,
+        seed: int,
+    ):
+        """Sets up the order; no batch is made yet."""
+        self.natural, self.synthetic, self.augment = natural, synthetic, augment
+        self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
+        labelled = np.flatnonzero(natural.labelled)
+        unlabelled = np.flatnonzero(~natural.labelled)
+        if labelled_share is None or len(unlabelled) == 0:
+            self.streams = [(np.arange(len(natural)), batch)]
+        else:
+            n = max(1, round(batch * labelled_share))
+            self.streams = [(labelled, n), (unlabelled, batch - n)]
+        self.orders = [_Shuffled(len(s), (seed, 10 + k)) for k, (s, _) in enumerate(self.streams)]
+        if synthetic is not None:
+            self.synthetic_order = _Shuffled(synthetic.size, (seed, 20))
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Steps in which the larger of the two sets is passed once."""
+        largest = max(len(self.natural), self.synthetic.size if self.synthetic else 0)
+        return -(-largest // self.batch_size)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a training step: images by domain, and counts and weights by domain."""
+        chosen = np.concatenate(
+            [
+                stream[order.take(step * n, n)]
+                for (stream, n), order in zip(self.streams, self.orders, strict=True)
+            ]
+        )
+        counts = self.natural.counts[chosen]
+        weights = np.isfinite(counts).astype(np.float32)
+        if self.count_mean == "labelled":
+            weights *= len(weights) / max(weights.sum(), 1)
+        x = {"natural": self.augment(self.natural.images[chosen], (self.seed, 30, step))}
+        y = {"natural_count": np.nan_to_num(counts), "natural_weight": weights}
+        if self.synthetic is not None:
+            order = self.synthetic_order.take(step * self.batch_size, self.batch_size)
+            images, counts = self.synthetic.batch(step, order)
+            x["synthetic"] = self.augment(images, (self.seed, 31, step))
+            y["synthetic_count"] = counts.astype(np.float32)
+            y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
+        return x, y
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of steps ``first`` to ``last - 1``."""
+        for step in range(first, last):
+            yield self(step)

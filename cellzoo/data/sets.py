@@ -1,0 +1,192 @@
+"""From a recipe's ``data`` section to images in memory."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cellzoo.data import microscope
+from cellzoo.data.folder import ImageSet, Skipped, load_folder
+from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
+from cellzoo.data.synthetic import SyntheticCells, background_from
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import read_frames, resize, to_unit
+
+
+def simulated_natural(
+    *,
+    modality: str,
+    train: int = 784,
+    labelled: int = 59,
+    validation: int = 172,
+    validation_labelled: int = 62,
+    test: int = 172,
+    test_labelled: int = 62,
+    seed: int,
+) -> ImageSet:
+    """Images of the simulated microscope, in three splits that share no chamber.
+
+    The defaults are Table 1's bright-field sizes: 59 labelled + 725 unlabelled images for training,
+    62 + 110 for test. The paper has no validation split; ours is as large as its test split.
+
+    Args:
+        modality: ``"bf"`` or ``"pc"``.
+        train: images for training.
+        labelled: how many of them keep their count, at a regular interval.
+        validation: images to choose hyper-parameters and checkpoints with.
+        validation_labelled: how many of them keep their count.
+        test: images that only ``evaluate`` touches.
+        test_labelled: how many of them keep their count.
+        seed: of everything.
+
+    Raises:
+        UsageError: more images are to be labelled than there are.
+    """
+    sizes = {
+        "train": (train, labelled),
+        "validation": (validation, validation_labelled),
+        "test": (test, test_labelled),
+    }
+    parts = []
+    for k, (split, (total, with_label)) in enumerate(sizes.items()):
+        if with_label > total:
+            key = "labelled" if split == "train" else f"{split}_labelled"
+            raise UsageError(
+                f"data.natural.{key} is {with_label}, but only {total} images are simulated "
+                f"for {split}: lower it or raise data.natural.{split}."
+            )
+        images = microscope.simulate_set(modality, total, (seed, k), prefix=f"{modality}_{split}")
+        keep = microscope.labelled_at_regular_interval(total, with_label)
+        parts.append(
+            ImageSet(
+                images=images.images.astype(np.float32) / 255,
+                counts=np.where(keep, images.counts, np.nan).astype(np.float32),
+                groups=np.asarray(images.groups),
+                names=np.array([f"simulated_{modality}_{split}_{i:04d}.png" for i in range(total)]),
+                splits=np.full(total, split),
+            )
+        )
+    return ImageSet(
+        *(
+            np.concatenate([getattr(part, field) for part in parts])
+            for field in ("images", "counts", "groups", "names", "splits")
+        )
+    )
+
+
+def folder_natural(
+    *,
+    folder: str,
+    labels: str | None = "labels.csv",
+    labelled: int | float | None = None,
+    shares: dict[str, float] | None = None,
+    size: Literal["error", "resize"] = "error",
+    intensity: Literal["dtype"] | tuple[float, float] = "dtype",
+    axes: str | None = None,
+    channel: int | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    image_size: int,
+    seed: int,
+) -> tuple[ImageSet, list[Skipped]]:
+    """A lab's own folder of images, with counts in ``labels.csv``.
+
+    Args:
+        folder: of images; a relative path starts where the command runs.
+        labels: table of counts in that folder; None if nothing is labelled.
+        labelled: how many training images (or which share of them) keep their label; None: all.
+        shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15, 0.15.
+            Whole groups are dealt out.
+        size: what to do with images of another size than ``image_size``: stop, or resize them.
+        intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
+        axes: of TIFF stacks whose file does not say, such as ``TYX``.
+        channel: to read from files with several.
+        on_error: stop at a file that cannot be read, or skip it and say so at the end.
+        image_size: height and width in pixels that the model takes.
+        seed: of the split and of the choice of labels.
+
+    Returns:
+        The images, each in a split, and the files that were skipped.
+
+    Raises:
+        UserError: from :func:`cellzoo.data.folder.load_folder`, or no labelled training image is left.
+    """
+    images, skipped = load_folder(
+        Path(folder), image_size=image_size, labels=labels, size=size, intensity=intensity,
+        axes=axes, channel=channel, on_error=on_error,
+    )  # fmt: skip
+    splits = images.splits.astype("<U10")
+    unassigned = splits == ""
+    if (splits == "").all():
+        splits = split_by_group(
+            images.groups, shares or {"train": 0.7, "validation": 0.15, "test": 0.15}, seed
+        )
+    elif unassigned.any():
+        # A table that assigns some images has the last word; the rest may only help to learn.
+        splits[unassigned] = "train"
+    train = splits == "train"
+    keep = images.labelled.copy()
+    keep[train] = choose_labelled(images.counts[train], images.groups[train], labelled, seed)
+    images = hide_labels(
+        ImageSet(images.images, images.counts, images.groups, images.names, splits), keep
+    )
+    return images, skipped
+
+
+class SyntheticSource:
+    """Synthetic cells for training, either a fixed set or fresh ones in every batch."""
+
+    def __init__(self, cells: SyntheticCells, images: int, fresh: bool, seed: int):
+        """Renders the fixed set; a fresh one is rendered as it is asked for."""
+        self.cells = cells
+        self.size = images
+        self.seed = seed
+        self.fixed = None if fresh else cells.render(images, (seed, 0))
+
+    def batch(self, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images, float32 ``[n, h, w]``, and counts ``[n]``: these of the fixed set, or new ones."""
+        if self.fixed is None:
+            return self.cells.render(len(indices), (self.seed, 1, step))
+        images, counts = self.fixed
+        return images[indices], counts[indices]
+
+
+def synthetic_cells(
+    *, preset: str, background: str | None, natural: ImageSet, image_size: int, **controls: Any
+) -> SyntheticCells:
+    """The generator that a recipe's ``data.synthetic`` describes.
+
+    Args:
+        preset: ``"bf"`` or ``"pc"``.
+        background: ``"natural"``: the mean of natural training images with few cells (paper 2.2); None: an even
+            grey; or the path of an image.
+        natural: natural training images.
+        image_size: height and width in pixels.
+        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None follows the preset.
+    """
+    given = {key: value for key, value in controls.items() if value is not None}
+    if background == "natural":
+        given["background"] = background_from(natural.images, natural.counts)
+    elif background is not None:
+        frame = next(iter(read_frames(Path(background))))
+        given["background"] = np.clip(resize(to_unit(frame.pixels), image_size), 0, 1)
+    return SyntheticCells.preset(preset, size=image_size, **given)
+
+
+def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, list[Skipped]]:
+    """The natural images that a recipe's ``data.natural`` section asks for.
+
+    Raises:
+        UserError: nothing labelled is left to learn from, or the splits needed are empty.
+    """
+    arguments = section.model_dump(exclude={"source"})
+    if section.source == "simulated":
+        images, skipped = simulated_natural(**arguments, seed=seed), []
+    else:
+        images, skipped = folder_natural(**arguments, image_size=image_size, seed=seed)
+    for split in ("train", "validation"):
+        if not images.of(split).labelled.any():
+            raise UserError(
+                f"No {split} image of data.natural has a count: label some, or mark some as {split} "
+                "in the split column of labels.csv."
+            )
+    return images, skipped

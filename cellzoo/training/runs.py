@@ -1,0 +1,160 @@
+"""Run folders: all that a training leaves behind, and what it needs to go on."""
+
+import csv
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from cellzoo.errors import UserError
+from cellzoo.recipe import Recipe, load_recipe
+
+
+class Run:
+    """A run folder, ``runs/<recipe>/<time>/``.
+
+    Attributes:
+        path: the folder.
+        recipe: the effective recipe, with everything the command line changed.
+    """
+
+    def __init__(self, path: Path):
+        """Opens an existing run folder.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        self.path = path
+        if not self.recipe_file.is_file():
+            raise UserError(
+                f"{path} is not a run folder: it has no recipe.yaml; `cellzoo fit` makes one."
+            )
+        self.recipe = load_recipe(self.recipe_file)
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe) -> "Run":
+        """Makes a new run folder.
+
+        Raises:
+            UserError: there is something in the folder already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} holds other files: choose another --out.")
+        for folder in ("checkpoints", "report", "tensorboard"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "recipe.yaml", recipe.to_yaml())
+        return cls(path)
+
+    @property
+    def recipe_file(self) -> Path:
+        """The effective recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the network to count with."""
+        return self.path / "checkpoints" / "best.weights.h5"
+
+    @property
+    def last_state(self) -> Path:
+        """Every variable of the training after its last whole epoch, to go on from."""
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def history_file(self) -> Path:
+        """One row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def validation_file(self) -> Path:
+        """Scores on the validation split; written last, so it marks a finished run."""
+        return self.path / "report" / "validation.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.validation_file.is_file()
+
+    @property
+    def version(self) -> str:
+        """What ``counts.csv`` calls this model's version: the folder's name."""
+        return self.path.resolve().name
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of ``history.csv``, numbers as floats."""
+        if not self.history_file.is_file():
+            return []
+        with self.history_file.open(newline="", encoding="utf-8") as file:
+            return [{k: float(v or "nan") for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Replaces ``history.csv``."""
+        lines = [",".join(rows[0])] if rows else []
+        lines += [",".join(f"{value:.8g}" for value in row.values()) for row in rows]
+        write_atomically(self.history_file, "\n".join(lines) + "\n")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Writes ``content`` to the file ``name`` of this folder."""
+        write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def save_state(self, variables: Iterable[keras.Variable]) -> None:
+        """Saves the variables, in their order, as ``checkpoints/last.npz``."""
+        arrays = {f"{k:05d}": np.asarray(keras.ops.convert_to_numpy(v)) for k, v in enumerate(variables)}
+        temporary = self.last_state.with_name("last.tmp.npz")
+        np.savez(temporary, **arrays)
+        os.replace(temporary, self.last_state)
+
+    def load_state(self, variables: Iterable[keras.Variable]) -> None:
+        """Sets the variables to what :meth:`save_state` saved.
+
+        Raises:
+            UserError: the file is of another model.
+        """
+        with np.load(self.last_state) as arrays:
+            saved = [arrays[name] for name in sorted(arrays.files)]
+        variables = list(variables)
+        if [v.shape for v in variables] != [a.shape for a in saved]:
+            raise UserError(
+                f"{self.last_state} is of another model than {self.recipe_file} describes: "
+                "restore the recipe or start again with another --out."
+            )
+        for variable, array in zip(variables, saved, strict=True):
+            variable.assign(array)
+
+    def save_best(self, network: keras.Model) -> None:
+        """Saves the network's weights to count with."""
+        temporary = self.best_weights.with_name("best.tmp.weights.h5")
+        network.save_weights(temporary)
+        os.replace(temporary, self.best_weights)
+
+
+def new_run_folder(recipe: Recipe) -> Path:
+    """A folder ``runs/<recipe>/<time>`` that does not exist yet."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / recipe.name / stamp
+    tries = 1
+    while folder.exists():
+        tries += 1
+        folder = folder.with_name(f"{stamp}-{tries}")
+    return folder
+
+
+def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
+    """The newest run of this recipe under ``runs/``, if it was interrupted and ``same`` says so."""
+    folders = sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"))
+    if not folders:
+        return None
+    run = Run(folders[-1].parent)
+    return run.path if not run.finished and same(run.recipe) else None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: whoever reads it never sees half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
