@@ -292,9 +292,7 @@ def _view(name: str, tensor: _Tensor, elements: np.ndarray) -> np.ndarray:
         )
     if prod(shape) == 0:
         return np.empty(shape, elements.dtype)
-    # The stride of an axis of length 1 is never walked and may be any number in the file.
-    axes = zip(shape, strides, strict=True)
-    steps = [step * elements.itemsize if length > 1 else 0 for length, step in axes]
+    steps = [step * elements.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(elements[tensor.offset :], shape, steps, writeable=False)
 
 

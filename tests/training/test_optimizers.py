@@ -138,6 +138,16 @@ def test_first_step_is_the_plain_gradient():
     np.testing.assert_allclose(stepped, [1.0 - 0.05, -2.0 - 0.3], rtol=1e-6)
 
 
+def test_epsilon_is_added_to_the_root():
+    """Under a constant gradient g a rectified step is r g / (|g| + epsilon)."""
+    steps = {}
+    for g in (1.0, 1e-7):
+        optimizer = RectifiedAdam(0.1, beta_2=0.9, sma_threshold=4)
+        steps[g] = trajectory(optimizer, np.zeros(1, "float32"), np.full((7, 1), g, "float32"))
+    sizes = {g: moved[6] - moved[5] for g, moved in steps.items()}
+    np.testing.assert_allclose(sizes[1e-7], sizes[1.0] / 2, rtol=1e-4)
+
+
 def test_decay_is_taken_off_once_and_not_through_the_moments():
     stepped = one_step(RectifiedAdam(0.1, weight_decay=0.5), [1.0, -2.0], [0.0, 0.0])
     np.testing.assert_allclose(stepped, [0.95, -1.9], rtol=1e-6)
