@@ -381,7 +381,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         return f"the key {name} is missing; add it."
     if kind.startswith("union_tag"):
         field = context["discriminator"].strip("'")
-        options = ", ".join(_SOURCES if field == "source" else _MODELS)
+        options = ", ".join(SOURCE_SECTIONS if field == "source" else MODEL_SECTIONS)
         given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
         near = difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
         found = f"is {given}" if given else "is missing"
@@ -447,6 +447,6 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_SOURCES = {"simulated": SimulatedNatural, "folder": FolderNatural}
-_MODELS = {"twinvae": TwinVAE, "twinvae_spatial": TwinVAESpatial}
-_TAGS: dict[Any, type[_Section]] = _SOURCES | _MODELS
+SOURCE_SECTIONS = {"simulated": SimulatedNatural, "folder": FolderNatural}
+MODEL_SECTIONS = {"twinvae": TwinVAE, "twinvae_spatial": TwinVAESpatial}
+_TAGS: dict[Any, type[_Section]] = SOURCE_SECTIONS | MODEL_SECTIONS

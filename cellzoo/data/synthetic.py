@@ -26,7 +26,7 @@ from cellzoo.errors import UsageError
 _TRIES_PER_ROUND = 16
 _ROUNDS = 12
 # Fewer labelled images than this leave ghosts of their cells in a mean background.
-_MIN_IMAGES_FOR_MEAN = 8
+_MIN_IMAGES_FOR_MEAN = 30
 # A median of more images than this looks the same and only takes longer.
 _MAX_IMAGES_FOR_MEDIAN = 400
 
@@ -243,7 +243,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 def background_from(images: np.ndarray, counts: np.ndarray, max_count: int = 3) -> np.ndarray:
     """Background of natural images: their mean where few cells are in view (paper 2.2).
 
-    With fewer than eight labelled images of at most `max_count` cells, the mean would keep ghosts
+    With fewer than 30 labelled images of at most `max_count` cells, the mean would keep ghosts
     of those cells. Then the median of each pixel over all images, labelled or not, is taken: it
     removes whatever covers a pixel in less than half of the images, as moving cells do. (Of more
     than 400 images, 400 evenly spaced ones.)

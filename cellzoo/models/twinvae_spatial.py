@@ -54,10 +54,14 @@ def twinvae_spatial(
 
     def conv(width, name, strides=1):
         return [
-            layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, name=name),
-            layers.BatchNormalization(momentum=0.9, name=f"{name}_norm"),
+            layers.Conv2D(
+                width, 3, strides=strides, padding="same", kernel_initializer="he_normal", name=name
+            ),
             layers.LeakyReLU(leakiness),
         ]
+
+    def conv_norm(width, name):
+        return [*conv(width, name), layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")]
 
     def encoder(domain):
         stages = [layers.Reshape((image_size, image_size, 1))]
@@ -70,7 +74,7 @@ def twinvae_spatial(
     def decoder(domain):
         stages = []
         for k, width in enumerate(reversed(channels[:-1]), start=1):
-            stages += [layers.UpSampling2D(2), *conv(width, f"up{k}")]
+            stages += [layers.UpSampling2D(2), *conv_norm(width, f"up{k}")]
         stages += [
             layers.Conv2DTranspose(1, 4, strides=2, padding="same", activation="sigmoid", name="out"),
             layers.Reshape((image_size, image_size)),
@@ -84,7 +88,8 @@ def twinvae_spatial(
     log_variance_layer = layers.Conv2D(latent, 1, name="latent_log_variance")
     sampler = LatentSampler(seed=seed, name="latent")
     shared_decoder = keras.Sequential(
-        conv(shared_channels, "conv1") + conv(channels[-1], "conv2"), name="shared_decoder"
+        conv_norm(shared_channels, "conv1") + conv_norm(channels[-1], "conv2"),
+        name="shared_decoder",
     )
     cells_per_place = keras.Sequential(
         [

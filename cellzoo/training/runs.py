@@ -85,6 +85,17 @@ class Run:
         """What ``counts.csv`` calls this model's version: the folder's name."""
         return self.path.resolve().name
 
+    def validation_scores(self) -> dict[str, Any]:
+        """Scores on the validation split; empty while the run is not finished."""
+        if not self.finished:
+            return {}
+        return json.loads(self.validation_file.read_text(encoding="utf-8"))
+
+    def replace_recipe(self, recipe: Recipe) -> None:
+        """Writes another effective recipe, before training starts."""
+        write_atomically(self.recipe_file, recipe.to_yaml())
+        self.recipe = recipe
+
     def history(self) -> list[dict[str, float]]:
         """The rows of ``history.csv``, numbers as floats."""
         if not self.history_file.is_file():

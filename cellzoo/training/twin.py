@@ -16,6 +16,8 @@ class TwinLoss:
         reconstruction: ``"mse"`` (paper: phase contrast) or ``"bce"`` (paper: bright field).
         reconstruction_weight: C_Rec (paper: 100 for phase contrast; the authors' program: 1000).
         reconstruction_decay: share by which C_Rec shrinks each epoch (paper: 3e-5 for bright field).
+        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole ``"batch"`` (authors'
+            program: the fewer labels, the weaker the loss); applied by :class:`cellzoo.data.pipeline.TwinBatches`.
         count_weight: C_Reg (paper: 3).
         count_start_epoch: epochs before C_Reg is switched on (paper: 100).
         kl_weight: C_DKL (paper: 2).
@@ -27,15 +29,16 @@ class TwinLoss:
     reconstruction_decay: float = 0.0
     count_weight: float = 3.0
     count_start_epoch: int = 0
+    count_mean: str = "labelled"
     kl_weight: float = 2.0
     synthetic_count_weight: float = 1.0
 
 
 class TwinTrainer(keras.Model):
-    """Trains a network of :mod:`cellzoo.models` that has ``natural`` and perhaps ``synthetic`` inputs.
+    """Trains a network with ``natural`` and perhaps ``synthetic`` inputs, as in :mod:`cellzoo.models`.
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
-    ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 where the count is unknown.
+    ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count.
 
     Args:
         network: a functional model with the outputs that :func:`cellzoo.models.twinvae` names.

@@ -1,0 +1,234 @@
+"""The ``cellzoo`` command: parse, call one function, print."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import click
+
+from cellzoo import __version__
+from cellzoo.errors import UserError
+
+# TensorFlow tells every user about every device that it does not have.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_PATH = click.Path(path_type=Path)
+
+
+def _verb(function: Callable) -> Callable:
+    """Turns what a user can mend into one sentence and an exit code."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    return call
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Count the cells in microscope images: train on a handful of labels, trust the number."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log = logging.getLogger("cellzoo")
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _settings(function: Callable) -> Callable:
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE",
+        help="Change a key of the recipe, such as train.epochs=20.",
+    )(function)  # fmt: skip
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["models", "recipes"]), required=False)
+@_verb
+def list_(what: str | None) -> None:
+    """Show the models and recipes at hand.
+
+    Example: cellzoo list recipes
+    """
+    from cellzoo.catalogue import models, recipes
+
+    for title, rows in (("models", models()), ("recipes", recipes())):
+        if what in (None, title):
+            click.echo(f"{title}:")
+            for name, line in rows:
+                click.echo(f"  {name:<28} {line}")
+
+
+@main.command()
+@click.argument("recipes", nargs=-1, required=True, type=_PATH)
+@_settings
+@_verb
+def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
+    """Check recipes without running them.
+
+    Example: cellzoo check recipes/*.yaml
+    """
+    from cellzoo.recipe import load_recipe
+
+    worst = 0
+    for path in recipes:
+        try:
+            load_recipe(path, settings)
+            click.echo(f"{path}: ok")
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            worst = max(worst, error.exit_code)
+    sys.exit(worst)
+
+
+@main.command()
+@click.argument("recipe", type=_PATH)
+@click.option("-o", "--out", type=_PATH, required=True, help="New folder for images and labels.csv.")
+@click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
+@click.option("--preview", is_flag=True, help="Also write preview.png, a sheet with the counts.")
+@click.option("--natural", is_flag=True, help="The simulated microscope's images instead.")
+@_settings
+@_verb
+def synth(
+    recipe: Path, out: Path, number: int, preview: bool, natural: bool, settings: tuple[str, ...]
+) -> None:
+    """Write the synthetic cells that a recipe trains on, to look at or to use.
+
+    Example: cellzoo synth recipes/twinvae_pc.yaml -o cells --preview
+    """
+    from cellzoo.recipe import load_recipe
+    from cellzoo.synth import synth
+
+    for file in synth(load_recipe(recipe, settings), out, number, preview, natural):
+        click.echo(f"wrote {file}")
+
+
+@main.command()
+@click.argument("recipe", type=_PATH)
+@_settings
+@click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores and some minutes.")
+@click.option("--budget", metavar="TIME", help="Train for so long: 90s, 10m, 2h.")
+@click.option("--out", type=_PATH, help="Run folder; an interrupted run there goes on.")
+@click.option("--fresh", is_flag=True, help="Start anew even if a run was interrupted.")
+@_verb
+def fit(
+    recipe: Path,
+    settings: tuple[str, ...],
+    quick: bool,
+    budget: str | None,
+    out: Path | None,
+    fresh: bool,
+) -> None:
+    """Train what a recipe describes.
+
+    Example: cellzoo fit recipes/twinvae_bf.yaml --quick
+    """
+    from cellzoo.recipe import load_recipe
+
+    if budget:
+        settings = (*settings, f"train.budget={budget}")
+    chosen, original = load_recipe(recipe, settings, quick), load_recipe(recipe)
+    for line in load_recipe(recipe, quick=quick).differences(chosen):
+        click.echo(f"set {line}")
+    from cellzoo.training.fit import fit
+
+    run = fit(chosen, out, fresh, full=original if quick else None)
+    click.echo(f"run folder: {run.path}")
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--data", type=_PATH, help="A labelled folder instead of the recipe's test split.")
+@click.option("--out", type=_PATH, help="Folder for the report; else report/ in the run.")
+@click.option(
+    "--protocol", type=click.Choice(["cellzoo", "authors"]), default="cellzoo",
+    help="authors: sample the latent and augment, as the paper's program does.",
+)  # fmt: skip
+@_verb
+def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> None:
+    """Score a trained model on images it never saw.
+
+    Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
+    """
+    from cellzoo.evaluation.evaluate import evaluate
+
+    result = evaluate(run, data, out, protocol)
+    click.echo(f"{result.images} images: {result.subject}")
+    rows = {"mae": ("MAE", 1, ""), "mre": ("MRE", 100, " %"), "exact": ("exact", 100, " %")}
+    for key, (name, factor, unit) in rows.items():
+        low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
+        value = factor * result.scores[key]
+        click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
+    click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
+    for file in result.files:
+        click.echo(f"wrote {file}")
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=_PATH)
+@click.option("--model", required=True, help="A run folder.")
+@click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
+@click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
+@click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")
+@_verb
+def count(
+    images: tuple[Path, ...], model: str, out: Path, axes: str | None, channel: int | None
+) -> None:
+    """Count the cells in images and folders of images.
+
+    Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
+    """
+    from cellzoo.counting import check_output, count_files
+
+    check_output(out)
+    from cellzoo.counter import load_counter
+
+    rows = count_files(images, load_counter(model), out, axes=axes, channel=channel)
+    failed = [row for row in rows if row.error]
+    for row in failed:
+        click.echo(f"Error: {row.error}", err=True)
+    click.echo(f"counted {len(rows) - len(failed)} frames, {len(failed)} failed: {out}")
+    sys.exit(1 if failed else 0)
+
+
+@main.command("import-labels")
+@click.argument("csv_file", metavar="CSV", type=_PATH)
+@click.option("-o", "--out", type=_PATH, required=True, help="The labels.csv to write.")
+@_verb
+def import_labels(csv_file: Path, out: Path) -> None:
+    """Turn a header-less CSV of the Twin-VAE authors into a labels.csv.
+
+    There 0 means unlabelled, which becomes an empty count.
+
+    Example: cellzoo import-labels train.csv -o images/labels.csv
+    """
+    from cellzoo.data.importers import import_twinvae_csv
+
+    click.echo(f"wrote {import_twinvae_csv(csv_file, out)} rows to {out}")
+
+
+@main.command("import-checkpoint")
+@click.argument("file", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="New run folder.")
+@_verb
+def import_checkpoint(file: Path, out: Path) -> None:
+    """Turn a PyTorch checkpoint of the Twin-VAE authors into a run folder.
+
+    Example: cellzoo import-checkpoint twinvae.pth --out runs/authors
+    """
+    from cellzoo.import_checkpoint import import_checkpoint
+
+    click.echo(f"run folder: {import_checkpoint(file, out).path}")

@@ -1,0 +1,102 @@
+"""Counters: whatever gives counts for grey images. Every verb that counts speaks to this alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from cellzoo.errors import UserError
+from cellzoo.images import Frame, resize, to_unit
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of a batch of images, each array float32 ``[n]``.
+
+    Attributes:
+        raw: counts before rounding.
+        low: lower ends of the 95 % intervals; NaN where none can be promised.
+        high: their upper ends.
+    """
+
+    raw: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Counter(Protocol):
+    """Counts cells in grey images."""
+
+    name: str
+    version: str
+
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """The frame as this counter takes it, float32 ``[h, w]`` in [0, 1], or a UserError."""
+
+    def count(self, images: np.ndarray) -> Counts:
+        """Counts of prepared images, float32 ``[n, h, w]``."""
+
+
+class RunCounter:
+    """The model of a run folder.
+
+    Args:
+        run_folder: as `cellzoo fit` leaves it; the training need not be finished.
+
+    Raises:
+        UserError: it is no run folder, or no model has been saved there yet.
+    """
+
+    def __init__(self, run_folder: Path):
+        """Builds the network and loads its weights."""
+        from cellzoo.models.counting import natural_counter
+        from cellzoo.training.fit import build_network, image_size
+        from cellzoo.training.runs import Run
+
+        self.run = Run(run_folder)
+        if not self.run.best_weights.is_file():
+            raise UserError(
+                f"{run_folder} has no model yet: let `cellzoo fit` reach its first validation."
+            )
+        self.name, self.version = self.run.recipe.name, self.run.version
+        self.size = image_size(self.run.recipe)
+        self.network = build_network(self.run.recipe)
+        self.network.load_weights(self.run.best_weights)
+        self.model = natural_counter(self.network)
+        self.half_width = self.run.validation_scores().get("interval_half_width")
+
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """Scales grey levels, and resizes if the recipe does; see :class:`Counter`."""
+        natural = self.run.recipe.data.natural
+        intensity = natural.intensity if natural.source == "folder" else "dtype"
+        image = to_unit(frame.pixels, intensity, name=str(frame.path))
+        if image.shape == (self.size, self.size):
+            return image
+        if natural.source == "folder" and natural.size == "resize":
+            return resize(image, self.size)
+        raise UserError(
+            f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "
+            f"{self.size} x {self.size}: crop it, or train with data.natural.size: resize."
+        )
+
+    def count(self, images: np.ndarray) -> Counts:
+        """See :class:`Counter`."""
+        raw = self.model.predict(images, batch_size=64, verbose=0)
+        if self.half_width is None:
+            unknown = np.full_like(raw, np.nan)
+            return Counts(raw, unknown, unknown)
+        low = np.maximum(raw - self.half_width, 0)
+        return Counts(raw, low, np.maximum(raw + self.half_width, 0))
+
+
+def load_counter(model: str) -> Counter:
+    """The counter that ``--model`` names.
+
+    Raises:
+        UserError: there is nothing of that name.
+    """
+    path = Path(model)
+    if not path.is_dir():
+        raise UserError(f"There is no model {model}: name a run folder that `cellzoo fit` wrote.")
+    return RunCounter(path)

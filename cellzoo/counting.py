@@ -1,0 +1,143 @@
+"""``cellzoo count``: image files to ``counts.csv``, one row per frame."""
+
+import csv
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cellzoo.counter import Counter
+from cellzoo.errors import UserError
+from cellzoo.evaluation.metrics import round_count
+from cellzoo.images import Frame, find_images, read_frames
+
+BATCH = 64
+
+
+@dataclass
+class CountRow:
+    """A row of ``counts.csv``.
+
+    Attributes:
+        image: path as it was given.
+        frame: number in the file, from 0.
+        count: whole cells; empty with an ``error``.
+        count_raw: count before rounding.
+        count_low: lower end of the 95 % interval; empty where none can be promised.
+        count_high: its upper end.
+        model: the model's name.
+        version: its version or run folder.
+        seconds: time that counting took, an equal share of its batch's.
+        error: why there is no count.
+    """
+
+    image: str
+    frame: int | str
+    count: int | str = ""
+    count_raw: float | str = ""
+    count_low: float | str = ""
+    count_high: float | str = ""
+    model: str = ""
+    version: str = ""
+    seconds: float | str = ""
+    error: str = ""
+
+
+def count_files(
+    paths: Sequence[Path],
+    counter: Counter,
+    out: Path,
+    *,
+    axes: str | None = None,
+    channel: int | None = None,
+) -> list[CountRow]:
+    """Counts every frame of files and folders into a CSV.
+
+    A file that cannot be read gets a row with ``error`` and the rest go on.
+
+    Args:
+        paths: image files and folders of them.
+        counter: what counts.
+        out: CSV to write; it appears when it is complete.
+        axes: of TIFF stacks that do not say, such as ``TYX``.
+        channel: to read from files with several.
+
+    Returns:
+        The rows that were written.
+
+    Raises:
+        UserError: ``out`` exists, or there is no image.
+    """
+    check_output(out)
+    files = find_images(paths)
+    rows = []
+    waiting: list[tuple[CountRow, np.ndarray]] = []
+    for row, image in _prepared(files, counter, axes, channel):
+        rows.append(row)
+        if image is not None:
+            waiting.append((row, image))
+        if len(waiting) == BATCH:
+            _count(waiting, counter)
+            waiting = []
+    if waiting:
+        _count(waiting, counter)
+    _write(rows, out)
+    return rows
+
+
+def check_output(out: Path) -> None:
+    """Says at once, before a model is loaded, that a CSV cannot be written.
+
+    Raises:
+        UserError: it exists already, or its folder does not.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists: choose another name for -o, or move it away.")
+    if not out.parent.is_dir():
+        raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
+
+
+def _prepared(
+    files: Sequence[Path], counter: Counter, axes: str | None, channel: int | None
+) -> Iterator[tuple[CountRow, np.ndarray | None]]:
+    for file in files:
+        index = 0
+        try:
+            for frame in read_frames(file, axes=axes, channel=channel):
+                index = frame.index
+                yield _prepare(frame, counter)
+        except UserError as error:
+            yield CountRow(str(file), index, error=str(error)), None
+
+
+def _prepare(frame: Frame, counter: Counter) -> tuple[CountRow, np.ndarray | None]:
+    row = CountRow(str(frame.path), frame.index, model=counter.name, version=counter.version)
+    try:
+        return row, counter.prepare(frame)
+    except UserError as error:
+        row.error = str(error)
+        return row, None
+
+
+def _count(waiting: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:
+    started = time.monotonic()
+    counts = counter.count(np.stack([image for _, image in waiting]))
+    seconds = (time.monotonic() - started) / len(waiting)
+    for k, (row, _) in enumerate(waiting):
+        row.count = int(round_count(counts.raw[k]))
+        row.count_raw = f"{counts.raw[k]:.3f}"
+        row.count_low = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.3f}"
+        row.count_high = "" if np.isnan(counts.high[k]) else f"{counts.high[k]:.3f}"
+        row.seconds = f"{seconds:.5f}"
+
+
+def _write(rows: Sequence[CountRow], out: Path) -> None:
+    temporary = out.with_name(out.name + ".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(CountRow("", 0))))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    os.replace(temporary, out)

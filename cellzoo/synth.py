@@ -1,0 +1,72 @@
+"""``cellzoo synth``: a recipe's synthetic cells, or its simulated microscope's images, as files."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cellzoo.data import microscope
+from cellzoo.data.sets import natural_images, synthetic_cells
+from cellzoo.data.synthetic import contact_sheet
+from cellzoo.errors import UsageError, UserError
+from cellzoo.recipe import Recipe
+
+
+def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) -> list[Path]:
+    """Writes images and their ``labels.csv`` to a new folder.
+
+    Args:
+        recipe: whose images.
+        out: a folder that does not exist yet, or is empty.
+        number: of images.
+        preview: also write ``preview.png``, a contact sheet with the counts.
+        natural: the images of the simulated microscope, of chambers that no split holds, instead of synthetic cells.
+
+    Returns:
+        The folder and, if asked for, the preview.
+
+    Raises:
+        UserError: the folder holds files, or the recipe has nothing of the kind.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds other files: choose another folder for -o.")
+    images, counts, groups = _natural(recipe, number) if natural else _synthetic(recipe, number)
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "count", "group"])
+        for k, (image, count, group) in enumerate(zip(images, counts, groups, strict=True)):
+            name = f"images/{'simulated' if natural else 'synthetic'}_{k:05d}.png"
+            cv2.imwrite(str(out / name), image)
+            writer.writerow([name, int(count), group])
+    if not preview:
+        return [out]
+    cv2.imwrite(str(out / "preview.png"), contact_sheet(images, counts))
+    return [out, out / "preview.png"]
+
+
+def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    section = recipe.data.synthetic
+    if section is None:
+        raise UsageError(
+            f"{recipe.name} has no data.synthetic: choose another recipe, or --natural."
+        )
+    size = getattr(recipe.model, "image_size", 128)
+    natural = None
+    if section.background == "natural":
+        natural = natural_images(recipe.data.natural, size, recipe.seed)[0].of("train")
+    controls = section.model_dump(exclude={"images", "fresh"})
+    cells = synthetic_cells(**controls, natural=natural, image_size=size)
+    images, counts = cells.render(number, (recipe.seed, 0))
+    return np.round(images * 255).astype(np.uint8), counts, [str(k) for k in range(number)]
+
+
+def _natural(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    section = recipe.data.natural
+    if section.source != "simulated":
+        raise UsageError(f"{recipe.name} has natural images of its own: there is nothing to simulate.")
+    images = microscope.simulate_set(
+        section.modality, number, (recipe.seed, 99), prefix=f"{section.modality}_synth"
+    )
+    return images.images, images.counts, images.groups

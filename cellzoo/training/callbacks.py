@@ -1,0 +1,161 @@
+"""What happens between the epochs of a training: validate, save, report, show pictures."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.evaluation.metrics import count_metrics
+from cellzoo.models.counting import natural_counter, translations
+from cellzoo.recipe import parse_duration
+from cellzoo.training.runs import Run
+from cellzoo.training.twin import TwinTrainer
+
+log = logging.getLogger("cellzoo")
+
+
+@contextmanager
+def averaged_weights(trainer: keras.Model) -> Iterator[None]:
+    """Puts the averages of the weights in their place for a while, if the optimiser keeps them."""
+    if not trainer.optimizer.use_ema:
+        yield
+        return
+    own = [np.array(keras.ops.convert_to_numpy(v)) for v in trainer.trainable_variables]
+    # Keras's own SwapEMAWeights reads the averages from here too; there is no public name for them.
+    averages = trainer.optimizer._model_variables_moving_average
+    for variable, average in zip(trainer.trainable_variables, averages, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(trainer.trainable_variables, own, strict=True):
+            variable.assign(value)
+
+
+def training_state(trainer: keras.Model) -> list[keras.Variable]:
+    """Every variable that the next training step depends on, random seeds included."""
+    return [*trainer.variables, *trainer.optimizer.variables]
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """Validates, saves and reports after each epoch, and stops when there is no more to gain.
+
+    Everything it has to remember stands in ``history.csv``, so that a resumed run decides as an
+    uninterrupted one would.
+
+    Args:
+        run: where to save.
+        validation: labelled validation images.
+        images_per_epoch: of both domains, for the rate.
+    """
+
+    def __init__(self, run: Run, validation: ImageSet, images_per_epoch: int):
+        super().__init__()
+        self.run, self.validation, self.images_per_epoch = run, validation, images_per_epoch
+        self.settings = run.recipe.train
+        self.history = run.history()
+        self.resumed_at = len(self.history)
+        self.trained_before = self.history[-1]["seconds"] if self.history else 0.0
+        self.time_limit = self.settings.budget and 1.1 * parse_duration(self.settings.budget)
+
+    def on_train_begin(self, logs=None):
+        """Starts the clock."""
+        self.counter = natural_counter(self.model.network)
+        self.started = self.epoch_started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the epoch's clock."""
+        self.epoch_started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Validates, saves and reports."""
+        rate = self.images_per_epoch / (time.monotonic() - self.epoch_started)
+        last = epoch + 1 == self.settings.epochs
+        row = {"epoch": epoch + 1, "seconds": 0.0, **{k: float(v) for k, v in logs.items()}}
+        scores = dict.fromkeys(("mae", "mre", "exact", "mae_raw"), float("nan"))
+        if last or (epoch + 1) % self.settings.validate_every == 0:
+            with averaged_weights(self.model):
+                scores = self._validate()
+                if self.settings.select == "last" or scores["mae_raw"] < self._best():
+                    self.run.save_best(self.model.network)
+        row |= {f"validation_{name}": scores[name] for name in ("mae", "mre", "exact", "mae_raw")}
+        row["seconds"] = self.trained_before + time.monotonic() - self.started
+        self.history.append(row)
+        self.run.write_history(self.history)
+        self.run.save_state(training_state(self.model))
+        self._report(row, rate)
+        self._stop_if_done(row)
+
+    def _validate(self) -> dict[str, float]:
+        predicted = self.counter.predict(self.validation.images, batch_size=64, verbose=0)
+        return count_metrics(self.validation.counts, predicted)
+
+    def _best(self, rows: int | None = None) -> float:
+        scores = [row["validation_mae_raw"] for row in self.history[:rows]]
+        return min((score for score in scores if score == score), default=float("inf"))
+
+    def _report(self, row: dict[str, float], rate: float) -> None:
+        done = len(self.history)
+        left = (row["seconds"] - self.trained_before) / (done - self.resumed_at) * (
+            self.settings.epochs - done
+        )
+        validation = ""
+        if row["validation_mae"] == row["validation_mae"]:
+            validation = (
+                f"  validation MAE {row['validation_mae']:.2f} exact {row['validation_exact']:.0%}"
+            )
+        log.info(
+            "epoch %d/%d  loss %.3g%s  %.0f images/s  %s left",
+            done, self.settings.epochs, row["loss"], validation, rate, duration(left),
+        )  # fmt: skip
+
+    def _stop_if_done(self, row: dict[str, float]) -> None:
+        patience = self.settings.patience
+        if patience and len(self.history) > patience:
+            if self._best() >= self._best(rows=-patience):
+                log.info("No better validation score for %d epochs: stopping early.", patience)
+                self.model.stop_training = True
+        if self.time_limit and row["seconds"] > self.time_limit:
+            log.info("The time budget of %s is spent: stopping.", self.settings.budget)
+            self.model.stop_training = True
+
+
+class Pictures(keras.callbacks.Callback):
+    """Shows TensorBoard reconstructions and translations, a row per image.
+
+    Args:
+        folder: TensorBoard's log folder.
+        natural: a few natural images, float32 ``[n, h, w]``.
+        every: epochs between pictures.
+    """
+
+    def __init__(self, folder: str, natural: np.ndarray, every: int):
+        super().__init__()
+        import tensorflow as tf
+
+        self.writer = tf.summary.create_file_writer(folder)
+        self.natural, self.every = natural, every
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the pictures of this epoch, if it is one with pictures."""
+        import tensorflow as tf
+
+        if (epoch + 1) % self.every:
+            return
+        model: TwinTrainer = self.model
+        with averaged_weights(model), self.writer.as_default(step=epoch):
+            for name, picture in translations(model.network, self.natural).items():
+                tf.summary.image(name, picture[..., None], max_outputs=len(picture))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

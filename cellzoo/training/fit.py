@@ -1,0 +1,369 @@
+"""``cellzoo fit``: from a recipe to a run folder with a trained model."""
+
+import logging
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cellzoo import __version__
+from cellzoo.data.augment import augmentation
+from cellzoo.data.folder import ImageSet
+from cellzoo.data.pipeline import TwinBatches
+from cellzoo.data.sets import SyntheticSource, natural_images, synthetic_cells
+from cellzoo.errors import UsageError
+from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
+from cellzoo.models import BUILDERS
+from cellzoo.models.counting import natural_counter
+from cellzoo.recipe import Recipe, parse_duration
+from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
+from cellzoo.training.optimizers import make_optimizer
+from cellzoo.training.runs import Run, latest_unfinished, new_run_folder
+from cellzoo.training.twin import TwinLoss, TwinTrainer
+
+log = logging.getLogger("cellzoo")
+
+WARMUP_STEPS, TIMED_STEPS = 2, 4
+# Of a budget; the rest is for validation and pictures.
+TRAINING_SHARE = 0.92
+
+
+def fit(
+    recipe: Recipe, out: Path | None = None, fresh: bool = False, full: Recipe | None = None
+) -> Run:
+    """Trains what a recipe describes, or goes on with a training that was interrupted.
+
+    Args:
+        recipe: what to train.
+        out: run folder; None: ``runs/<recipe>/<time>``, or the newest interrupted run of this very
+            recipe.
+        fresh: start a new run even if there is one to go on with.
+        full: the recipe without its quick overlay, to say what it would cost; None: do not say.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: the data cannot be used, or ``out`` holds something else.
+        KeyboardInterrupt: after saving a model that can count.
+    """
+    run = _open_run(recipe, out, fresh)
+    with _log_to(run.path / "run.log"):
+        if run.finished:
+            log.info("%s is finished already; --fresh starts another run.", run.path)
+            return run
+        return _train(run, full)
+
+
+def build_network(recipe: Recipe) -> keras.Model:
+    """Builds the model of a recipe with the weights that its seed gives."""
+    keras.utils.set_random_seed(recipe.seed)
+    domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
+    arguments = recipe.model.model_dump(exclude={"name"})
+    return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
+
+
+def image_size(recipe: Recipe) -> int:
+    """Height and width in pixels that the recipe's model takes."""
+    return getattr(recipe.model, "image_size", 128)
+
+
+def training_batches(recipe: Recipe, natural: ImageSet) -> TwinBatches:
+    """The batches that a recipe describes, from its natural training images."""
+    size = image_size(recipe)
+    source = None
+    if recipe.data.synthetic:
+        section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
+        cells = synthetic_cells(**section, natural=natural, image_size=size)
+        source = SyntheticSource(
+            cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
+        )
+    return TwinBatches(
+        natural,
+        source,
+        augmentation(size=size, **recipe.augment.model_dump()),
+        batch=recipe.train.batch,
+        labelled_share=recipe.train.labelled_share,
+        count_mean=recipe.loss.count_mean,
+        seed=recipe.seed,
+    )
+
+
+def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
+    def same(old: Recipe) -> bool:
+        return not _changes(old, recipe)
+
+    if out is None and not fresh:
+        out = latest_unfinished(recipe, same)
+    if out is None:
+        return Run.create(new_run_folder(recipe), recipe)
+    if not (out / "recipe.yaml").is_file():
+        return Run.create(out, recipe)
+    run = Run(out)
+    if fresh:
+        raise UsageError(f"{out} holds a run, which --fresh would overwrite: choose another --out.")
+    if not same(run.recipe):
+        raise UsageError(
+            f"{out} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
+            "choose another --out."
+        )
+    return run
+
+
+def _changes(old: Recipe, new: Recipe) -> list[str]:
+    """What differs, but for the number of epochs that a budget was translated into."""
+    changes = old.differences(new)
+    if old.train.budget:
+        changes = [change for change in changes if not change.startswith("train.epochs:")]
+    return changes
+
+
+def _train(run: Run, full: Recipe | None) -> Run:
+    recipe = run.recipe
+    natural, skipped = natural_images(recipe.data.natural, image_size(recipe), recipe.seed)
+    training, validation = natural.of("train"), natural.of("validation")
+    validation = validation.take(validation.labelled)
+    simulated = " simulated" if recipe.data.natural.source == "simulated" else ""
+    log.info(
+        "%s: %d%s natural training images (%d labelled), %d labelled for validation",
+        recipe.name, len(training), simulated, training.labelled.sum(), len(validation),
+    )  # fmt: skip
+    batches = training_batches(recipe, training)
+    steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
+    trainer = _new_trainer(recipe, batches, steps_per_epoch)
+    if not run.history():
+        _plan(run, trainer, batches, steps_per_epoch, full)
+        # Measuring has trained a little: start from the recipe's seed again, with the planned length.
+        trainer = _new_trainer(run.recipe, batches, steps_per_epoch)
+        _write_environment(run)
+    else:
+        run.load_state(training_state(trainer))
+    first_epoch = round(float(trainer.trained_steps) / steps_per_epoch)
+    # A row may have been written for an epoch whose state was not: that epoch is trained again.
+    run.write_history(run.history()[:first_epoch])
+    if first_epoch:
+        log.info("Going on with %s after epoch %d.", run.path, first_epoch)
+    try:
+        _fit_epochs(run, trainer, batches, validation, steps_per_epoch, first_epoch)
+    except KeyboardInterrupt:
+        if not run.best_weights.exists():
+            run.save_best(trainer.network)
+        log.info(
+            "Interrupted. The model so far counts with `--model %s`; the same command goes on.",
+            run.path,
+        )
+        raise
+    _finish(run, training, validation)
+    for file in skipped:
+        log.warning("skipped %s: %s", file.name, file.reason)
+    return run
+
+
+def _new_trainer(recipe: Recipe, batches: TwinBatches, steps_per_epoch: int) -> TwinTrainer:
+    network = build_network(recipe)
+    _adapt(network, batches)
+    settings = recipe.train
+    loss = TwinLoss(**recipe.loss.model_dump())
+    trainer = TwinTrainer(network, loss, steps_per_epoch)
+    rate = _learning_rate(recipe, settings.epochs * steps_per_epoch)
+    averaging = {}
+    if settings.averaging:
+        averaging = {"use_ema": True, "ema_momentum": settings.averaging}
+    optimizer = make_optimizer(
+        settings.optimizer,
+        rate,
+        settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        **averaging,
+    )
+    # XLA's convolutions are several times slower than oneDNN's on a processor.
+    trainer.compile(optimizer=optimizer, jit_compile="auto" if _has_accelerator() else False)
+    images = {
+        domain: np.zeros((1, *tensor.shape[1:]), "float32")
+        for domain, tensor in network.input.items()
+    }
+    trainer(images)
+    optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def _adapt(network: keras.Model, batches: TwinBatches) -> None:
+    """Sets the spreads by which the encoders divide, where the model has such layers."""
+    samples = {"natural": batches.natural.images}
+    if batches.synthetic:
+        source = batches.synthetic
+        samples["synthetic"], _ = source.batch(0, np.arange(min(256, source.size)))
+    for domain, images in samples.items():
+        for layer in network.get_layer(f"{domain}_encoder").layers:
+            if hasattr(layer, "adapt"):
+                layer.adapt(images)
+
+
+def _learning_rate(recipe: Recipe, steps: int):
+    settings = recipe.train
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warmup = round(settings.warmup * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate * (0.05 if warmup else 1.0),
+        max(steps - warmup, 1),
+        alpha=0.01,
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _has_accelerator() -> bool:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _plan(
+    run: Run, trainer: TwinTrainer, batches: TwinBatches, steps_per_epoch: int, full: Recipe | None
+) -> None:
+    """Measures this machine, says what to expect and fits the number of epochs to a budget."""
+    recipe = run.recipe
+    per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches)
+    budget = recipe.train.budget
+    if budget:
+        epochs = max(1, int(TRAINING_SHARE * parse_duration(budget) / per_epoch))
+        run.replace_recipe(
+            recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
+        )
+        log.info("%s allows %d epochs of %d steps on this machine.", budget, epochs, steps_per_epoch)
+    else:
+        log.info(
+            "This takes about %s on this machine; `cellzoo fit --quick` is for trying out.",
+            duration(per_epoch * recipe.train.epochs),
+        )
+    if full is not None:
+        full_batches = training_batches(full, batches.natural)
+        steps = full.train.steps_per_epoch or full_batches.steps_per_pass
+        full_trainer = _new_trainer(full, full_batches, steps)
+        seconds = full.train.epochs * steps * _seconds_per_step(full_trainer, full_batches)
+        log.info("The full recipe would take about %s on this machine.", duration(seconds))
+
+
+def _seconds_per_step(trainer: TwinTrainer, batches: TwinBatches) -> float:
+    """Trains a few steps and returns the seconds that one takes."""
+    for batch in batches.between(0, WARMUP_STEPS):
+        trainer.train_on_batch(*batch)
+    started = time.monotonic()
+    for batch in batches.between(WARMUP_STEPS, WARMUP_STEPS + TIMED_STEPS):
+        trainer.train_on_batch(*batch)
+    return (time.monotonic() - started) / TIMED_STEPS
+
+
+def _fit_epochs(
+    run: Run,
+    trainer: TwinTrainer,
+    batches: TwinBatches,
+    validation: ImageSet,
+    steps_per_epoch: int,
+    first_epoch: int,
+) -> None:
+    epochs = run.recipe.train.epochs
+    if first_epoch >= epochs:
+        return
+    images_per_epoch = steps_per_epoch * batches.batch_size * len(trainer.domains)
+    callbacks: list[keras.callbacks.Callback] = [EpochEnd(run, validation, images_per_epoch)]
+    steps = (first_epoch * steps_per_epoch, epochs * steps_per_epoch)
+    if keras.backend.backend() == "tensorflow":
+        folder = run.path / "tensorboard"
+        every = max(1, epochs // 20)
+        callbacks += [
+            keras.callbacks.TensorBoard(str(folder), write_graph=False),
+            Pictures(str(folder / "pictures"), validation.images[:6], every),
+        ]
+        stream = _tf_dataset(batches, *steps)
+    else:
+        stream = batches.between(*steps)
+    trainer.fit(
+        stream,
+        initial_epoch=first_epoch,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=callbacks,
+        verbose=0,
+    )
+
+
+def _tf_dataset(batches: TwinBatches, first: int, last: int):
+    """The batches as a ``tf.data`` stream that is made while the last one trains."""
+    import tensorflow as tf
+
+    signature = tuple(
+        {key: tf.TensorSpec((None, *array.shape[1:]), array.dtype) for key, array in part.items()}
+        for part in batches(first)
+    )
+    stream = tf.data.Dataset.from_generator(
+        lambda: batches.between(first, last), output_signature=signature
+    )
+    return stream.prefetch(2)
+
+
+def _finish(run: Run, training: ImageSet, validation: ImageSet) -> None:
+    """Scores the model to count with on the validation split; the file it writes ends the run."""
+    network = build_network(run.recipe)
+    network.load_weights(run.best_weights)
+    predicted = natural_counter(network).predict(validation.images, batch_size=64, verbose=0)
+    scores = count_metrics(validation.counts, predicted)
+    summary = {
+        "images": len(validation),
+        **scores,
+        "interval_half_width": conformal_half_width(validation.counts, predicted),
+        "training_mean": float(training.counts[training.labelled].mean()),
+        "seconds": run.history()[-1]["seconds"],
+    }
+    run.write_json(str(run.validation_file.relative_to(run.path)), summary)
+    log.info(
+        "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d images",
+        scores["mae"], 100 * scores["mre"], 100 * scores["exact"], len(validation),
+    )  # fmt: skip
+
+
+def _write_environment(run: Run) -> None:
+    packages = {"keras": keras.__version__, "numpy": np.__version__}
+    devices = []
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        packages["tensorflow"] = tf.__version__
+        devices = [device.name for device in tf.config.list_physical_devices()]
+    run.write_json(
+        "environment.json",
+        {
+            "cellzoo": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": packages,
+            "backend": keras.backend.backend(),
+            "devices": devices,
+            "seed": run.recipe.seed,
+            "command": sys.argv,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        },
+    )
+
+
+@contextmanager
+def _log_to(file: Path) -> Iterator[None]:
+    """Copies what is said meanwhile into a file."""
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

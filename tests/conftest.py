@@ -1,0 +1,128 @@
+"""The authors' Twin-VAE as a reference: parameters and images by rule, outputs by file.
+
+Their program in evaluation mode, z = mean, gave the outputs. The rules of the parameters and of the
+images are repeated here, so that the figures committed with the tests bite without the files.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FIDELITY = Path(__file__).parents[2] / "shared" / "fidelity"
+
+
+def authors_shapes(channels=(32, 64, 128, 256), shared=512, latent=256, regressor=(256, 128)):
+    """Names and PyTorch shapes of the authors' tensors, in their order."""
+    first, second, third, fourth = channels
+    shapes = {}
+
+    def add(name, *shape, bias):
+        shapes[f"{name}.weight"] = shape
+        shapes[f"{name}.bias"] = (bias,)
+
+    def norm(name, width):
+        add(name, width, bias=width)
+        shapes[f"{name}.running_mean"] = shapes[f"{name}.running_var"] = (width,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    for domain in ("synth", "natural"):
+        before = 1
+        for place, width in zip((0, 3, 6, 9), channels, strict=True):
+            add(f"{domain}_reader.{place}", width, before, 5, 5, bias=width)
+            before = width
+    add("common_encoder.0", shared, fourth, 5, 5, bias=shared)
+    add("fc1.0", latent, shared, bias=latent)
+    add("fc2.0", latent, shared, bias=latent)
+    add("fc3.0", shared, latent, bias=shared)
+    add("common_decoder.1", shared, fourth, 5, 5, bias=fourth)
+    norm("common_decoder.2", fourth)
+    for domain in ("synth", "natural"):
+        before = fourth
+        for place, width, kernel in (0, third, 5), (3, second, 5), (6, first, 5), (9, first, 2):
+            add(f"{domain}_writer.{place}", before, width, kernel, kernel, bias=width)
+            norm(f"{domain}_writer.{place + 1}", width)
+            before = width
+        add(f"{domain}_writer.12", before, 1, 6, 6, bias=1)
+    add("regressor.0", regressor[0], latent, bias=regressor[0])
+    add("regressor.2", regressor[1], regressor[0], bias=regressor[1])
+    add("regressor.4", 1, regressor[1], bias=1)
+    return shapes
+
+
+def ruled_tensor(k, name, shape):
+    """Tensor number k by the rule, in which ``fc2`` halves its weight but not its bias."""
+    size = int(np.prod(shape))
+    u = 2 * np.random.Generator(np.random.PCG64(k)).random(size) - 1
+    if name.endswith("num_batches_tracked"):
+        return np.array(0, np.int64)
+    if name.endswith("running_var"):
+        values = 1 + 0.5 * u
+    elif name.endswith("running_mean"):
+        values = 0.1 * u
+    elif len(shape) == 1:
+        values = 0.1 * u + name.endswith("weight")
+    else:
+        upwards = name.split(".")[0] in ("common_decoder", "synth_writer", "natural_writer")
+        fan = shape[0] * shape[2] * shape[3] / 4 if upwards else size / shape[0]
+        values = u * np.sqrt(6 / fan) * (0.5 if name.startswith("fc2") else 1)
+    return values.reshape(shape).astype(np.float32)
+
+
+def ruled_tensors(**widths):
+    return {
+        name: ruled_tensor(k, name, shape)
+        for k, (name, shape) in enumerate(authors_shapes(**widths).items())
+    }
+
+
+@pytest.fixture(scope="session")
+def authors_tensors():
+    """A function of widths that returns a whole state_dict by the rule."""
+    return ruled_tensors
+
+
+@pytest.fixture(scope="session")
+def reference_images():
+    """The four images of the reference, float32 [4, 128, 128], bit by bit."""
+    n, row, column = np.meshgrid(*map(np.arange, (4, 128, 128)), indexing="ij")
+    waves = np.sin(0.07 * (n + 1) * column) * np.cos(0.05 * (n + 2) * row)
+    return (0.5 + 0.5 * waves).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def reference_network():
+    """Our Twin-VAE with the reference's parameters; not to be changed by a test."""
+    from cellzoo.import_checkpoint import set_weights_from_state_dict
+    from cellzoo.models.twinvae import twinvae
+
+    network = twinvae()
+    set_weights_from_state_dict(network, ruled_tensors())
+    return network
+
+
+@pytest.fixture(scope="session")
+def network_outputs(reference_network, reference_images):
+    """What our network makes of the four images, given to both halves."""
+    domains = ("natural", "synthetic")
+    return reference_network.predict(dict.fromkeys(domains, reference_images), verbose=0)
+
+
+@pytest.fixture(scope="session")
+def reference_outputs():
+    """The authors' outputs."""
+    file = FIDELITY / "twinvae_reference.npz"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in ../shared/fidelity beside the checkout")
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def reference_parameter_list():
+    """The authors' list of tensors: index, name and shape of each."""
+    file = FIDELITY / "twinvae_reference_parameters.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in ../shared/fidelity beside the checkout")
+    return json.loads(file.read_text())
