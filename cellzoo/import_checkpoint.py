@@ -147,7 +147,7 @@ def _checked(
     if array.shape != shape:
         raise UserError(
             f"{source}: the tensor {name} is {_by(array.shape)} where the authors' Twin-VAE, as "
-            f"wide as the other tensors tell, has {_by(shape)}: import a checkpoint of that network."
+            f"wide as the other tensors tell, has {_by(shape)}: import one of that network."
         )
     if array.dtype.kind != "f" or not np.isfinite(array).all():
         raise UserError(
