@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -27,14 +27,15 @@ from cellzoo.errors import UsageError
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _seconds(text: str | None) -> str | None:
-    if text is not None:
-        parse_duration(text)
+def _seconds(text: Any) -> str | None:
+    if text is None:
+        return None
+    parse_duration(str(text))
     return text
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SimulatedNatural(_Section):
@@ -66,7 +67,10 @@ class FolderNatural(_Section):
 
 
 class Synthetic(_Section):
-    """Arguments of :func:`cellzoo.data.sets.synthetic_source`; unset keys follow the preset."""
+    """Arguments of :func:`cellzoo.data.sets.synthetic_cells`; unset keys follow the preset.
+
+    ``images`` and ``fresh`` go to :class:`cellzoo.data.sets.SyntheticSource`.
+    """
 
     preset: Literal["bf", "pc"]
     images: PositiveInt = 1000
@@ -128,8 +132,11 @@ class TwinVAE(_Section):
     regressor: list[PositiveInt] = [256, 128]
     regressor_input: Literal["latent", "shared_decoder"] = "latent"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    latent_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     leakiness: NonNegativeFloat = 0.2
-    initializer: str = "orthogonal"
+    initializer: Literal[
+        "orthogonal", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform"
+    ] = "orthogonal"
     center: bool = False
 
 
@@ -172,7 +179,7 @@ class Train(_Section):
     labelled_share: Annotated[float, Field(gt=0, le=1)] | None = None
     epochs: PositiveInt = 100
     steps_per_epoch: PositiveInt | None = None
-    budget: Annotated[str | None, AfterValidator(_seconds)] = None
+    budget: Annotated[str | None, BeforeValidator(_seconds)] = None
     validate_every: PositiveInt = 1
     patience: PositiveInt | None = None
     select: Literal["best", "last"] = "best"
@@ -261,18 +268,34 @@ def parse_duration(text: str) -> float:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, of which YAML would silently drop one."""
+    """A safe loader that says where the text is wrong.
+
+    It also refuses a key given twice, of which YAML would silently drop one, and a key that is no
+    word, such as ``on``, which YAML takes for "true".
+    """
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else key
+            if not isinstance(key, str):
+                raise _not_yaml(f"the key {shown} is not a word", key_node)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                raise _not_yaml(f"the key {key!r} stands twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError):
+            # PyYAML does not look closely at what resembles a date or a number: 2021-13-45, 0x_.
+            raise _not_yaml(f"{_show(node.value)} cannot be read, put it in quotes", node) from None
+
+
+def _not_yaml(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -291,7 +314,9 @@ def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "it is not text that YAML can hold"
-        raise UsageError(f"{path}:{line}: this is not valid YAML: {problem}.") from None
+        raise UsageError(f"{path}:{line}: this is not valid YAML: {_show(problem)}.") from None
+    except RecursionError:
+        raise UsageError(f"{path}:1: this is not a recipe: its brackets nest too deeply.") from None
     if not isinstance(document, dict):
         raise UsageError(
             f"{path} is not a recipe: it must hold sections such as name, data, model and train."
@@ -343,8 +368,8 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     if not equals or not all(keys):
         raise UsageError(f"--set {setting}: write it as key=value, such as train.epochs=20.")
     try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value: Any = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError):
         value = text
     for part in reversed(keys):
         value = {part: value}
@@ -360,8 +385,12 @@ def _validate(
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        # A misspelt key is also a missing one: the misspelling is what the user can see.
-        problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        # A misspelt key is also a missing one: the misspelling is what the user can see. Of the
+        # kinds that a value could have been, the one of which most is right is what was meant.
+        problem = min(
+            error.errors(),
+            key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
+        )
     keys = _keys_of(problem["loc"])
     name = ".".join(str(key) for key in keys) or "the recipe"
     if overlay is not None and _holds(overlay, keys):
@@ -373,10 +402,16 @@ def _validate(
 def _sentence(problem: dict[str, Any], name: str) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = sorted(_sibling_keys(problem["loc"]))
+        known = _sibling_keys(problem["loc"])
+        if len(problem["loc"]) == 1:
+            known.add("quick")
+        known = sorted(known - {problem["loc"][-1]})
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
         cure = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(known)}."
         return f"there is no key {name}; {cure}"
+    if kind == "missing" and isinstance(problem["loc"][-1], int):
+        values = problem["loc"][-1]
+        return f"{name.rpartition('.')[0]} has only {values} of its values; add the others."
     if kind == "missing":
         return f"the key {name} is missing; add it."
     if kind.startswith("union_tag"):
@@ -389,6 +424,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         return f"{name}.{field} {found}{hint}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message.replace("tuple", "list").split(" or instance of")[0]
+    message = message.replace(" or object to extract fields from", "")
     message = message.replace("dictionary", "section of keys")
     message = message[0].lower() + message[1:]
     return f"{name} is {_show(problem['input'])}, but {message}."
@@ -443,7 +479,7 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _show(value: Any) -> str:
-    text = "unset" if value is None else str(value)
+    text = "unset" if value is None else " ".join(str(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 

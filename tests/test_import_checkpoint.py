@@ -63,8 +63,8 @@ def test_a_checkpoint_of_the_paper_counts_as_the_authors_network_does(
     run = import_checkpoint(file, tmp_path / "run")
     assert run.recipe.model.model_dump() == {
         "name": "twinvae", "channels": (32, 64, 128, 256), "shared_channels": 512, "latent": 256,
-        "regressor": [256, 128], "regressor_input": "latent", "dropout": 0.1, "leakiness": 0.2,
-        "initializer": "orthogonal", "center": False,
+        "regressor": [256, 128], "regressor_input": "latent", "dropout": 0.1, "latent_dropout": 0.0,
+        "leakiness": 0.2, "initializer": "orthogonal", "center": False,
     }  # fmt: skip
     x = dict.fromkeys(("natural", "synthetic"), reference_images)
     outputs = saved_network(run).predict(x, verbose=0)

@@ -19,6 +19,7 @@ def twinvae(
     regressor: Sequence[int] = (256, 128),
     regressor_input: str = "latent",
     dropout: float = 0.1,
+    latent_dropout: float = 0.0,
     leakiness: float = 0.2,
     initializer: str = "orthogonal",
     center: bool = False,
@@ -46,7 +47,10 @@ def twinvae(
         latent: length of the latent vector (paper: 256).
         regressor: widths of the regressor's two dense layers. They are linear, as in the paper.
         regressor_input: ``"latent"`` (authors' program) or ``"shared_decoder"`` (paper, 2.3.3).
-        dropout: share dropped behind each encoder, bottleneck and regressor layer.
+        dropout: share dropped behind each encoder and regressor layer and the dense layer of the
+            shared decoder.
+        latent_dropout: share dropped of mean and log-variance, in training. The paper has 0.1 behind
+            all three bottleneck layers (2.3.3), these among them; the latent's own noise is enough.
         leakiness: slope of the leaky ReLU below zero.
         initializer: of the encoders' kernels (paper: orthogonal).
         center: take each image's mean away and divide by the set's spread first. Not in the paper.
@@ -134,6 +138,9 @@ def twinvae(
         image = keras.Input((IMAGE_SIZE, IMAGE_SIZE), name=domain)
         features = shared_encoder(encoder(domain)(image))
         mean, log_variance = mean_layer(features), log_variance_layer(features)
+        if latent_dropout:
+            mean = layers.Dropout(latent_dropout, seed=next(seeds))(mean)
+            log_variance = layers.Dropout(latent_dropout, seed=next(seeds))(log_variance)
         code = sampler(mean, log_variance)
         shared = shared_decoder(code)
         count = counter(code if regressor_input == "latent" else shared)

@@ -144,6 +144,17 @@ def test_dropout_works_in_training_alone(reference_images):
     assert np.abs(trained - first).max() > 1e-3
 
 
+def test_the_latent_can_be_dropped_as_the_paper_says(reference_images):
+    small = {"channels": (4, 4, 4, 4), "shared_channels": 4, "latent": 64, "regressor": (2, 2)}
+    network = twinvae(**small, latent_dropout=0.5, domains=("natural",))
+    outputs = network({"natural": reference_images}, training=True)
+    for name in ("natural_mean", "natural_log_variance"):
+        dropped = ops.convert_to_numpy(outputs[name]) == 0
+        assert 0.3 < dropped.mean() < 0.7
+    kept = network({"natural": reference_images})["natural_mean"]
+    assert ops.convert_to_numpy(kept).all()
+
+
 def test_convolutions_pad_nothing_and_shrink_128_to_1(reference_network):
     def grids(part):
         layers = reference_network.get_layer(part).layers
