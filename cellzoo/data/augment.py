@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from random import Random
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def augmentation(
     """
     steps: list[albumentations.BasicTransform] = []
     if crop < 1:
-        side = round(size * crop)
+        side = max(1, round(size * crop))
         steps.append(
             albumentations.Sequential(
                 [albumentations.RandomCrop(side, side), albumentations.Resize(size, size)],
@@ -58,7 +59,9 @@ def augmentation(
 
     def augment(images: np.ndarray, seed: Sequence[int]) -> np.ndarray:
         random = np.random.default_rng(seed)
-        geometry.set_random_seed(int(random.integers(2**31)))
+        # One generator for all steps: set_random_seed would give each step the same chances, so
+        # that an image is flipped either both ways or not at all.
+        geometry.set_random_state(random, Random(int(random.integers(2**31))))
         out = np.stack([geometry(image=image)["image"] for image in images])
         one_per_image = (len(out), 1, 1)
         out = out * random.uniform(1 - gain, 1 + gain, one_per_image)
