@@ -1,5 +1,6 @@
 """The three terms of the Twin-VAE's loss (paper, section 2.3.2, equation 1).
 
+docs/fidelity.md says where the equation, the authors' program and these functions differ.
 All take and return float32 tensors and use ``keras.ops`` alone, so they train on every backend.
 """
 

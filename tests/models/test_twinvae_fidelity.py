@@ -231,3 +231,16 @@ def test_sampler_draws_with_the_mean_and_variance_it_is_given():
     assert drawn.mean() == pytest.approx(3.0, abs=0.06)
     assert drawn.std() == pytest.approx(2.0, abs=0.05)
     np.testing.assert_array_equal(ops.convert_to_numpy(sampler(mean, log_variance)), mean)
+
+
+@pytest.mark.parametrize("regressor_input", ["latent", "shared_decoder"])
+def test_training_counts_and_decodes_the_sample(regressor_input, reference_images):
+    network = twinvae(
+        channels=(4, 4, 4, 4), shared_channels=4, latent=3, regressor=(2, 2),
+        regressor_input=regressor_input, dropout=0.0, domains=("natural",),
+    )  # fmt: skip
+    first, second = (network({"natural": reference_images}, training=True) for _ in range(2))
+    for output in ("mean", "log_variance", "count", "reconstruction"):
+        change = ops.max(ops.abs(first[f"natural_{output}"] - second[f"natural_{output}"]))
+        # Nothing but the noise of the latent differs between the two.
+        assert (float(change) > 1e-3) == (output in ("count", "reconstruction")), output
