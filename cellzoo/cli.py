@@ -28,10 +28,20 @@ def _verb(function: Callable) -> Callable:
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:  # a full disk, a folder that may not be written to
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(1)
 
     return call
+
+
+class _Echo(logging.Handler):
+    """Prints what the package has to say, wherever standard output goes by then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,9 +51,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log = logging.getLogger("cellzoo")
     if not log.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+        log.addHandler(_Echo())
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -62,7 +62,13 @@ class RunCounter:
         self.name, self.version = self.run.recipe.name, self.run.version
         self.size = image_size(self.run.recipe)
         self.network = build_network(self.run.recipe)
-        self.network.load_weights(self.run.best_weights)
+        try:
+            self.network.load_weights(self.run.best_weights)
+        except (OSError, ValueError, KeyError):
+            raise UserError(
+                f"{self.run.best_weights} is damaged or of another model than recipe.yaml: "
+                "copy it again or train anew."
+            ) from None
         self.model = natural_counter(self.network)
         self.half_width = self.run.validation_scores().get("interval_half_width")
 

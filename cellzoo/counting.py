@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.counter import Counter
-from cellzoo.errors import UserError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.images import Frame, find_images, read_frames
 
@@ -70,6 +70,7 @@ def count_files(
 
     Raises:
         UserError: ``out`` exists, or there is no image.
+        UsageError: ``axes`` is written wrongly.
     """
     check_output(out)
     files = find_images(paths)
@@ -107,19 +108,23 @@ def _prepared(
         index = 0
         try:
             for frame in read_frames(file, axes=axes, channel=channel):
-                index = frame.index
                 yield _prepare(frame, counter)
+                index = frame.index + 1
+        except UsageError:  # wrong for every file alike
+            raise
         except UserError as error:
-            yield CountRow(str(file), index, error=str(error)), None
+            yield _row(file, index, counter, str(error)), None
 
 
 def _prepare(frame: Frame, counter: Counter) -> tuple[CountRow, np.ndarray | None]:
-    row = CountRow(str(frame.path), frame.index, model=counter.name, version=counter.version)
     try:
-        return row, counter.prepare(frame)
+        return _row(frame.path, frame.index, counter), counter.prepare(frame)
     except UserError as error:
-        row.error = str(error)
-        return row, None
+        return _row(frame.path, frame.index, counter, str(error)), None
+
+
+def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:
+    return CountRow(str(file), frame, model=counter.name, version=counter.version, error=error)
 
 
 def _count(waiting: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:

@@ -145,7 +145,7 @@ class TwinVAESpatial(_Section):
 
     name: Literal["twinvae_spatial"]
     image_size: Annotated[int, Field(ge=16, multiple_of=8)] = 128
-    channels: tuple[PositiveInt, PositiveInt, PositiveInt] = (24, 48, 64)
+    channels: tuple[PositiveInt, PositiveInt] = (48, 64)
     shared_channels: PositiveInt = 64
     latent: PositiveInt = 16
     leakiness: NonNegativeFloat = 0.2
@@ -247,7 +247,7 @@ def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = Fa
 def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yields each recipe of a folder with the first line of its header comment."""
     for path in sorted(folder.glob("*.yaml")):
-        header = path.read_text(encoding="utf-8").splitlines()[:1]
+        header = path.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
         yield path, header[0].lstrip("# ").strip() if header else ""
 
 
@@ -314,7 +314,7 @@ def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "it is not text that YAML can hold"
-        raise UsageError(f"{path}:{line}: this is not valid YAML: {_show(problem)}.") from None
+        raise UsageError(f"{path}:{line}: this is not valid YAML: {problem}.") from None
     except RecursionError:
         raise UsageError(f"{path}:1: this is not a recipe: its brackets nest too deeply.") from None
     if not isinstance(document, dict):
@@ -391,6 +391,11 @@ def _validate(
             error.errors(),
             key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
         )
+    if problem["type"] == "union_tag_not_found":
+        written = [key for key in problem["input"] if isinstance(key, str)]
+        near = difflib.get_close_matches(problem["ctx"]["discriminator"].strip("'"), written, n=1)
+        if near:
+            problem |= {"type": "extra_forbidden", "loc": (*problem["loc"], *near)}
     keys = _keys_of(problem["loc"])
     name = ".".join(str(key) for key in keys) or "the recipe"
     if overlay is not None and _holds(overlay, keys):
@@ -418,15 +423,15 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         field = context["discriminator"].strip("'")
         options = ", ".join(SOURCE_SECTIONS if field == "source" else MODEL_SECTIONS)
         given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
-        near = difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
+        near = given and difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
         found = f"is {given}" if given else "is missing"
         hint = f"; did you mean {near[0]}?" if near else f"; it can be {options}."
         return f"{name}.{field} {found}{hint}"
     message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     message = message.replace("tuple", "list").split(" or instance of")[0]
     message = message.replace(" or object to extract fields from", "")
     message = message.replace("dictionary", "section of keys")
-    message = message[0].lower() + message[1:]
     return f"{name} is {_show(problem['input'])}, but {message}."
 
 

@@ -126,3 +126,89 @@ def reference_parameter_list():
     if not file.is_file():
         pytest.skip(f"no {file.name} in ../shared/fidelity beside the checkout")
     return json.loads(file.read_text())
+
+
+TINY_RECIPE = """\
+# A model and images so small that a test can afford them.
+name: tiny
+data:
+  natural: {source: folder, folder: cells}
+augment: {crop: 1}
+model:
+  name: twinvae_spatial
+  image_size: 16
+  shared_channels: 2
+  latent: 2
+train: {batch: 4, epochs: 1, steps_per_epoch: 1}
+quick:
+  train: {epochs: 1}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe():
+    """Text of a recipe whose images lie in the folder ``cells`` where the command runs."""
+    return TINY_RECIPE
+
+
+@pytest.fixture(scope="session")
+def write_cells():
+    """A function that fills a folder with 12 images, 16 px wide, and their labels.csv."""
+    import cv2
+
+    def write(folder, images=12, size=16):
+        folder.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(4)
+        rows = ["image,count,split"]
+        for k in range(images):
+            cv2.imwrite(
+                str(folder / f"{k:02d}.png"), random.integers(0, 256, (size, size), np.uint8)
+            )
+            split = ("train", "train", "validation", "test")[k % 4]
+            rows.append(f"{k:02d}.png,{k % 5},{split}")
+        (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A run folder with a model that was never trained, but tells images apart. Not to be changed."""
+    from cellzoo.recipe import load_recipe
+    from cellzoo.training.fit import build_network
+    from cellzoo.training.runs import Run
+
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.yaml").write_text(TINY_RECIPE)
+    recipe = load_recipe(folder / "tiny.yaml")
+    run = Run.create(folder / "run", recipe)
+    network = build_network(recipe)
+    kernel, bias = network.get_layer("regressor").get_layer("cells").weights
+    kernel.assign(10 * np.ones(kernel.shape))
+    bias.assign([1.0])
+    run.save_best(network)
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def run_cli():
+    """A function of arguments that runs ``cellzoo`` in this process; stderr is kept apart."""
+    from click.testing import CliRunner
+
+    from cellzoo.cli import main
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """A function that maps each file below a folder to its bytes, to see whether any changed."""
+
+    def of(folder):
+        return {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+    return of

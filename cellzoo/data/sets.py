@@ -12,6 +12,8 @@ from cellzoo.data.synthetic import SyntheticCells, background_from
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, resize, to_unit
 
+SIMULATED_SIZE = 128
+
 
 def simulated_natural(
     *,
@@ -177,9 +179,15 @@ def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, 
 
     Raises:
         UserError: nothing labelled is left to learn from, or the splits needed are empty.
+        UsageError: simulated images come in another size.
     """
     arguments = section.model_dump(exclude={"source"})
     if section.source == "simulated":
+        if image_size != SIMULATED_SIZE:
+            raise UsageError(
+                f"model.image_size is {image_size}, but simulated images have {SIMULATED_SIZE} px: "
+                f"set it to {SIMULATED_SIZE}."
+            )
         images, skipped = simulated_natural(**arguments, seed=seed), []
     else:
         images, skipped = folder_natural(**arguments, image_size=image_size, seed=seed)

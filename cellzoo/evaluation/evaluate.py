@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from cellzoo.counter import RunCounter
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import folder_natural, natural_images
+from cellzoo.data.folder import ImageSet, load_folder
+from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
@@ -98,9 +98,8 @@ def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str]:
         reading = {}
         if section.source == "folder":
             reading = section.model_dump(include={"size", "intensity", "axes", "channel"})
-        images, _ = folder_natural(
-            folder=str(data), **reading, image_size=counter.size, seed=recipe.seed
-        )
+        # Not folder_natural: all of it is scored, so two images are enough and none is split off.
+        images, _ = load_folder(data, **reading, image_size=counter.size)
         return images, f"{data.resolve().name} (all labelled images of the folder)"
     images, _ = natural_images(recipe.data.natural, counter.size, recipe.seed)
     simulated = "simulated " if recipe.data.natural.source == "simulated" else ""

@@ -12,7 +12,7 @@ from cellzoo.models.twinvae import DOMAINS
 def twinvae_spatial(
     *,
     image_size: int = 128,
-    channels: Sequence[int] = (24, 48, 64),
+    channels: Sequence[int] = (48, 64),
     shared_channels: int = 64,
     latent: int = 16,
     leakiness: float = 0.2,
@@ -28,12 +28,12 @@ def twinvae_spatial(
     less than nothing) and the count is the sum, which is right from the first step on.
 
         image -> encoder -> shared encoder - latent map - shared decoder -> decoder -> reconstruction
-          128   64 32 16                        16 | 16                     32 64 128
+          128 32 16                             16 | 16                     32 128
                                             cells per place -> sum -> count
 
     Args:
         image_size: height and width in pixels, a multiple of 8.
-        channels: channels of the three convolutions of each encoder; the decoders mirror them.
+        channels: channels of the two convolutions of each encoder; the decoders mirror them.
         shared_channels: channels of the shared layers and of the regressor.
         latent: channels of the latent map.
         leakiness: slope of the leaky ReLU below zero.
@@ -46,16 +46,21 @@ def twinvae_spatial(
         ones ``[batch, image_size / 8, image_size / 8, latent]``.
 
     Example:
-        >>> model = twinvae_spatial(channels=(4, 8, 8), shared_channels=8, latent=4)
+        >>> model = twinvae_spatial(channels=(4, 8), shared_channels=8, latent=4)
         >>> images = np.zeros((2, 128, 128), "float32")
         >>> model.predict({"natural": images, "synthetic": images})["natural_count"].shape
         (2,)
     """
 
-    def conv(width, name, strides=1):
+    def conv(width, name, kernel=3, strides=1):
         return [
             layers.Conv2D(
-                width, 3, strides=strides, padding="same", kernel_initializer="he_normal", name=name
+                width,
+                kernel,
+                strides=strides,
+                padding="same",
+                kernel_initializer="he_normal",
+                name=name,
             ),
             layers.LeakyReLU(leakiness),
         ]
@@ -67,25 +72,34 @@ def twinvae_spatial(
         stages = [layers.Reshape((image_size, image_size, 1))]
         if center:
             stages += [ImageCentering(name="center")]
-        for k, width in enumerate(channels, start=1):
-            stages += conv(width, f"conv{k}", strides=2)
+        stages += conv(channels[0], "conv1", kernel=8, strides=4)
+        stages += conv(channels[1], "conv2", strides=2)
         return keras.Sequential(stages, name=f"{domain}_encoder")
 
     def decoder(domain):
-        stages = []
-        for k, width in enumerate(reversed(channels[:-1]), start=1):
-            stages += [layers.UpSampling2D(2), *conv_norm(width, f"up{k}")]
-        stages += [
-            layers.Conv2DTranspose(1, 4, strides=2, padding="same", activation="sigmoid", name="out"),
-            layers.Reshape((image_size, image_size)),
-        ]
-        return keras.Sequential(stages, name=f"{domain}_decoder")
+        # Full-size feature maps would take most of a training step: each place of the quarter-size
+        # grid gives its 4 x 4 pixels as channels instead.
+        quarter = image_size // 4
+        return keras.Sequential(
+            [
+                layers.Conv2DTranspose(channels[0], 4, strides=2, padding="same", name="up"),
+                layers.BatchNormalization(momentum=0.9, name="up_norm"),
+                layers.LeakyReLU(leakiness),
+                layers.Conv2D(16, 3, padding="same", activation="sigmoid", name="pixels"),
+                layers.Reshape((quarter, quarter, 4, 4)),
+                layers.Permute((1, 3, 2, 4)),
+                layers.Reshape((image_size, image_size)),
+            ],
+            name=f"{domain}_decoder",
+        )
 
     shared_encoder = keras.Sequential(
         conv(shared_channels, "conv1") + conv(shared_channels, "conv2"), name="shared_encoder"
     )
     mean_layer = layers.Conv2D(latent, 1, name="latent_mean")
-    log_variance_layer = layers.Conv2D(latent, 1, name="latent_log_variance")
+    log_variance_layer = layers.Conv2D(
+        latent, 1, kernel_initializer="zeros", name="latent_log_variance"
+    )
     sampler = LatentSampler(seed=seed, name="latent")
     shared_decoder = keras.Sequential(
         conv_norm(shared_channels, "conv1") + conv_norm(channels[-1], "conv2"),

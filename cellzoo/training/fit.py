@@ -102,12 +102,16 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
         out = latest_unfinished(recipe, same)
     if out is None:
         return Run.create(new_run_folder(recipe), recipe)
-    if not (out / "recipe.yaml").is_file():
+    # A recipe alone is no run: somebody's own file, which must not be written over.
+    if not (out / "recipe.yaml").is_file() or not (out / "checkpoints").is_dir():
         return Run.create(out, recipe)
     run = Run(out)
     if fresh:
         raise UsageError(f"{out} holds a run, which --fresh would overwrite: choose another --out.")
-    if not same(run.recipe):
+    if not same(run.recipe) and not run.history() and not run.best_weights.is_file():
+        # Nothing was trained yet, for instance because the data was refused.
+        run.replace_recipe(recipe)
+    elif not same(run.recipe):
         raise UsageError(
             f"{out} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
             "choose another --out."
@@ -136,7 +140,8 @@ def _train(run: Run, full: Recipe | None) -> Run:
     batches = training_batches(recipe, training)
     steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
     trainer = _new_trainer(recipe, batches, steps_per_epoch)
-    if not run.history():
+    # Not run.history(): a kill may fall between the first epoch's row and its state.
+    if not run.last_state.is_file():
         _plan(run, trainer, batches, steps_per_epoch, full)
         # Measuring has trained a little: start from the recipe's seed again, with the planned length.
         trainer = _new_trainer(run.recipe, batches, steps_per_epoch)

@@ -15,7 +15,7 @@ def mean_squared_error(images, reconstruction):
 def binary_cross_entropy(images, reconstruction):
     """Mean over batch and pixels of the cross entropy between grey levels in [0, 1].
 
-    The paper prints this term without its leading minus sign on the second summand; this is the usual one.
+    The paper prints another sign before the second summand; this is the usual cross entropy.
     """
     reconstruction = ops.clip(reconstruction, 1e-6, 1 - 1e-6)
     return -ops.mean(
@@ -29,8 +29,9 @@ RECONSTRUCTION_LOSSES = {"mse": mean_squared_error, "bce": binary_cross_entropy}
 def kl_divergence(mean, log_variance, pixels: int):
     """Divergence of the latent distribution from the standard normal one.
 
-    Summed over the latent and averaged over the batch, then divided by the number of image ``pixels``
-    (authors' program), so that it stands beside a reconstruction error averaged over pixels.
+    Summed over the latent and averaged over the batch, then divided by the number of image
+    ``pixels`` (authors' program), so that it stands beside a reconstruction error averaged over
+    pixels.
     """
     latent_axes = tuple(range(1, len(mean.shape)))
     terms = 1 + log_variance - ops.square(mean) - ops.exp(log_variance)
@@ -41,6 +42,6 @@ def count_loss(counts, predicted, weights):
     """Mean over the batch of ``weights`` x squared error of the count, all ``[batch]``.
 
     The weight is 0 for an unlabelled image (equation 1). What it is for a labelled one decides the
-    average: 1 is the authors' mean over the whole batch, batch / labelled the mean over labelled images.
+    average: 1 is the authors' mean over the whole batch, batch / labelled that over labelled images.
     """
     return ops.mean(weights * ops.square(predicted - counts))

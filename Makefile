@@ -1,0 +1,31 @@
+# A newcomer needs two targets: `make demo` and `make test`. Both work in a virtual environment of their own.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test slow lint
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+# Train on simulated chambers, score on chambers never seen, count a folder of images.
+demo: $(VENV)/installed
+	@test ! -e $(DEMO)/counts.csv || { echo "$(DEMO)/ holds a finished demo: move it away or set DEMO=another-folder"; exit 1; }
+	$(BIN)/cellzoo fit recipes/twinvae_bf.yaml --quick --out $(DEMO)/run
+	$(BIN)/cellzoo evaluate $(DEMO)/run
+	test -e $(DEMO)/images || $(BIN)/cellzoo synth recipes/twinvae_bf.yaml --natural -n 50 -o $(DEMO)/images --preview
+	$(BIN)/cellzoo count $(DEMO)/images/images --model $(DEMO)/run -o $(DEMO)/counts.csv
+	@echo "Look at $(DEMO)/run/report/test_pictures.png (image, reconstruction, translation), $(DEMO)/run/report/test_counts.png and $(DEMO)/images/preview.png"
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+# Minutes of training on two cores.
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .

@@ -1,0 +1,556 @@
+"""Recipes: what they hold, what overlays and --set make of them, how a wrong one is answered."""
+
+import dataclasses
+import inspect
+import math
+import re
+import string
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cellzoo import recipe as schema
+from cellzoo.data.augment import augmentation
+from cellzoo.data.sets import SyntheticSource, folder_natural, simulated_natural, synthetic_cells
+from cellzoo.data.synthetic import SyntheticCells
+from cellzoo.errors import UsageError
+from cellzoo.recipe import find_recipes, load_recipe, parse_duration
+
+SIMPLE = """\
+name: simple
+data:
+  natural:
+    source: simulated
+    modality: bf
+    train: 30
+  synthetic:
+    preset: bf
+    radius: [3, 5]
+model:
+  name: twinvae
+  latent: 8
+loss:
+  kl_weight: 1
+train:
+  epochs: 7
+  batch: 4
+quick:
+  train:
+    epochs: 2
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A function that loads a recipe from its text."""
+
+    def load(text=SIMPLE, *settings, quick=False):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return load_recipe(path, settings, quick)
+
+    return load
+
+
+def refusal(load, text=SIMPLE, *settings, quick=False):
+    """The sentence with which a recipe is refused, without the folder of the file."""
+    with pytest.raises(UsageError) as error:
+        load(text, *settings, quick=quick)
+    return re.sub(r"\S*(?=recipe\.yaml)", "", str(error.value), count=1)
+
+
+def replaced(old, new):
+    assert SIMPLE.count(old) == 1
+    return SIMPLE.replace(old, new)
+
+
+# Reading
+
+
+def test_values_of_the_file_and_defaults_of_the_schema(load):
+    recipe = load()
+    assert (recipe.name, recipe.seed) == ("simple", 1)
+    assert (recipe.data.natural.train, recipe.data.natural.labelled) == (30, 59)
+    assert recipe.data.synthetic.radius == (3, 5)
+    assert (recipe.model.latent, recipe.model.dropout) == (8, 0.1)
+    assert recipe.augment == schema.Augment()
+
+
+def test_numbers_as_people_write_them(load):
+    text = replaced("epochs: 7", "learning_rate: 1e-4\n  clip_norm: null\n  averaging: 0.9")
+    recipe = load(text)
+    assert (recipe.train.learning_rate, recipe.train.clip_norm) == (1e-4, None)
+    assert recipe.train.averaging == 0.9
+
+
+def test_a_recipe_is_frozen(load):
+    with pytest.raises(ValueError):
+        load().train.epochs = 3
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_effective_recipe_loads_as_itself(load, quick):
+    recipe = load(SIMPLE, "train.learning_rate=1e-5", "train.budget=10m", quick=quick)
+    assert load(recipe.to_yaml()) == recipe
+
+
+# The quick overlay
+
+
+def test_quick_changes_what_it_names_and_no_more(load):
+    full, quick = load(), load(quick=True)
+    assert full.differences(quick) == ["train.epochs: 7 -> 2"]
+
+
+def test_a_quick_model_of_another_name_replaces_the_whole_section(load):
+    text = SIMPLE + "  model:\n    name: twinvae_spatial\n    shared_channels: 4\n"
+    model = load(text, quick=True).model
+    assert model == schema.TwinVAESpatial(name="twinvae_spatial", shared_channels=4)
+    assert load(text).model.latent == 8
+
+
+def test_a_quick_model_of_the_same_name_keeps_the_other_keys(load):
+    model = load(SIMPLE + "  model:\n    name: twinvae\n    dropout: 0\n", quick=True).model
+    assert (model.latent, model.dropout) == (8, 0)
+
+
+def test_quick_data_of_another_source_replaces_the_whole_section(load):
+    text = SIMPLE + "  data:\n    natural:\n      source: folder\n      folder: cells\n"
+    data = load(text, quick=True).data
+    assert data.natural == schema.FolderNatural(source="folder", folder="cells")
+    assert data.synthetic.radius == (3, 5)
+
+
+def test_quick_can_unset_a_section(load):
+    assert load(SIMPLE + "  data: {synthetic: null}\n", quick=True).data.synthetic is None
+
+
+def test_a_list_in_quick_replaces_the_list(load):
+    assert load(SIMPLE + "  data: {synthetic: {radius: [1, 2]}}\n", quick=True).data.synthetic.radius == (1, 2)
+
+
+def test_quick_of_a_recipe_without_an_overlay(load):
+    text = SIMPLE.partition("quick:")[0]
+    assert "has no quick section" in refusal(load, text, quick=True)
+    assert load(text) == load()
+
+
+def test_a_broken_overlay_is_found_without_being_asked_for(load):
+    assert "recipe.yaml:20: there is no key train.epoch; did you mean epochs?" == refusal(
+        load, replaced("    epochs: 2", "    epoch: 2")
+    )
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("train.learning_rate=1e-4", 1e-4),
+        ("train.learning_rate=1", 1.0),
+        ("train.clip_norm=null", None),
+        ("train.budget=90s", "90s"),
+        ("model.channels=[1, 2, 3, 4]", (1, 2, 3, 4)),
+        ("model.center=true", True),
+        ("data.synthetic.count_weights=[1, 2.5]", [1, 2.5]),
+        ("data.synthetic.count_weights=uniform", "uniform"),
+        ("data.synthetic=null", None),
+        ("seed=12", 12),
+        ("name=a-b.c", "a-b.c"),
+        (" train.epochs = 3", 3),
+    ],
+)
+def test_set_takes_values_of_every_type(load, setting, value):
+    found = load(SIMPLE, setting)
+    for key in setting.partition("=")[0].strip().split("."):
+        found = getattr(found, key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_set_wins_over_quick_and_the_last_one_wins(load):
+    recipe = load(SIMPLE, "train.epochs=4", "train.epochs=5", quick=True)
+    assert recipe.train.epochs == 5
+
+
+def test_set_can_choose_another_kind_of_data(load):
+    settings = ["data.natural.source=folder", "data.natural.folder=cells"]
+    natural = load(SIMPLE, *settings).data.natural
+    assert natural == schema.FolderNatural(source="folder", folder="cells")
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("train.epochs", "--set train.epochs: write it as key=value, such as train.epochs=20."),
+        ("=3", "--set =3: write it as key=value, such as train.epochs=20."),
+        ("train..epochs=3", "--set train..epochs=3: write it as key=value"),
+        ("train.epoch=3", "--set: there is no key train.epoch; did you mean epochs?"),
+        ("trian.epochs=3", "--set: there is no key trian; did you mean train?"),
+        ("train.epochs=x", "--set: train.epochs is x, but input should be a valid integer"),
+        ("train.epochs=[", "--set: train.epochs is [, but input should be a valid integer"),
+        ("train.epochs=2.5", "--set: train.epochs is 2.5, but"),
+        ("train.learning_rate=.inf", "--set: train.learning_rate is inf, but"),
+        ("train.budget=90", "--set: train.budget is 90, but '90' is not a duration such as 90s"),
+        ("train.budget=2021-13-45", "--set: train.budget is 2021-13-45, but"),
+        ("train={a: 1, a: 2}", "--set: train is {a: 1, a: 2}, but"),
+        ("name=a/b", "--set: name is a/b, but"),
+        ('name="a\\nb"', "--set: name is a b, but"),
+        ("quick.train.epochs=3", "--set: there is no key quick; valid keys here: augment, data"),
+        ("seed.x=1", "--set: seed is {'x': 1}, but input should be a valid integer"),
+    ],
+)
+def test_a_wrong_set_is_answered_with_its_key(load, setting, sentence):
+    answer = refusal(load, SIMPLE, setting)
+    assert answer.startswith(sentence)
+    assert "\n" not in answer
+
+
+def test_set_of_brackets_without_end(load):
+    assert "train.epochs is [[[" in refusal(load, SIMPLE, "train.epochs=" + 5000 * "[")
+
+
+# Differences
+
+
+def test_differences_name_key_old_and_new_value(load):
+    changes = load().differences(
+        load(SIMPLE, "loss.kl_weight=2", "train.patience=3", "data.synthetic.radius=null")
+    )
+    assert changes == [
+        "data.synthetic.radius: (3.0, 5.0) -> unset",
+        "loss.kl_weight: 1.0 -> 2.0",
+        "train.patience: unset -> 3",
+    ]
+
+
+def test_differences_of_another_model(load):
+    changes = load().differences(load(SIMPLE, "model.name=twinvae_spatial"))
+    assert "model.name: twinvae -> twinvae_spatial" in changes
+    assert "model.regressor: [256, 128] -> unset" in changes
+    assert "model.image_size: unset -> 128" in changes
+
+
+def test_a_recipe_does_not_differ_from_itself(load):
+    assert load().differences(load()) == []
+
+
+# Wrong recipes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("model:", "modle:", "recipe.yaml:10: there is no key modle; did you mean model?"),
+        ("quick:", "quik:", "recipe.yaml:18: there is no key quik; did you mean quick?"),
+        ("natural:", "naturel:", "recipe.yaml:3: there is no key data.naturel; did you mean natural?"),
+        ("    train: 30", "    trian: 3", "recipe.yaml:6: there is no key data.natural.trian; did you mean train?"),
+        ("source:", "sorce:", "recipe.yaml:4: there is no key data.natural.sorce; did you mean source?"),
+        ("name: twinvae", "nam: twinvae", "recipe.yaml:11: there is no key model.nam; did you mean name?"),
+        ("latent:", "laten:", "recipe.yaml:12: there is no key model.laten; did you mean latent?"),
+        ("radius:", "raduis:", "recipe.yaml:9: there is no key data.synthetic.raduis; did you mean radius?"),
+        ("kl_weight:", "zzz:", "recipe.yaml:14: there is no key loss.zzz; valid keys here: count_mean,"),
+        ("source: simulated", "source: simulate", "recipe.yaml:3: data.natural.source is simulate; did you mean simulated?"),
+        ("source: simulated", "source: 7", "recipe.yaml:3: data.natural.source is 7; it can be simulated, folder."),
+        ("source: simulated", "", "recipe.yaml:3: data.natural.source is missing; it can be simulated, folder."),
+        ("name: twinvae", "name: twinvea", "recipe.yaml:10: model.name is twinvea; did you mean twinvae?"),
+        ("name: simple\n", "", "recipe.yaml:1: the key name is missing; add it."),
+        ("name: simple", "name: 2021-01-01", "recipe.yaml:1: name is 2021-01-01, but input should be a valid string."),
+        ("name: simple", "name: 2021-13-45", "recipe.yaml:1: this is not valid YAML: 2021-13-45 cannot be read"),
+        ("    modality: bf\n", "", "recipe.yaml:3: the key data.natural.modality is missing; add it."),
+        ("modality: bf", "modality: df", "recipe.yaml:5: data.natural.modality is df, but input should be 'bf' or 'pc'."),
+        ("latent: 8", "latent: 0", "recipe.yaml:12: model.latent is 0, but input should be greater than 0."),
+        ("latent: 8", "latent: many", "recipe.yaml:12: model.latent is many, but"),
+        ("latent: 8", "latent: [8]", "recipe.yaml:12: model.latent is [8], but"),
+        ("latent: 8", "initializer: foo", "recipe.yaml:12: model.initializer is foo, but input should be 'orthogonal'"),
+        ("radius: [3, 5]", "radius: [3]", "recipe.yaml:9: data.synthetic.radius has only 1 of its values; add the others."),
+        ("radius: [3, 5]", "radius: [3, 4, 5]", "recipe.yaml:9: data.synthetic.radius is [3, 4, 5], but list should have at most 2"),
+        ("radius: [3, 5]", "radius: [3, -5]", "recipe.yaml:9: data.synthetic.radius.1 is -5, but"),
+        ("radius: [3, 5]", "count_weights: [1, -5]", "recipe.yaml:9: data.synthetic.count_weights.1 is -5, but"),
+        ("  kl_weight: 1", "  - kl_weight", "recipe.yaml:13: loss is ['kl_weight'], but input should be a valid section of keys."),
+        ("batch: 4", "batch: 4\n  batch: 5", "recipe.yaml:18: this is not valid YAML: the key 'batch' stands twice."),
+        ("batch: 4", "on: 4", "recipe.yaml:17: this is not valid YAML: the key on is not a word."),
+        ("batch: 4", "? [a, b]\n  : 4", "recipe.yaml:17: this is not valid YAML: the key ['a', 'b'] is not a word."),
+        ("  batch: 4", "\tbatch: 4", "recipe.yaml:17: this is not valid YAML: found character '\\t' that cannot start any token."),
+        ("batch: 4", "batch: 4: 5", "recipe.yaml:17: this is not valid YAML: mapping values are not allowed here."),
+        ("batch: 4", "batch: !!python/name:os.system 4", "recipe.yaml:17: this is not valid YAML: could not determine a constructor"),
+        ("batch: 4", "budget: 10 minutes", "recipe.yaml:17: train.budget is 10 minutes, but '10 minutes' is not a duration"),
+        ("batch: 4", "batch: .nan", "recipe.yaml:17: train.batch is nan, but"),
+        ("batch: 4", "weight_decay: .inf", "recipe.yaml:17: train.weight_decay is inf, but"),
+        ("    epochs: 2", "    epochs: 0", "recipe.yaml:20: train.epochs is 0, but"),
+        ("  train:\n    epochs: 2", "  - train", "recipe.yaml:18: quick must be a section of keys."),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sentence):
+    answer = refusal(load, replaced(old, new))
+    assert answer.startswith(sentence)
+    assert "\n" not in answer
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("labelled: 0", "data.natural.labelled is 0"),
+        ("labelled: 1.5", "data.natural.labelled is 1.5"),
+        ("size: shrink", "data.natural.size is shrink, but input should be 'error' or 'resize'."),
+        ("intensity: [0]", "data.natural.intensity has only 1 of its values"),
+        ("intensity: full", "data.natural.intensity is full"),
+        ("shares: {trian: 1}", "data.natural.shares.trian is trian, but input should be 'train'"),
+        ("shares: {train: 2}", "data.natural.shares.train is 2, but"),
+        ("modality: bf", "there is no key data.natural.modality; valid keys here: axes, channel"),
+    ],
+)  # fmt: skip
+def test_wrong_values_of_a_folder(load, line, sentence):
+    text = SIMPLE.replace("source: simulated", "source: folder\n    folder: cells")
+    text = text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")
+    assert refusal(load, text).startswith(f"recipe.yaml:6: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "recipe.yaml is not a recipe: it must hold sections"),
+        (b"# a comment\n", "recipe.yaml is not a recipe"),
+        (b"- a\n- b\n", "recipe.yaml is not a recipe"),
+        (b"hello", "recipe.yaml is not a recipe"),
+        (b"\x89PNG\r\n\x1a\n\0\xff", "recipe.yaml cannot be read as a recipe"),
+        (b"name: a\0b\n", "recipe.yaml:1: this is not valid YAML: it is not text that YAML can hold."),
+        (b"name: a\n---\nname: b\n", "recipe.yaml:2: this is not valid YAML"),
+        (b"a: " + 5000 * b"[", "recipe.yaml:1: this is not a recipe: its brackets nest too deeply."),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path, monkeypatch, content, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        load_recipe("recipe.yaml")
+    assert str(error.value).startswith(sentence)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(UsageError, match="There is no recipe .*none.yaml: `cellzoo list recipes`"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match="cannot be read as a recipe"):
+        load_recipe(tmp_path)
+
+
+# Any misspelling of any key
+
+FULL = yaml.safe_load(SIMPLE) | {
+    "augment": schema.Augment().model_dump(),
+    "train": schema.Train().model_dump(),
+    "quick": {"train": {"patience": 3}, "model": {"dropout": 0.2}},
+}
+FULL["data"]["synthetic"] = schema.Synthetic(preset="bf").model_dump()
+
+
+def _paths(tree, prefix=()):
+    for key, value in tree.items():
+        yield (*prefix, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*prefix, key))
+
+
+PATHS = sorted(_paths(FULL))
+VALID_WORDS = {
+    key
+    for section in vars(schema).values()
+    if isinstance(section, type) and issubclass(section, schema._Section)
+    for key in section.model_fields
+} | {"quick"}
+
+
+@st.composite
+def misspellings(draw):
+    """A path of keys of FULL, and a word at most one edit away from the last of them."""
+    path = draw(st.sampled_from(PATHS))
+    word, letter = path[-1], draw(st.sampled_from(string.ascii_lowercase + "_"))
+    at = draw(st.integers(0, len(word) - 1))
+    edits = {
+        "delete": word[:at] + word[at + 1 :],
+        "insert": word[:at] + letter + word[at:],
+        "replace": word[:at] + letter + word[at + 1 :],
+        "swap": word[:at] + word[at : at + 2][::-1] + word[at + 2 :],
+        "case": word[:at] + word[at].upper() + word[at + 1 :],
+    }
+    wrong = edits[draw(st.sampled_from(sorted(edits)))]
+    # `on` would be no word at all to YAML: test_a_wrong_recipe_... has such keys.
+    while wrong in VALID_WORDS or yaml.safe_load(wrong) != wrong:
+        wrong += "q"
+    return path, wrong
+
+
+def _renamed(tree, path, wrong):
+    first, *rest = path
+    return {
+        (wrong if key == first and not rest else key): (
+            _renamed(value, rest, wrong) if key == first and rest else value
+        )
+        for key, value in tree.items()
+    }
+
+
+@given(misspellings())
+@example((("data", "natural", "source"), "sourc"))
+@example((("model", "name"), "nmae"))
+@example((("quick",), "quick_"))
+def test_any_misspelt_key_is_answered_with_its_line_and_the_nearest_key(
+    tmp_path_factory, misspelling
+):
+    path, wrong = misspelling
+    text = yaml.safe_dump(_renamed(FULL, path, wrong), sort_keys=False)
+    line = 1 + next(
+        k for k, row in enumerate(text.splitlines()) if row.strip().startswith(f"{wrong}:")
+    )
+    file = tmp_path_factory.getbasetemp() / "misspelt.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as error:
+        load_recipe(file)
+    assert re.match(rf"{re.escape(str(file))}:{line}: there is no key ", str(error.value))
+    if len(path[-1]) > 3:
+        assert str(error.value).endswith(f"did you mean {path[-1]}?")
+
+
+@given(st.text(max_size=60))
+@example("data: {natural: &a {source: *a}}")
+@example("? - a\n: b")
+@example("name: !!int x")
+@example("name: !!timestamp x")
+@example("<<: [1]")
+def test_no_text_at_all_breaks_the_reader(tmp_path_factory, text):
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    with pytest.raises(UsageError):
+        load_recipe(file)
+
+
+@given(st.sampled_from(sorted(".".join(p) for p in PATHS if p[0] != "quick")), st.text(max_size=20))
+def test_no_set_breaks_the_reader(tmp_path_factory, key, value):
+    file = tmp_path_factory.getbasetemp() / "any_set.yaml"
+    file.write_text(SIMPLE)
+    try:
+        load_recipe(file, [f"{key}={value}"])
+    except UsageError as error:
+        assert str(error).startswith("--set")
+
+
+# The schema and the functions it stands for
+
+
+def parameters(function, leave_out=()):
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in leave_out and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+
+
+def keys(section, leave_out=()):
+    """Keys and defaults of a section, lists as tuples, as signatures have them."""
+    fields = {name: field for name, field in section.model_fields.items() if name not in leave_out}
+    defaults = {
+        name: inspect.Parameter.empty if field.is_required() else field.default
+        for name, field in fields.items()
+    }
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in defaults.items()}
+
+
+def test_natural_sections_are_the_functions_that_make_the_images():
+    assert keys(schema.SimulatedNatural, ["source"]) == parameters(simulated_natural, ["seed"])
+    assert keys(schema.FolderNatural, ["source"]) == parameters(
+        folder_natural, ["seed", "image_size"]
+    )
+
+
+def test_synthetic_section_is_the_generator():
+    controls = {field.name for field in dataclasses.fields(SyntheticCells)} - {"size"}
+    arguments = set(parameters(synthetic_cells, ["natural", "image_size"]))
+    source = set(parameters(SyntheticSource, ["cells", "seed"]))
+    section = keys(schema.Synthetic)
+    assert set(section) == controls | arguments | source
+    unset = {key for key, default in section.items() if default is None}
+    assert unset == controls - {"background"}
+
+
+def test_augment_section_is_the_augmentation():
+    assert keys(schema.Augment) == parameters(augmentation, ["size"])
+
+
+def test_model_sections_are_the_builders():
+    from cellzoo.models import BUILDERS
+
+    assert set(BUILDERS) == set(schema.MODEL_SECTIONS)
+    for name, builder in BUILDERS.items():
+        assert keys(schema.MODEL_SECTIONS[name], ["name"]) == parameters(
+            builder, ["domains", "seed"]
+        )
+
+
+def test_loss_section_is_the_loss():
+    from cellzoo.training.twin import TwinLoss
+
+    assert keys(schema.Loss) == {field.name: field.default for field in dataclasses.fields(TwinLoss)}
+
+
+def test_optimizers_and_losses_of_the_schema_exist():
+    from cellzoo.training.losses import RECONSTRUCTION_LOSSES
+    from cellzoo.training.optimizers import make_optimizer
+
+    for name in schema.Train.model_fields["optimizer"].annotation.__args__:
+        assert make_optimizer(name, 1e-3, 0.0) is not None
+    choices = schema.Loss.model_fields["reconstruction"].annotation.__args__
+    assert set(choices) == set(RECONSTRUCTION_LOSSES)
+
+
+def test_docstrings_name_what_exists():
+    import importlib
+
+    found = 0
+    for section in vars(schema).values():
+        if isinstance(section, type) and issubclass(section, schema._Section):
+            for name in re.findall(r":(?:func|class):`(cellzoo[\w.]+)`", section.__doc__ or ""):
+                module, _, attribute = name.rpartition(".")
+                assert hasattr(importlib.import_module(module), attribute), name
+                found += 1
+    assert found >= 8
+
+
+# Small things
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5m", 90), (" 3 s", 3)]
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "10", "10 minutes", "-1m", "0s", "infh", "nanm", "1d", "m10"])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="is not a duration such as 90s, 10m or 2h"):
+        parse_duration(text)
+
+
+@given(st.text(max_size=8))
+def test_a_duration_is_positive_or_refused(text):
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        return
+    assert 0 < seconds < math.inf
+
+
+def test_recipes_of_a_folder_with_their_first_line(tmp_path):
+    (tmp_path / "b.yaml").write_text("# Second.\nname: b\n")
+    (tmp_path / "a.yaml").write_text("#  First.\n#\n# More.\n")
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "d.yaml").touch()
+    (tmp_path / "notes.txt").write_text("# no recipe\n")
+    found = [(path.name, line) for path, line in find_recipes(tmp_path)]
+    assert found[:2] == [("a.yaml", "First."), ("b.yaml", "Second.")]
+    assert [name for name, _ in found[2:]] == ["c.yaml", "d.yaml"]
+    assert found[3][1] == ""

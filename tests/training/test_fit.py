@@ -1,0 +1,173 @@
+"""Training from the command line: run folder, resume after a kill, budget, early stopping."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+RECIPE = """\
+# tiny
+name: tiny
+seed: 3
+data:
+  natural:
+    source: simulated
+    modality: bf
+    train: 25
+    labelled: 10
+    validation: 25
+    validation_labelled: 20
+    test: 25
+    test_labelled: 20
+  synthetic: {preset: bf, images: 40, fresh: true}
+model:
+  name: twinvae
+  channels: [4, 4, 8, 8]
+  shared_channels: 8
+  latent: 4
+  regressor: [8]
+train:
+  batch: 8
+  epochs: 6
+  steps_per_epoch: 12
+  averaging: 0.9
+  labelled_share: 0.5
+  schedule: cosine
+  warmup: 0.1
+  learning_rate: 1.0e-3
+  optimizer: radam
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def start(recipe, out, *more):
+    command = [sys.executable, "-c", "from cellzoo.cli import main; main()", "fit", str(recipe)]
+    return subprocess.Popen(
+        [*command, "--out", str(out), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    finish(start(recipe, out))
+    return out
+
+
+def test_a_run_folder_holds_what_it_promises(uninterrupted):
+    held = {str(path.relative_to(uninterrupted)) for path in uninterrupted.rglob("*")}
+    assert held >= {
+        "recipe.yaml", "environment.json", "history.csv", "run.log", "tensorboard",
+        "checkpoints/best.weights.h5", "checkpoints/last.npz", "report/validation.json",
+    }  # fmt: skip
+    rows = np.genfromtxt(uninterrupted / "history.csv", delimiter=",", names=True)
+    assert list(rows["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert np.isfinite(rows["loss"]).all()
+    assert rows["loss"][-1] < rows["loss"][0]
+    scores = json.loads((uninterrupted / "report" / "validation.json").read_text())
+    assert scores["images"] == 20
+    # The default selection keeps the checkpoint with the lowest validation error.
+    assert scores["mae_raw"] == pytest.approx(rows["validation_mae_raw"].min(), rel=1e-4)
+
+
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(recipe, uninterrupted, tmp_path):
+    out = tmp_path / "killed"
+    process = start(recipe, out)
+    history = out / "history.csv"
+    deadline = time.monotonic() + 200
+    while not history.exists() or len(history.read_text().splitlines()) < 3:
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    epochs_before = len(history.read_text().splitlines()) - 1
+    assert 2 <= epochs_before < 6
+
+    said = finish(start(recipe, out))
+
+    assert "Going on" in said
+    for file in ("last.npz",):
+        with np.load(out / "checkpoints" / file) as mine:
+            with np.load(uninterrupted / "checkpoints" / file) as whole:
+                assert mine.files == whole.files
+                for name in whole.files:
+                    np.testing.assert_array_equal(mine[name], whole[name])
+    mine = np.genfromtxt(out / "history.csv", delimiter=",", names=True)
+    whole = np.genfromtxt(uninterrupted / "history.csv", delimiter=",", names=True)
+    for column in ("epoch", "loss", "validation_mae_raw"):
+        np.testing.assert_array_equal(mine[column], whole[column])
+
+
+def test_a_finished_run_is_left_alone(recipe, uninterrupted):
+    before = {path: path.stat().st_mtime_ns for path in (uninterrupted / "checkpoints").iterdir()}
+    assert "finished already" in finish(start(recipe, uninterrupted))
+    after = {path: path.stat().st_mtime_ns for path in (uninterrupted / "checkpoints").iterdir()}
+    assert after == before
+
+
+def test_another_recipe_does_not_go_on_with_a_run(recipe, uninterrupted):
+    process = start(recipe, uninterrupted, "--set", "loss.kl_weight=0.5")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "loss.kl_weight: 2.0 -> 0.5" in err
+    assert "Traceback" not in err
+
+
+def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
+    from cellzoo.counter import RunCounter
+
+    out = tmp_path / "stopped"
+    process = start(recipe, out, "--set", "train.epochs=5000")
+    deadline = time.monotonic() + 200
+    while not (out / "history.csv").exists():
+        assert process.poll() is None, "ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Interrupted" in said
+    assert "Traceback" not in err
+    counts = RunCounter(out).count(np.full((2, 128, 128), 0.7, np.float32))
+    assert np.isfinite(counts.raw).all()
+
+
+def test_a_budget_sets_the_number_of_epochs_and_keeps_it(recipe, tmp_path):
+    from cellzoo.recipe import load_recipe
+
+    out = tmp_path / "budget"
+    said = finish(start(recipe, out, "--budget", "5s", "--set", "train.steps_per_epoch=4"))
+    epochs = load_recipe(out / "recipe.yaml").train.epochs
+    assert f"5s allows {epochs} epochs" in said
+    assert len((out / "history.csv").read_text().splitlines()) - 1 <= epochs
+
+
+def test_early_stopping(recipe, tmp_path):
+    out = tmp_path / "early"
+    # A learning rate this small cannot improve the score, so patience runs out at once.
+    settings = ("train.patience=2", "train.learning_rate=1e-12", "train.averaging=null")
+    said = finish(start(recipe, out, *(word for s in settings for word in ("--set", s))))
+    assert "stopping early" in said
+    assert len((out / "history.csv").read_text().splitlines()) - 1 < 6
