@@ -7,8 +7,13 @@ images are repeated here, so that the figures committed with the tests bite with
 import json
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("no_deadline", deadline=None)
+hypothesis.settings.load_profile("no_deadline")
 
 FIDELITY = Path(__file__).parents[2] / "shared" / "fidelity"
 
@@ -174,7 +179,7 @@ def write_cells():
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """A run folder with a model that was never trained, but tells images apart. Not to be changed."""
+    """A run folder whose model was never trained, but tells images apart. Not to be changed."""
     from cellzoo.recipe import load_recipe
     from cellzoo.training.fit import build_network
     from cellzoo.training.runs import Run

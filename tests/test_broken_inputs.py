@@ -4,6 +4,8 @@ A case changes a sound workspace and runs one command. Exit code 1 says that dat
 2 that a command or recipe is written wrongly.
 """
 
+# ruff: noqa: E501 - a table with a case on each line reads best
+
 import shutil
 import subprocess
 import sys
