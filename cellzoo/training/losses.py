@@ -42,6 +42,6 @@ def count_loss(counts, predicted, weights):
     """Mean over the batch of ``weights`` x squared error of the count, all ``[batch]``.
 
     The weight is 0 for an unlabelled image (equation 1). What it is for a labelled one decides the
-    average: 1 is the authors' mean over the whole batch, batch / labelled that over labelled images.
+    average: 1 is the authors' mean over the whole batch, batch / labelled that over the labelled.
     """
     return ops.mean(weights * ops.square(predicted - counts))
