@@ -1,0 +1,203 @@
+"""Batches: a pure function of the step, in which every image has its turn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.data.pipeline import TwinBatches
+from cellzoo.data.sets import SyntheticSource
+from cellzoo.data.synthetic import SyntheticCells
+
+
+def natural_set(n=10, labelled=4):
+    """Image k is grey level k / 1000 all over, so that a batch tells which images it holds."""
+    counts = np.where(np.arange(n) < labelled, np.arange(n), np.nan).astype(np.float32)
+    images = np.tile((np.arange(n) / 1000).astype(np.float32)[:, None, None], (1, 4, 4))
+    names = np.array([str(k) for k in range(n)])
+    return ImageSet(images, counts, names, names, np.full(n, "train"))
+
+
+class CountingSource:
+    """A source of synthetic images that are told by their grey level as well."""
+
+    size = 6
+
+    def batch(self, step, indices):
+        return np.tile((indices / 1000)[:, None, None], (1, 4, 4)), indices
+
+
+def unchanged(images, seed):
+    return images
+
+
+def noisy(images, seed):
+    return images + np.random.default_rng(seed).random(images.shape) / 1e6
+
+
+def batches(natural=None, synthetic=None, augment=unchanged, **options):
+    options = {"batch": 4, "labelled_share": None, "count_mean": "labelled", "seed": 1} | options
+    return TwinBatches(natural or natural_set(), synthetic, augment, **options)
+
+
+def members(images):
+    """Which images of the set a batch holds."""
+    return np.round(images[:, 0, 0] * 1000).astype(int).tolist()
+
+
+def assert_equal(one, other):
+    for part, other_part in zip(one, other, strict=True):
+        assert part.keys() == other_part.keys()
+        for key in part:
+            np.testing.assert_array_equal(part[key], other_part[key])
+
+
+def synthetic_source(fresh):
+    cells = SyntheticCells.preset("bf", size=32, margins=(0, 0, 0, 0), radius=(2, 4))
+    return SyntheticSource(cells, 6, fresh, 1)
+
+
+def test_names_shapes_and_types():
+    x, y = batches(synthetic=CountingSource())(0)
+    assert {key: array.shape for key, array in x.items()} == {
+        "natural": (4, 4, 4),
+        "synthetic": (4, 4, 4),
+    }
+    assert {key: (array.shape, array.dtype) for key, array in y.items()} == {
+        f"{domain}_{part}": ((4,), np.float32)
+        for domain in ("natural", "synthetic")
+        for part in ("count", "weight")
+    }
+
+
+def test_without_synthetic_images_there_is_no_such_domain():
+    x, y = batches()(0)
+    assert set(x) == {"natural"}
+    assert set(y) == {"natural_count", "natural_weight"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_batch_depends_on_its_step_alone(fresh):
+    natural = natural_set()
+    natural = ImageSet(
+        np.random.default_rng(0).random((10, 32, 32), np.float32),
+        natural.counts, natural.groups, natural.names, natural.splits,
+    )  # fmt: skip
+    one, other = (
+        batches(natural, synthetic_source(fresh), noisy, labelled_share=0.5) for _ in range(2)
+    )
+    forwards = [one(step) for step in range(8)]
+    for step in reversed(range(8)):
+        assert_equal(other(step), forwards[step])
+
+
+def test_a_resumed_stream_is_the_rest_of_an_uninterrupted_one():
+    whole = list(batches(synthetic=CountingSource(), augment=noisy).between(0, 8))
+    resumed = list(batches(synthetic=CountingSource(), augment=noisy).between(5, 8))
+    assert len(resumed) == 3
+    for one, other in zip(resumed, whole[5:], strict=True):
+        assert_equal(one, other)
+
+
+def test_another_seed_gives_another_order():
+    orders = [[members(x["natural"]) for x, _ in batches(seed=s).between(0, 5)] for s in (1, 2)]
+    assert orders[0] != orders[1]
+
+
+@given(n=st.integers(1, 30), batch=st.integers(1, 9), passes=st.integers(1, 3))
+def test_every_image_comes_once_in_each_pass(n, batch, passes):
+    stream = batches(natural_set(n, labelled=n), batch=batch)
+    steps = -(-passes * n // batch)
+    taken = [k for x, _ in stream.between(0, steps) for k in members(x["natural"])]
+    for turn in range(passes):
+        assert sorted(taken[turn * n : (turn + 1) * n]) == list(range(n))
+
+
+def test_passes_differ_in_their_order():
+    stream = batches(natural_set(30), batch=30)
+    assert members(stream(0)[0]["natural"]) != members(stream(1)[0]["natural"])
+
+
+def test_synthetic_images_come_once_in_each_pass():
+    stream = batches(synthetic=CountingSource(), batch=3)
+    taken = [k for x, _ in stream.between(0, 2) for k in members(x["synthetic"])]
+    assert sorted(taken) == list(range(6))
+
+
+def test_counts_belong_to_their_images():
+    for x, y in batches(synthetic=CountingSource()).between(0, 10):
+        for k, count, weight in zip(
+            members(x["natural"]), y["natural_count"], y["natural_weight"], strict=True
+        ):
+            assert (count, weight > 0) == ((k, True) if k < 4 else (0, False))
+        assert members(x["synthetic"]) == y["synthetic_count"].tolist()
+        assert y["synthetic_weight"].tolist() == [1, 1, 1, 1]
+
+
+@given(
+    share=st.floats(0.01, 1), batch=st.integers(1, 12), labelled=st.integers(1, 9),
+    step=st.integers(0, 50),
+)  # fmt: skip
+def test_the_labelled_share_of_a_batch_is_exact(share, batch, labelled, step):
+    x, y = batches(natural_set(10, labelled), batch=batch, labelled_share=share)(step)
+    assert len(x["natural"]) == batch
+    assert (y["natural_weight"] > 0).sum() == max(1, round(batch * share))
+
+
+def test_with_a_labelled_share_both_kinds_have_their_turns():
+    stream = batches(natural_set(10, 4), batch=4, labelled_share=0.5)
+    taken = [members(x["natural"]) for x, _ in stream.between(0, 6)]
+    labelled = [k for batch in taken for k in batch if k < 4]
+    assert sorted(labelled[:4]) == sorted(labelled[4:8]) == [0, 1, 2, 3]
+    assert sorted(k for batch in taken[:3] for k in batch if k >= 4) == list(range(4, 10))
+
+
+def test_a_labelled_share_of_a_set_that_is_labelled_throughout():
+    x, y = batches(natural_set(10, 10), labelled_share=0.5)(0)
+    assert (y["natural_weight"] > 0).all()
+    assert len(set(members(x["natural"]))) == 4
+
+
+@given(labelled=st.integers(0, 8), step=st.integers(0, 5))
+def test_weights_average_over_labelled_images_or_over_the_batch(labelled, step):
+    natural = natural_set(8, labelled)
+    over_labelled = batches(natural, count_mean="labelled")(step)[1]["natural_weight"]
+    over_batch = batches(natural, count_mean="batch")(step)[1]["natural_weight"]
+    assert set(over_batch.tolist()) <= {0, 1}
+    np.testing.assert_array_equal(over_labelled > 0, over_batch == 1)
+    if over_batch.any():
+        # Then mean(weights * errors) is the mean of the labelled images' errors.
+        assert over_labelled.sum() / 4 == pytest.approx(1)
+        assert len(set(over_labelled[over_labelled > 0].tolist())) == 1
+    else:
+        assert over_labelled.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("n", "batch", "steps"), [(10, 4, 3), (4, 4, 2), (20, 4, 5), (1, 100, 1)])
+def test_steps_of_a_pass_are_those_of_the_larger_set(n, batch, steps):
+    assert batches(natural_set(n), CountingSource(), batch=batch).steps_per_pass == steps
+
+
+def test_steps_of_a_pass_without_synthetic_images():
+    assert batches(natural_set(3), batch=2).steps_per_pass == 2
+
+
+def test_natural_and_synthetic_images_are_augmented_by_seeds_of_their_own():
+    seeds = []
+    stream = batches(
+        synthetic=CountingSource(), augment=lambda images, seed: seeds.append(tuple(seed)) or images
+    )
+    for _ in stream.between(0, 3):
+        pass
+    assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_a_fixed_source_gives_the_same_images_again_and_a_fresh_one_new_ones():
+    indices = np.array([2, 0])
+    fixed, fresh = synthetic_source(False), synthetic_source(True)
+    for source, same in ((fixed, True), (fresh, False)):
+        (first, counts), (second, _) = source.batch(0, indices), source.batch(1, indices)
+        assert first.shape == (2, 32, 32) and counts.shape == (2,)
+        assert np.array_equal(first, second) is same
+        np.testing.assert_array_equal(source.batch(0, indices)[0], first)

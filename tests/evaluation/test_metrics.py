@@ -1,0 +1,144 @@
+"""Scores against numbers worked out by hand, and intervals against simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellzoo.evaluation.metrics import (
+    bootstrap_intervals,
+    conformal_half_width,
+    count_metrics,
+    round_count,
+)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "whole"),
+    [(0.49, 0), (0.5, 1), (1.5, 2), (2.5, 3), (2.4999, 2), (-0.2, 0), (-7.0, 0), (12.0, 12)],
+)
+def test_counts_are_rounded_halves_up_and_never_below_zero(predicted, whole):
+    assert round_count(predicted) == whole
+
+
+def test_scores_worked_out_by_hand():
+    # Rounded: 1, 3, 0, 7. Off by 1, 1, 0, 3.
+    scores = count_metrics(np.array([0, 2, 0, 4]), np.array([0.6, 2.5, -0.4, 7.3]))
+    assert scores["mae"] == pytest.approx((1 + 1 + 0 + 3) / 4)
+    assert scores["mre"] == pytest.approx((1 / 2 + 3 / 4) / 2)
+    assert scores["exact"] == pytest.approx(1 / 4)
+    assert scores["mae_raw"] == pytest.approx((0.6 + 0.5 + 0.4 + 3.3) / 4)
+    assert scores["rmse_raw"] == pytest.approx(np.sqrt((0.36 + 0.25 + 0.16 + 10.89) / 4))
+    assert scores["bias_raw"] == pytest.approx((0.6 + 0.5 - 0.4 + 3.3) / 4)
+    # True counts 0, 2, 0, 4: mean 1.5, squared deviations 2.25 + 0.25 + 2.25 + 6.25 = 11
+    assert scores["r2_raw"] == pytest.approx(1 - 11.66 / 11)
+    assert scores["mape_raw"] == pytest.approx(100 * (0.5 / 2 + 3.3 / 4) / 2)
+
+
+def test_a_perfect_counter():
+    counts = np.array([0, 3, 7])
+    scores = count_metrics(counts, counts.astype(np.float32))
+    assert scores == {
+        "mae": 0, "mre": 0, "exact": 1, "mae_raw": 0, "rmse_raw": 0, "bias_raw": 0, "r2_raw": 1,
+        "mape_raw": 0,
+    }  # fmt: skip
+
+
+def test_always_predicting_the_mean_explains_nothing():
+    assert count_metrics(np.array([1, 2, 3]), np.full(3, 2.0))["r2_raw"] == 0
+
+
+def test_scores_that_need_cells_are_nan_without_them():
+    scores = count_metrics(np.zeros(3), np.array([0, 1.0, 2.0]))
+    assert np.isnan([scores["mre"], scores["mape_raw"], scores["r2_raw"]]).all()
+    assert (scores["mae"], scores["exact"]) == (1, pytest.approx(1 / 3))
+
+
+# Bootstrap
+
+
+def noisy_counts(n, seed=1):
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 20, n)
+    return counts, counts + random.normal(0, 2, n)
+
+
+def test_the_interval_holds_the_score_and_has_the_width_of_theory():
+    counts, predicted = noisy_counts(400)
+    scores = count_metrics(counts, predicted)
+    intervals = bootstrap_intervals(counts, predicted)
+    assert intervals.keys() == scores.keys()
+    for name, (low, high) in intervals.items():
+        assert low < scores[name] < high
+    error = np.abs(predicted - counts)
+    low, high = intervals["mae_raw"]
+    assert high - low == pytest.approx(2 * 1.96 * error.std() / np.sqrt(400), rel=0.15)
+
+
+def test_more_images_narrow_the_interval_and_a_lower_level_too():
+    def width(n, level=0.95):
+        low, high = bootstrap_intervals(*noisy_counts(n), repeats=300, level=level)["mae"]
+        return high - low
+
+    assert width(400) < 0.7 * width(100)
+    assert width(100, level=0.5) < 0.5 * width(100)
+
+
+def test_the_interval_depends_on_its_seed_alone():
+    counts, predicted = noisy_counts(30)
+    one, same, other = (
+        bootstrap_intervals(counts, predicted, repeats=50, seed=seed) for seed in (0, 0, 1)
+    )
+    assert one == same != other
+
+
+def test_resamples_without_cells_do_not_spoil_the_interval():
+    counts, predicted = np.array([0, 0, 0, 4]), np.array([0.0, 0.0, 1.0, 5.0])
+    intervals = bootstrap_intervals(counts, predicted, repeats=200)
+    assert intervals["mre"] == (0.25, 0.25)
+    assert "mre" not in bootstrap_intervals(np.zeros(3), np.ones(3), repeats=20)
+
+
+def test_other_metrics_can_be_given():
+    counts, predicted = np.arange(5), np.arange(5) + 1.0
+    found = bootstrap_intervals(counts, predicted, metrics=lambda c, p: {"shift": (p - c).mean()})
+    assert found == {"shift": (1.0, 1.0)}
+
+
+# Conformal intervals
+
+
+@pytest.mark.parametrize("n", [0, 1, 18])
+def test_too_few_images_promise_nothing(n):
+    assert conformal_half_width(np.zeros(n), np.ones(n)) is None
+
+
+def test_nineteen_images_promise_the_largest_error():
+    errors = np.random.default_rng(0).permutation(19) + 1.0
+    counts = np.full(19, 30)
+    assert conformal_half_width(counts, counts - errors) == 19
+    assert conformal_half_width(counts, counts + errors) == 19
+
+
+@given(st.integers(19, 2000))
+def test_the_rank_is_exact(n):
+    """Floating point must not push ceil(0.95 (n + 1)) one too high or low."""
+    rank = -(-95 * (n + 1) // 100)
+    assert conformal_half_width(np.zeros(n), np.arange(1.0, n + 1)) == rank
+
+
+def test_another_level():
+    assert conformal_half_width(np.zeros(9), np.arange(1.0, 10), level=0.9) == 9
+    assert conformal_half_width(np.zeros(9), np.arange(1.0, 10), level=0.5) == 5
+    assert conformal_half_width(np.zeros(8), np.arange(1.0, 9), level=0.9) is None
+
+
+@pytest.mark.parametrize("n", [19, 60])
+def test_new_images_fall_into_the_interval_as_often_as_promised(n):
+    """Coverage is between 0.95 and 0.95 + 1 / (n + 1) whatever the errors look like."""
+    random = np.random.default_rng(2)
+    repeats = 4000
+    errors = random.standard_cauchy((repeats, n + 1))
+    held = [abs(row[-1]) <= conformal_half_width(np.zeros(n), row[:-1]) for row in errors]
+    sigma = np.sqrt(0.95 * 0.05 / repeats)
+    assert 0.95 - 4 * sigma < np.mean(held) < 0.95 + 1 / (n + 1) + 4 * sigma
