@@ -71,7 +71,8 @@ class SyntheticCells:
         division_overlap: Overlap of the two cells of a pair, in px, whatever `overlap` says; ours.
         division_rim_noise: As `rim_noise`, for the cells of a pair ("more noisy cell borders",
             paper 2.2); ours.
-        margins: Left, right, top and bottom border in px that no part of a cell enters.
+        margins: Left, right, top and bottom border in px that no part of a cell enters. Negative:
+            the image's border may cut off so many px of a cell, but its middle stays in view.
         background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
             (the authors': the mean of natural images with few cells, see `background_from`), or
             None for an even grey with a mild gradient.
@@ -393,6 +394,9 @@ class _Places:
             shift[:] = np.outer([math.cos(line), math.sin(line)], [-apart / 2, apart / 2])
         low = np.array([left, top]) + (reach - shift).max(axis=1)
         high = self.settings.size - np.array([right, bottom]) - (reach + shift).max(axis=1)
+        # With negative margins: a count is true only while every cell can be seen.
+        low = np.maximum(low, -shift.min(axis=1))
+        high = np.minimum(high, self.settings.size - shift.max(axis=1))
 
         best_room, best = -math.inf, low
         for _ in range(_ROUNDS):
@@ -474,7 +478,7 @@ def _draw_cells(
     size = settings.size
     for k in range(count):
         top, left = row[k] - half, column[k] - half
-        # Cells lie in the image, but the square patch around one may reach beyond it.
+        # The middle of a cell lies in the image, but the square patch around it may reach beyond.
         inner = (
             slice(max(-top, 0), min(size - top, 2 * half + 1)),
             slice(max(-left, 0), min(size - left, 2 * half + 1)),
@@ -575,7 +579,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "divisions": (0.0, 1.0),
     "division_overlap": (-4096.0, 2000.0),
     "division_rim_noise": _GREY,
-    "margins": (0.0, 4096.0),
+    "margins": (-4096.0, 4096.0),
     "background_level": _GREY,
     "background_gradient": _GREY,
     "background_shift": (-255.0, 255.0),

@@ -337,6 +337,27 @@ def test_margins_are_respected_and_used():
     assert rows[0] in (8, 9, 10) and rows[-1] in (62, 63)
 
 
+@pytest.mark.parametrize("divisions", [0.0, 1.0])
+@pytest.mark.parametrize(("margin", "largest"), [(-3, 3), (-100, 5)])
+def test_with_negative_margins_the_border_cuts_cells_but_their_middle_stays(
+    margin, largest, divisions
+):
+    cells = SyntheticCells(
+        **{**STILL, "divisions": divisions}, size=32, margins=(margin,) * 4, count_range=(2, 2),
+        radius=(5, 5), shorten=0, division_overlap=0, overlap=-100,
+    )  # fmt: skip
+    _, _, masks = cells.render(300, seed=0, masks=True)
+    cut = 0
+    for mask in masks:
+        for number in (1, 2):
+            rows, columns = np.nonzero(mask == number)
+            # A whole disc of radius 5 is 10 px wide.
+            width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+            assert min(width, height) >= 10 - largest
+            cut += min(width, height) < 9
+    assert cut > 30
+
+
 def overlaps(cells: SyntheticCells, n: int, count: int) -> np.ndarray:
     """Largest overlap of two discs in each image, from the masks' bounding boxes."""
     _, _, masks = cells.render(n, 1, np.full(n, count), masks=True)
@@ -420,7 +441,7 @@ def test_any_settings_give_images_in_range_and_true_counts(
         organelles=data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3)).map(sorted)),
         overlap=data.draw(st.floats(-5, 3)),
         divisions=data.draw(st.floats(0, 1)),
-        margins=data.draw(st.tuples(*[st.floats(0, 3)] * 4)),
+        margins=data.draw(st.tuples(*[st.floats(-9, 3)] * 4)),
         background_level=data.draw(st.floats(0, 255)),
         gain=data.draw(st.floats(0, 1)),
         offset=data.draw(st.floats(0, 100)),
@@ -478,7 +499,6 @@ def test_settings_can_be_replaced():
         ("divisions", 1.5, "to 1"),
         ("division_overlap", 4, "lower it below 4"),
         ("margins", (1, 2, 3), "4 numbers"),
-        ("margins", (-1, 0, 0, 0), "from 0"),
         ("margins", (60, 60, 0, 0), "lower the margins"),
         ("margins", (55, 55, 0, 0), "data.synthetic.divisions to 0"),
         ("gain", -0.1, "from 0"),
@@ -524,8 +544,8 @@ def test_render_refuses_arguments_that_do_not_fit(arguments):
 
 
 def test_background_is_the_mean_of_images_with_few_cells():
-    images = np.stack([np.full((4, 5), level) for level in [0.1, 0.2, 0.3, 0.4] * 3 + [0.9] * 4])
-    counts = np.array([0, 1, 2, 3] * 3 + [4, 30, np.nan, -1])
+    images = np.stack([np.full((4, 5), level) for level in [0.1, 0.2, 0.3, 0.4] * 8 + [0.9] * 4])
+    counts = np.array([0, 1, 2, 3] * 8 + [4, 30, np.nan, -1])
     background = background_from(images, counts)
     assert background.dtype == np.float32 and background.shape == (4, 5)
     np.testing.assert_allclose(background, 0.25, atol=1e-6)

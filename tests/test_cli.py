@@ -1,0 +1,189 @@
+"""The command line: help, lists, checks, and what the verbs print."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cellzoo import __version__
+from cellzoo.cli import main
+from cellzoo.recipe import MODEL_SECTIONS
+
+HEAVY = ("tensorflow", "keras", "numpy", "cv2", "pydantic", "matplotlib", "albumentations")
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("verb", sorted(main.commands))
+def test_every_verb_has_help_with_an_example(run_cli, verb):
+    result = run_cli(verb, "--help")
+    assert result.exit_code == 0
+    assert f"Example: cellzoo {verb}" in " ".join(result.stdout.split())
+
+
+def test_the_verbs_that_exist():
+    verbs = {"list", "check", "synth", "fit", "evaluate", "count", "import-labels"}
+    assert verbs <= set(main.commands)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["count", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        f"import sys; from cellzoo.cli import main; main({arguments}, standalone_mode=False); "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = python(code)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_check_does_not_import_tensorflow(tmp_path, tiny_recipe):
+    (tmp_path / "a.yaml").write_text(tiny_recipe)
+    code = (
+        "import sys; from cellzoo.cli import main\n"
+        f"try: main(['check', {str(tmp_path / 'a.yaml')!r}])\n"
+        "except SystemExit: print('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert python(code).stdout.splitlines()[-1] == "False"
+
+
+def test_version(run_cli):
+    assert __version__ in run_cli("--version").stdout
+
+
+def test_no_verb_of_that_name(run_cli):
+    result = run_cli("cuont")
+    assert result.exit_code == 2
+    assert "No such command 'cuont'" in result.stderr
+
+
+def test_list_shows_models_and_recipes_with_a_line_each(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "a.yaml").write_text("# Counts yeast.\nname: a\n")
+    result = run_cli("list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "models:"
+    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
+    assert set(shown) == set(MODEL_SECTIONS) | {"recipes/a.yaml"}
+    assert shown["recipes/a.yaml"] == "Counts yeast."
+    assert shown["twinvae"].startswith("Twin-VAE:")
+
+
+@pytest.mark.parametrize(("what", "other"), [("models", "recipes:"), ("recipes", "models:")])
+def test_list_of_one_kind(run_cli, what, other):
+    result = run_cli("list", what)
+    assert result.stdout.startswith(f"{what}:")
+    assert other not in result.stdout
+
+
+def test_list_where_there_are_no_recipes(run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run_cli("list", "recipes")
+    assert (result.exit_code, result.stdout) == (0, "recipes:\n")
+
+
+def test_check_says_what_is_sound_and_what_is_not(run_cli, tmp_path, tiny_recipe):
+    good, bad, gone = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "gone.yaml"
+    good.write_text(tiny_recipe)
+    bad.write_text(tiny_recipe.replace("batch:", "bacth:"))
+    result = run_cli("check", bad, gone, good)
+    assert result.exit_code == 2
+    assert result.stdout == f"{good}: ok\n"
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"Error: {bad}:11: there is no key train.bacth; did you mean batch?")
+    assert second.startswith(f"Error: There is no recipe {gone}")
+
+
+def test_check_of_sound_recipes(run_cli, tmp_path, tiny_recipe):
+    (tmp_path / "a.yaml").write_text(tiny_recipe)
+    result = run_cli("check", tmp_path / "a.yaml", "--set", "train.epochs=3")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_count_prints_what_failed_and_goes_on(run_cli, tmp_path, tiny_run, write_cells):
+    cells, out = write_cells(tmp_path / "cells", images=3), tmp_path / "counts.csv"
+    (cells / "01.png").write_bytes(b"")
+    result = run_cli("count", cells, "--model", tiny_run, "-o", out)
+    assert result.exit_code == 1
+    reason = "is empty (0 bytes), copy it again from its source"
+    assert result.stderr == f"Error: {cells}/01.png: {reason}\n"
+    assert result.stdout == f"counted 2 frames, 1 failed: {out}\n"
+    with out.open(newline="") as file:
+        assert [bool(row["error"]) for row in csv.DictReader(file)] == [False, True, False]
+
+
+def test_count_of_sound_images(run_cli, tmp_path, tiny_run, write_cells):
+    cells, out = write_cells(tmp_path / "cells", images=3), tmp_path / "counts.csv"
+    result = run_cli("count", cells / "00.png", cells / "02.png", "--model", tiny_run, "-o", out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"counted 2 frames, 0 failed: {out}\n"
+
+
+def test_evaluate_scores_a_labelled_folder(run_cli, tmp_path, tiny_run, write_cells):
+    """Of two images, without splits: all labelled images of the folder are scored."""
+    cells = write_cells(tmp_path / "mine", images=3)
+    (cells / "labels.csv").write_text("image,count\n00.png,4\n01.png,0\n02.png,\n")
+    out = tmp_path / "report"
+    result = run_cli("evaluate", tiny_run, "--data", cells, "--out", out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("2 images: mine (all labelled images of the folder)\n")
+    for name in ("MAE", "MRE", "exact", "always predicting the training mean: MAE 2.00"):
+        assert name in result.stdout
+    files = {line.removeprefix("wrote ") for line in result.stdout.splitlines()[-3:]}
+    assert files == {str(out / f"mine_{n}") for n in ("counts.csv", "counts.png", "pictures.png")}
+    scores = json.loads((out / "mine.json").read_text())
+    with (out / "mine_counts.csv").open(newline="") as file:
+        errors = [abs(int(row["error"])) for row in csv.DictReader(file)]
+    assert scores["images"] == len(errors) == 2
+    assert scores["scores"]["mae"] == sum(errors) / 2
+
+
+def test_evaluate_reads_the_test_split_of_the_recipe(
+    run_cli, tmp_path, monkeypatch, tiny_run, write_cells
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    shutil.copytree(tiny_run, "run")
+    result = run_cli("evaluate", "run")
+    assert result.stdout.startswith("3 images: test split (images of groups never trained on)\n")
+    with open("run/report/test_counts.csv", newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["03.png", "07.png", "11.png"]
+
+
+def test_evaluate_says_so_where_there_is_no_test_split(
+    run_cli, tmp_path, monkeypatch, tiny_run, write_cells
+):
+    monkeypatch.chdir(tmp_path)
+    labels = write_cells(tmp_path / "cells") / "labels.csv"
+    labels.write_text(labels.read_text().replace(",test", ",train"))
+    shutil.copytree(tiny_run, "run")
+    result = run_cli("evaluate", "run")
+    assert result.stdout.startswith("3 images: validation split (the data has no test split)\n")
+
+
+def test_import_labels_says_how_many(run_cli, tmp_path, write_cells):
+    cells = write_cells(tmp_path / "cells", images=2)
+    (cells / "old.csv").write_text("00.png,3\n01.png,0\n")
+    out = cells / "new.csv"
+    result = run_cli("import-labels", cells / "old.csv", "-o", out)
+    assert result.stdout == f"wrote 2 rows to {out}\n"
+    assert out.read_text().splitlines() == ["image,count", "00.png,3", "01.png,"]
+
+
+def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells):
+    """What the operating system refuses is said, too."""
+    from cellzoo.data import importers
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "labels.csv")
+
+    monkeypatch.setattr(importers, "import_twinvae_csv", full)
+    result = run_cli("import-labels", tmp_path / "a.csv", "-o", tmp_path / "b.csv")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: [Errno 28] No space left on device: 'labels.csv'\n"

@@ -1,0 +1,241 @@
+"""Images to counts.csv: a row per frame, an error where there is no count, nothing half-written."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellzoo import counting
+from cellzoo.counter import Counts, load_counter
+from cellzoo.counting import CountRow, check_output, count_files
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import to_unit
+
+HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error"
+
+
+class GreyCounter:
+    """Counts ten cells where an image is white and none where it is black; takes 4 x 4 px."""
+
+    name, version = "grey", "v1"
+
+    def __init__(self, half_width=np.nan):
+        self.half_width = half_width
+        self.batches = []
+
+    def prepare(self, frame):
+        if frame.pixels.shape != (4, 4):
+            raise UserError(f"{frame.path} is not 4 x 4")
+        return to_unit(frame.pixels)
+
+    def count(self, images):
+        self.batches.append(len(images))
+        raw = 10 * images.mean(axis=(1, 2))
+        return Counts(raw, raw - self.half_width, raw + self.half_width)
+
+
+def grey(level):
+    return np.full((4, 4), level, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three sound images, of 0, 2 and 10 cells."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, level in (("t1.png", 0), ("t2.png", 51), ("t10.png", 255)):
+        cv2.imwrite(str(images / name), grey(level))
+    return images
+
+
+def rows_of(out):
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_becomes_a_row_per_image_in_natural_order(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    rows = count_files([folder], GreyCounter(), out)
+    assert out.read_text().splitlines()[0] == HEADER
+    written = rows_of(out)
+    assert [row["image"] for row in written] == [
+        str(folder / name) for name in ("t1.png", "t2.png", "t10.png")
+    ]
+    assert [row["count"] for row in written] == ["0", "2", "10"]
+    assert [row["count_raw"] for row in written] == ["0.000", "2.000", "10.000"]
+    assert {row["frame"] for row in written} == {"0"}
+    assert {(row["model"], row["version"], row["error"]) for row in written} == {("grey", "v1", "")}
+    assert all(float(row["seconds"]) >= 0 for row in written)
+    assert [str(row.count) for row in rows] == [row["count"] for row in written]
+
+
+def test_intervals_are_empty_where_none_can_be_promised(folder, tmp_path):
+    count_files([folder], GreyCounter(), tmp_path / "a.csv")
+    count_files([folder], GreyCounter(half_width=0.5), tmp_path / "b.csv")
+    without, promised = rows_of(tmp_path / "a.csv")[2], rows_of(tmp_path / "b.csv")[2]
+    assert (without["count_low"], without["count_high"]) == ("", "")
+    assert (promised["count_low"], promised["count_high"]) == ("9.500", "10.500")
+
+
+def test_counts_are_rounded_halves_up(tmp_path):
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[0, 0] = 204  # 0.8 of one pixel in 16: 10 / 16 * 0.8 = 0.5 cells
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    (row,) = count_files([tmp_path / "a.png"], GreyCounter(), tmp_path / "counts.csv")
+    assert (row.count, row.count_raw) == (1, "0.500")
+
+
+def test_a_stack_gives_a_row_per_frame(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "stack.tif", np.stack([grey(0), grey(51), grey(102)]), metadata={"axes": "TYX"}
+    )
+    rows = count_files([tmp_path / "stack.tif"], GreyCounter(), tmp_path / "counts.csv")
+    assert [(row.frame, row.count) for row in rows] == [(0, 0), (1, 2), (2, 4)]
+
+
+def test_a_broken_file_gets_a_row_and_the_others_go_on(folder, tmp_path):
+    (folder / "t3.png").write_bytes(b"")
+    (folder / "t4.png").write_text("not a picture")
+    cv2.imwrite(str(folder / "t5.png"), np.zeros((4, 6), np.uint8))
+    out = tmp_path / "counts.csv"
+    count_files([folder], GreyCounter(), out)
+    rows = rows_of(out)
+    assert [row["count"] for row in rows] == ["0", "2", "", "", "", "10"]
+    for row, reason in zip(rows[2:5], ("is empty", "is no image", "is not 4 x 4"), strict=True):
+        assert row["image"] in row["error"] and reason in row["error"]
+        assert (row["count_raw"], row["seconds"], row["frame"]) == ("", "", "0")
+        assert (row["model"], row["version"]) == ("grey", "v1")
+
+
+def test_a_frame_that_cannot_be_read_is_the_one_that_is_named(tmp_path):
+    stack = np.zeros((3, 4, 4), np.float32)
+    stack[1, 0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    rows = count_files([tmp_path / "stack.tif"], GreyCounter(), tmp_path / "counts.csv")
+    assert [(row.frame, row.count, bool(row.error)) for row in rows] == [
+        (0, 0, False),
+        (1, "", True),
+    ]
+
+
+def test_nothing_but_broken_files(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    counter = GreyCounter()
+    rows = count_files([tmp_path], counter, tmp_path / "counts.csv")
+    assert len(rows) == 1 and rows[0].error
+    assert counter.batches == []
+
+
+def test_many_images_are_counted_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(counting, "BATCH", 4)
+    for k in range(10):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), grey(25 * k))
+    counter = GreyCounter()
+    rows = count_files([tmp_path], counter, tmp_path / "counts.csv")
+    assert counter.batches == [4, 4, 2]
+    assert [row.count for row in rows] == [round(10 * 25 * k / 255) for k in range(10)]
+
+
+def test_axes_and_channel_reach_the_files(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([grey(0), grey(51), grey(255)]))  # blue first
+    out = tmp_path / "counts.csv"
+    assert count_files([tmp_path / "a.png"], GreyCounter(), out, channel=0)[0].count == 10
+    with pytest.raises(UsageError, match="axes"):
+        count_files([tmp_path / "a.png"], GreyCounter(), tmp_path / "other.csv", axes="AB")
+    assert not (tmp_path / "other.csv").exists()
+
+
+def test_an_existing_file_is_never_written_over(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    out.write_text("precious")
+    with pytest.raises(UserError, match="counts.csv exists"):
+        count_files([folder], GreyCounter(), out)
+    assert out.read_text() == "precious"
+
+
+def test_what_cannot_be_written_is_said_at_once(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder exists"):
+        check_output(tmp_path / "folder")
+    with pytest.raises(UserError, match="There is no folder .*none"):
+        check_output(tmp_path / "none" / "counts.csv")
+    check_output(tmp_path / "counts.csv")
+
+
+def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):
+    class Failing(GreyCounter):
+        def count(self, images):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        count_files([folder], Failing(), tmp_path / "counts.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_the_file_appears_when_it_is_complete(folder, tmp_path, monkeypatch):
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(counting.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        count_files([folder], GreyCounter(), tmp_path / "counts.csv")
+    assert not (tmp_path / "counts.csv").exists()
+
+
+def test_columns_are_the_documented_ones():
+    assert ",".join(vars(CountRow("a", 0))) == HEADER
+
+
+# The model of a run folder
+
+
+def test_a_run_counts_what_its_network_counts(tmp_path, tiny_run, write_cells):
+    from cellzoo.training.fit import build_network
+    from cellzoo.training.runs import Run
+
+    cells = write_cells(tmp_path / "cells")
+    rows = count_files([cells], load_counter(str(tiny_run)), tmp_path / "counts.csv")
+    network = build_network(Run(tiny_run).recipe)
+    network.load_weights(Run(tiny_run).best_weights)
+    images = np.stack([cv2.imread(row.image, cv2.IMREAD_GRAYSCALE) for row in rows])
+    expected = network.predict({"natural": images.astype(np.float32) / 255}, verbose=0)
+    np.testing.assert_allclose(
+        [float(row.count_raw) for row in rows], expected["natural_count"], atol=6e-4
+    )
+    assert len({row.count for row in rows}) > 1, "the model tells no image from another"
+    assert (rows[0].model, rows[0].version) == ("tiny", "run")
+    assert rows[0].count_low == rows[0].count_high == ""
+
+
+def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, write_cells):
+    import shutil
+
+    from cellzoo.training.runs import Run
+
+    shutil.copytree(tiny_run, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_json("report/validation.json", {"interval_half_width": 1000.0})
+    cells = write_cells(tmp_path / "cells", images=2)
+    for row in count_files([cells], load_counter(str(run.path)), tmp_path / "counts.csv"):
+        assert row.count_low == "0.000"
+        assert float(row.count_high) == pytest.approx(float(row.count_raw) + 1000, abs=2e-3)
+
+
+def test_a_run_takes_images_of_its_own_size_only(tmp_path, tiny_run, write_cells):
+    cells = write_cells(tmp_path / "cells", images=1, size=20)
+    (row,) = count_files([cells], load_counter(str(tiny_run)), tmp_path / "counts.csv")
+    assert "is 20 x 20 px and tiny takes 16 x 16" in row.error
+    assert "data.natural.size: resize" in row.error
+
+
+def test_a_run_whose_recipe_resizes_takes_any_size(tmp_path, tiny_run, write_cells):
+    import shutil
+
+    shutil.copytree(tiny_run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("size: error", "size: resize"))
+    cells = write_cells(tmp_path / "cells", images=1, size=20)
+    (row,) = count_files([cells], load_counter(str(tmp_path / "run")), tmp_path / "counts.csv")
+    assert row.error == "" and row.count != ""

@@ -1,0 +1,81 @@
+"""Every recipe of the repository, in full and quick: load, build, one training step."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellzoo.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+SMALL = ["train.batch=4", "train.labelled_share=0.5"]
+SMALL_SIMULATED = [
+    f"data.natural.{key}={value}"
+    for key, value in {
+        "train": 24, "labelled": 6, "validation": 4, "validation_labelled": 4, "test": 4,
+        "test_labelled": 4,
+    }.items()
+]  # fmt: skip
+
+
+def test_there_are_recipes():
+    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_header_says_what_to_expect(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = lines[: next(k for k, line in enumerate(lines) if not line.startswith("#"))]
+    assert re.match(r"# \w.*\.$", header[0]), "the first line is what `cellzoo list` shows"
+    for word in ("Data", "Hardware", "Score"):
+        assert any(re.match(rf"# {word}\s+\S", line) for line in header), word
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_sections_stand_in_the_order_of_the_pipeline(path):
+    order = ["name", "seed", "data", "augment", "model", "loss", "train", "tune", "export", "quick"]
+    sections = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sections == sorted(sections, key=order.index)
+    assert "quick" in sections
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_training_step(path, quick, tmp_path, write_cells):
+    from cellzoo.data.sets import natural_images
+    from cellzoo.training.fit import build_network, image_size, training_batches
+    from cellzoo.training.optimizers import make_optimizer
+    from cellzoo.training.twin import TwinLoss, TwinTrainer
+
+    settings = list(SMALL)
+    if load_recipe(path, quick=quick).data.natural.source == "simulated":
+        settings += SMALL_SIMULATED
+    else:
+        folder = write_cells(tmp_path / "cells", images=24, size=40)
+        settings += [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+    if load_recipe(path, quick=quick).data.synthetic:
+        settings += ["data.synthetic.images=8"]
+    recipe = load_recipe(path, settings, quick)
+
+    natural, skipped = natural_images(recipe.data.natural, image_size(recipe), recipe.seed)
+    assert not skipped
+    batches = training_batches(recipe, natural.of("train"))
+    network = build_network(recipe)
+    assert [tensor.name for tensor in network.inputs] == list(batches(0)[0])
+    trainer = TwinTrainer(network, TwinLoss(**recipe.loss.model_dump()), batches.steps_per_pass)
+    optimizer = make_optimizer(
+        recipe.train.optimizer, recipe.train.learning_rate, recipe.train.weight_decay
+    )
+    # Eager, as tracing the graph would take longer than the step.
+    trainer.compile(optimizer=optimizer, run_eagerly=True)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    logs = trainer.train_on_batch(*batches(0), return_dict=True)
+
+    for domain in batches(0)[0]:
+        assert {f"{domain}_{term}" for term in ("reconstruction", "kl", "count")} <= set(logs)
+    assert all(np.isfinite(value) for value in logs.values()), logs
+    after = [variable.numpy() for variable in network.trainable_variables]
+    assert all(np.isfinite(v).all() for v in after)
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
