@@ -50,6 +50,10 @@ def folder(tmp_path):
     return images
 
 
+def write_stack(path, frames):
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"})
+
+
 def rows_of(out):
     with out.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -88,9 +92,7 @@ def test_counts_are_rounded_halves_up(tmp_path):
 
 
 def test_a_stack_gives_a_row_per_frame(tmp_path):
-    tifffile.imwrite(
-        tmp_path / "stack.tif", np.stack([grey(0), grey(51), grey(102)]), metadata={"axes": "TYX"}
-    )
+    write_stack(tmp_path / "stack.tif", np.stack([grey(0), grey(51), grey(102)]))
     rows = count_files([tmp_path / "stack.tif"], GreyCounter(), tmp_path / "counts.csv")
     assert [(row.frame, row.count) for row in rows] == [(0, 0), (1, 2), (2, 4)]
 
@@ -112,7 +114,7 @@ def test_a_broken_file_gets_a_row_and_the_others_go_on(folder, tmp_path):
 def test_a_frame_that_cannot_be_read_is_the_one_that_is_named(tmp_path):
     stack = np.zeros((3, 4, 4), np.float32)
     stack[1, 0, 0] = np.nan
-    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    write_stack(tmp_path / "stack.tif", stack)
     rows = count_files([tmp_path / "stack.tif"], GreyCounter(), tmp_path / "counts.csv")
     assert [(row.frame, row.count, bool(row.error)) for row in rows] == [
         (0, 0, False),
