@@ -3,7 +3,8 @@
     python benchmarks/quick.py recipes/twinvae_bf.yaml --seeds 1 2 --runs runs/bench \
         --csv benchmarks/results/quick.csv
 
-Runs `cellzoo fit --quick` and `cellzoo evaluate` one after the other, adds a row per run to the CSV and
+Runs `cellzoo fit --quick` and `cellzoo evaluate` one after the other, adds a row per run to the
+CSV and
 prints the CSV as a Markdown table. A run folder that is there already is not trained again.
 """
 
@@ -84,9 +85,10 @@ def print_table(file: Path) -> None:
     print("|---|---|---|---|---|---|---|")
     with file.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
-            mae = f"{float(row['mae']):.2f} ({float(row['mae_low']):.2f}-{float(row['mae_high']):.2f})"
+            mae, low, high = (float(row[key]) for key in ("mae", "mae_low", "mae_high"))
             print(
-                f"| {row['recipe']} | {row['variant']} | {row['seed']} | {mae} "
+                f"| {row['recipe']} | {row['variant']} | {row['seed']} "
+                f"| {mae:.2f} ({low:.2f}-{high:.2f}) "
                 f"| {100 * float(row['mre']):.1f} % | {100 * float(row['exact']):.0f} % "
                 f"| {row['training_minutes']} |"
             )

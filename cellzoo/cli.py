@@ -104,7 +104,7 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("recipe", type=_PATH)
-@click.option("-o", "--out", type=_PATH, required=True, help="New folder for images and labels.csv.")
+@click.option("-o", "--out", type=_PATH, required=True, help="New folder for the images.")
 @click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a sheet with the counts.")
 @click.option("--natural", is_flag=True, help="The simulated microscope's images instead.")
@@ -127,7 +127,7 @@ def synth(
 @main.command()
 @click.argument("recipe", type=_PATH)
 @_settings
-@click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores and some minutes.")
+@click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @click.option("--budget", metavar="TIME", help="Train for so long: 90s, 10m, 2h.")
 @click.option("--out", type=_PATH, help="Run folder; an interrupted run there goes on.")
 @click.option("--fresh", is_flag=True, help="Start anew even if a run was interrupted.")

@@ -113,7 +113,15 @@ def _prepared(
         except UsageError:  # wrong for every file alike
             raise
         except UserError as error:
-            yield _row(file, index, counter, str(error)), None
+            yield _row(file, index, counter, _with_options(str(error))), None
+
+
+def _with_options(message: str) -> str:
+    """An error about a recipe's reading keys, naming the options of ``count`` instead."""
+    for option in ("axes", "channel"):
+        message = message.replace(f"data.natural.{option}: ", f"--{option} ")
+        message = message.replace(f"data.natural.{option}", f"--{option}")
+    return message
 
 
 def _prepare(frame: Frame, counter: Counter) -> tuple[CountRow, np.ndarray | None]:

@@ -166,7 +166,8 @@ def to_unit(
         if not (np.isfinite(pixels).all() and (pixels >= 0).all() and (pixels <= 1).all()):
             raise UserError(
                 f"{name}: has decimal grey values from {pixels.min():g} to {pixels.max():g}, not "
-                "within 0 to 1, set data.natural.intensity to [low, high], the values of black and white"
+                "within 0 to 1, set data.natural.intensity to [low, high], the values of black and "
+                "white"
             )
         return pixels.astype(np.float32)
     if isinstance(intensity, str) or len(intensity) != 2 or not intensity[0] < intensity[1]:
@@ -231,7 +232,8 @@ def _checked_axes(axes: str | None) -> str | None:
     known = set(letters) <= set("TIZCSYXQ") and {"Y", "X"} <= set(letters)
     if not known or len(set(letters)) != len(letters):
         raise UsageError(
-            f"data.natural.axes: {axes!r} must name every dimension once, with Y (rows) and X (columns), "
+            f"data.natural.axes: {axes!r} must name every dimension once, with Y (rows) and X "
+            "(columns), "
             "for example TYX for a time-lapse"
         )
     return letters
@@ -275,7 +277,8 @@ def _grey(pixels: np.ndarray, path: Path, channel: int | None) -> np.ndarray:
     if channel is None and not (pixels[..., :colours] == first).all():
         choices = "|".join(map(str, range(colours)))
         raise UserError(
-            f"{path}: is a colour picture, set data.natural.channel: {choices} or convert it to grey"
+            f"{path}: is a colour picture, set data.natural.channel: {choices} or convert it "
+            "to grey"
         )
     if colours == 1 or channel is None:
         return pixels[..., 0]
@@ -432,8 +435,8 @@ def _named_axes(
             return axes, shape
     sizes = " x ".join(map(str, stack.shape))
     raise UserError(
-        f"{path}: has {len(stack.shape)} dimensions ({sizes}), which data.natural.axes: {axes} does not "
-        "fit, name one letter for each"
+        f"{path}: has {len(stack.shape)} dimensions ({sizes}), which data.natural.axes: {axes} "
+        "does not fit, name one letter for each"
     )
 
 
@@ -443,7 +446,9 @@ def _frame_planes(
     """Numbers of the planes that are frames, counting the stack's planes in C order."""
     length = dict(zip(letters, shape, strict=True))
     if "Y" not in length or "X" not in length:
-        raise UserError(f"{path}: has the axes {letters}, not rows and columns, set data.natural.axes: YX")
+        raise UserError(
+            f"{path}: has the axes {letters}, not rows and columns, set data.natural.axes: YX"
+        )
     outer = [letter for letter in letters if letter not in "YXS"]
     number = np.arange(math.prod(length[letter] for letter in outer))
     number = number.reshape([length[letter] for letter in outer])
@@ -462,7 +467,8 @@ def _frame_planes(
             continue
         cure = "save a projection or one plane"
         if "T" not in letters:
-            cure = f"set data.natural.axes: {letters.replace(letter, 'T')} if each is a frame, or {cure}"
+            frames = letters.replace(letter, "T")
+            cure = f"set data.natural.axes: {frames} if each is a frame, or {cure}"
         if letter == "Z":
             raise UserError(f"{path}: has {n} focal planes (axes {letters}), {cure}")
         raise UserError(f"{path}: does not say what its {n} layers are (axes {letters}), {cure}")

@@ -21,7 +21,8 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
         out: a folder that does not exist yet, or is empty.
         number: of images.
         preview: also write ``preview.png``, a contact sheet with the counts.
-        natural: the images of the simulated microscope, of chambers that no split holds, instead of synthetic cells.
+        natural: the images of the simulated microscope, of chambers that no split holds, instead
+            of synthetic cells.
 
     Returns:
         The folder and, if asked for, the preview.
@@ -65,7 +66,7 @@ def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, lis
 def _natural(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     section = recipe.data.natural
     if section.source != "simulated":
-        raise UsageError(f"{recipe.name} has natural images of its own: there is nothing to simulate.")
+        raise UsageError(f"{recipe.name} has natural images of its own: leave --natural out.")
     images = microscope.simulate_set(
         section.modality, number, (recipe.seed, 99), prefix=f"{section.modality}_synth"
     )

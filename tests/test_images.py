@@ -250,7 +250,10 @@ BROKEN = {
         lambda p: p.write_bytes(encoded(".jpg", np.full((8, 8, 3), (0, 90, 200), np.uint8))),
         "data.natural.channel: 0|1|2",
     ),
-    "colour.tif": (lambda p: write_tiff(p, COLOUR, photometric="rgb"), "data.natural.channel: 0|1|2"),
+    "colour.tif": (
+        lambda p: write_tiff(p, COLOUR, photometric="rgb"),
+        "data.natural.channel: 0|1|2",
+    ),
     "nan.tif": (lambda p: write_tiff(p, np.full((4, 5), np.nan, np.float32)), "NaN"),
     "signed.tif": (lambda p: write_tiff(p, STACK[0].astype(np.int16)), "int16"),
     "long.tif": (lambda p: write_tiff(p, STACK[0].astype(np.uint32)), "uint32"),
@@ -339,7 +342,8 @@ def test_no_damage_makes_anything_but_a_user_error(tmp_path_factory, at, suffix,
 def test_a_channel_that_is_not_there(tmp_path, channel):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(".png", COLOUR))
-    with pytest.raises(UserError, match=f"no channel {channel}, set data.natural.channel .* 0 to 2"):
+    cure = f"no channel {channel}, set data.natural.channel .* 0 to 2"
+    with pytest.raises(UserError, match=cure):
         frames_of(path, channel=channel)
 
 

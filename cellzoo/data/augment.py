@@ -34,12 +34,14 @@ def augmentation(
         crop: side of a random crop, as a share of the image, scaled back to full size. The paper's
             0.9 takes 115 of 128 pixels. 1 where cells lie at the border: a crop would lose them.
         crop_probability: how often the crop happens; the paper's is 1.
-        noise: standard deviation of the pixel noise, grey levels in [0, 1] (authors' program: 0.0025).
+        noise: standard deviation of the pixel noise, grey levels in [0, 1] (authors' program:
+            0.0025).
         gain: images are multiplied by 1 - gain to 1 + gain. Not in the paper.
         offset: -offset to +offset is added, grey levels in [0, 1]. Not in the paper.
 
     Returns:
-        A function of images, float32 ``[n, size, size]`` in [0, 1], and a seed, integers. It returns
+        A function of images, float32 ``[n, size, size]`` in [0, 1], and a seed, integers. It
+        returns
         as many of the same kind and depends on nothing else.
     """
     steps: list[albumentations.BasicTransform] = []

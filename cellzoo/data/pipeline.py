@@ -1,4 +1,4 @@
-"""Training batches as a pure function of the step, so that a resumed run sees what it would have seen."""
+"""Training batches as a pure function of the step, so that a resumed run sees the same ones."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -36,7 +36,8 @@ class TwinBatches:
         batch: images of each domain in a batch.
         labelled_share: share of labelled images in each natural batch, at least one image; None: as
             the passes over the set bring them.
-        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole ``"batch"``.
+        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
+            ``"batch"``.
         seed: of order, augmentation and fresh synthetic images.
     """
 

@@ -96,7 +96,8 @@ def folder_natural(
         folder: of images; a relative path starts where the command runs.
         labels: table of counts in that folder; None if nothing is labelled.
         labelled: how many training images (or which share of them) keep their label; None: all.
-        shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15, 0.15.
+        shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15,
+            0.15.
             Whole groups are dealt out.
         size: what to do with images of another size than ``image_size``: stop, or resize them.
         intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
@@ -110,7 +111,8 @@ def folder_natural(
         The images, each in a split, and the files that were skipped.
 
     Raises:
-        UserError: from :func:`cellzoo.data.folder.load_folder`, or no labelled training image is left.
+        UserError: from :func:`cellzoo.data.folder.load_folder`, or no labelled training image is
+            left.
     """
     images, skipped = load_folder(
         Path(folder), image_size=image_size, labels=labels, size=size, intensity=intensity,
@@ -145,7 +147,7 @@ class SyntheticSource:
         self.fixed = None if fresh else cells.render(images, (seed, 0))
 
     def batch(self, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images, float32 ``[n, h, w]``, and counts ``[n]``: these of the fixed set, or new ones."""
+        """Images, float32 ``[n, h, w]``, and counts ``[n]``: of the fixed set, or new ones."""
         if self.fixed is None:
             return self.cells.render(len(indices), (self.seed, 1, step))
         images, counts = self.fixed
@@ -159,11 +161,13 @@ def synthetic_cells(
 
     Args:
         preset: ``"bf"`` or ``"pc"``.
-        background: ``"natural"``: the mean of natural training images with few cells (paper 2.2); None: an even
+        background: ``"natural"``: the mean of natural training images with few cells (paper 2.2);
+            None: an even
             grey; or the path of an image.
         natural: natural training images.
         image_size: height and width in pixels.
-        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None follows the preset.
+        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None follows the
+        preset.
     """
     given = {key: value for key, value in controls.items() if value is not None}
     if background == "natural":
@@ -194,7 +198,7 @@ def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, 
     for split in ("train", "validation"):
         if not images.of(split).labelled.any():
             raise UserError(
-                f"No {split} image of data.natural has a count: label some, or mark some as {split} "
-                "in the split column of labels.csv."
+                f"No {split} image of data.natural has a count: label some, or mark some as "
+                f"{split} in the split column of labels.csv."
             )
     return images, skipped

@@ -17,7 +17,8 @@ def translations(network: keras.Model, natural: np.ndarray) -> dict[str, np.ndar
         natural: float32 ``[n, h, w]`` in [0, 1].
 
     Returns:
-        ``natural`` (the images), ``natural_reconstruction`` and, where the network has both domains,
+        ``natural`` (the images), ``natural_reconstruction`` and, where the network has both
+        domains,
         ``natural_to_synthetic``, each ``[n, h, w]``.
     """
     to_array = keras.ops.convert_to_numpy

@@ -16,6 +16,7 @@ class LatentSampler(keras.layers.Layer):
     """
 
     def __init__(self, seed: int | None = None, **kwargs):
+        """Sets up the noise."""
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -38,7 +39,7 @@ class LatentSampler(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="cellzoo")
 class ImageCentering(keras.layers.Layer):
-    """Takes each image's own mean away and divides by one number, the spread within the training images.
+    """Takes each image's own mean away and divides by the spread within training images.
 
     Lamps age and exposure differs from day to day; the number of cells does not depend on either.
     The divisor is a weight set by :meth:`adapt`, so it travels with the model.

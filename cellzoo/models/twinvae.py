@@ -1,4 +1,4 @@
-"""Twin-VAE: two variational autoencoders with one inside, and a count regressor on what they share."""
+"""Twin-VAE: two autoencoders that share what is inside, and a count regressor on it."""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,8 @@ def twinvae(
         regressor_input: ``"latent"`` (authors' program) or ``"shared_decoder"`` (paper, 2.3.3).
         dropout: share dropped behind each encoder and regressor layer and the dense layer of the
             shared decoder.
-        latent_dropout: share dropped of mean and log-variance, in training. The paper has 0.1 behind
+        latent_dropout: share dropped of mean and log-variance, in training. The paper has 0.1
+            behind
             all three bottleneck layers (2.3.3), these among them; the latent's own noise is enough.
         leakiness: slope of the leaky ReLU below zero.
         initializer: of the encoders' kernels (paper: orthogonal).

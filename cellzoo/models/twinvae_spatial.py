@@ -1,4 +1,4 @@
-"""Spatial Twin-VAE: the Twin-VAE with a latent that keeps its grid, so that a count is a sum over space."""
+"""Spatial Twin-VAE: its latent keeps the image's grid, so that a count is a sum over space."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,8 @@ def twinvae_spatial(
     what a sum is. Here each place of the grid says how much of a cell it holds (softplus, so never
     less than nothing) and the count is the sum, which is right from the first step on.
 
-        image -> encoder -> shared encoder - latent map - shared decoder -> decoder -> reconstruction
+        image -> encoder -> shared encoder - latent map - shared decoder -> decoder ->
+        reconstruction
           128 32 16                             16 | 16                     32 128
                                             cells per place -> sum -> count
 
@@ -109,7 +110,12 @@ def twinvae_spatial(
         [
             *conv(shared_channels, "conv1"),
             layers.Conv2D(
-                1, 1, activation="softplus", bias_initializer=keras.initializers.Constant(-4.0), name="cells"
+                1,
+                1,
+                activation="softplus",
+                # Most places are empty: a few cells in all, before anything is learned.
+                bias_initializer=keras.initializers.Constant(-4.0),
+                name="cells",
             ),
         ],
         name="regressor",

@@ -54,6 +54,7 @@ class EpochEnd(keras.callbacks.Callback):
     """
 
     def __init__(self, run: Run, validation: ImageSet, images_per_epoch: int):
+        """Reads what an interrupted run has done so far."""
         super().__init__()
         self.run, self.validation, self.images_per_epoch = run, validation, images_per_epoch
         self.settings = run.recipe.train
@@ -88,7 +89,10 @@ class EpochEnd(keras.callbacks.Callback):
         self.run.write_history(self.history)
         self.run.save_state(training_state(self.model))
         self._report(row, rate)
-        self._stop_if_done(row)
+        reason = self.reason_to_stop()
+        if reason:
+            log.info(reason)
+            self.model.stop_training = True
 
     def _validate(self) -> dict[str, float]:
         predicted = self.counter.predict(self.validation.images, batch_size=64, verbose=0)
@@ -110,18 +114,22 @@ class EpochEnd(keras.callbacks.Callback):
             )
         log.info(
             "epoch %d/%d  loss %.3g%s  %.0f images/s  %s left",
-            done, self.settings.epochs, row["loss"], validation, rate, duration(left),
-        )  # fmt: skip
+            done,
+            self.settings.epochs,
+            row["loss"],
+            validation,
+            rate,
+            duration(left),
+        )
 
-    def _stop_if_done(self, row: dict[str, float]) -> None:
-        patience = self.settings.patience
-        if patience and len(self.history) > patience:
-            if self._best() >= self._best(rows=-patience):
-                log.info("No better validation score for %d epochs: stopping early.", patience)
-                self.model.stop_training = True
-        if self.time_limit and row["seconds"] > self.time_limit:
-            log.info("The time budget of %s is spent: stopping.", self.settings.budget)
-            self.model.stop_training = True
+    def reason_to_stop(self) -> str | None:
+        """Why training ends before its last epoch, in words; None if it does not."""
+        patience, done = self.settings.patience, len(self.history)
+        if patience and done > patience and self._best() >= self._best(rows=-patience):
+            return f"No better validation score for {patience} epochs: stopping early."
+        if self.time_limit and done and self.history[-1]["seconds"] > self.time_limit:
+            return f"The time budget of {self.settings.budget} is spent: stopping."
+        return None
 
 
 class Pictures(keras.callbacks.Callback):
@@ -134,6 +142,7 @@ class Pictures(keras.callbacks.Callback):
     """
 
     def __init__(self, folder: str, natural: np.ndarray, every: int):
+        """Opens the log."""
         super().__init__()
         import tensorflow as tf
 

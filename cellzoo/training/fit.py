@@ -143,7 +143,7 @@ def _train(run: Run, full: Recipe | None) -> Run:
     # Not run.history(): a kill may fall between the first epoch's row and its state.
     if not run.last_state.is_file():
         _plan(run, trainer, batches, steps_per_epoch, full)
-        # Measuring has trained a little: start from the recipe's seed again, with the planned length.
+        # Measuring has trained a little: start from the seed again, with the planned length.
         trainer = _new_trainer(run.recipe, batches, steps_per_epoch)
         _write_environment(run)
     else:
@@ -245,7 +245,7 @@ def _plan(
         run.replace_recipe(
             recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
         )
-        log.info("%s allows %d epochs of %d steps on this machine.", budget, epochs, steps_per_epoch)
+        log.info("%s allows %d epochs of %d steps here.", budget, epochs, steps_per_epoch)
     else:
         log.info(
             "This takes about %s on this machine; `cellzoo fit --quick` is for trying out.",
@@ -278,10 +278,11 @@ def _fit_epochs(
     first_epoch: int,
 ) -> None:
     epochs = run.recipe.train.epochs
-    if first_epoch >= epochs:
-        return
     images_per_epoch = steps_per_epoch * batches.batch_size * len(trainer.domains)
-    callbacks: list[keras.callbacks.Callback] = [EpochEnd(run, validation, images_per_epoch)]
+    epoch_end = EpochEnd(run, validation, images_per_epoch)
+    if first_epoch >= epochs or epoch_end.reason_to_stop():
+        return
+    callbacks: list[keras.callbacks.Callback] = [epoch_end]
     steps = (first_epoch * steps_per_epoch, epochs * steps_per_epoch)
     if keras.backend.backend() == "tensorflow":
         folder = run.path / "tensorboard"

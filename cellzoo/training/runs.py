@@ -115,7 +115,10 @@ class Run:
 
     def save_state(self, variables: Iterable[keras.Variable]) -> None:
         """Saves the variables, in their order, as ``checkpoints/last.npz``."""
-        arrays = {f"{k:05d}": np.asarray(keras.ops.convert_to_numpy(v)) for k, v in enumerate(variables)}
+        arrays = {
+            f"{k:05d}": np.asarray(keras.ops.convert_to_numpy(variable))
+            for k, variable in enumerate(variables)
+        }
         temporary = self.last_state.with_name("last.tmp.npz")
         np.savez(temporary, **arrays)
         os.replace(temporary, self.last_state)

@@ -15,9 +15,11 @@ class TwinLoss:
     Attributes:
         reconstruction: ``"mse"`` (paper: phase contrast) or ``"bce"`` (paper: bright field).
         reconstruction_weight: C_Rec (paper: 100 for phase contrast; the authors' program: 1000).
-        reconstruction_decay: share by which C_Rec shrinks each epoch (paper: 3e-5 for bright field).
-        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole ``"batch"`` (authors'
-            program: the fewer labels, the weaker the loss); applied by :class:`cellzoo.data.pipeline.TwinBatches`.
+        reconstruction_decay: share by which C_Rec shrinks each epoch (paper: 3e-5 for bright
+            field).
+        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
+            ``"batch"`` (authors' program: the fewer labels, the weaker the loss); applied by
+            :class:`cellzoo.data.pipeline.TwinBatches`.
         count_weight: C_Reg (paper: 3).
         count_start_epoch: epochs before C_Reg is switched on (paper: 100).
         kl_weight: C_DKL (paper: 2).
@@ -35,7 +37,7 @@ class TwinLoss:
 
 
 class TwinTrainer(keras.Model):
-    """Trains a network with ``natural`` and perhaps ``synthetic`` inputs, as in :mod:`cellzoo.models`.
+    """Trains a network of :mod:`cellzoo.models` with a natural and perhaps a synthetic input.
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
     ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count.
@@ -47,13 +49,17 @@ class TwinTrainer(keras.Model):
     """
 
     def __init__(self, network: keras.Model, loss: TwinLoss, steps_per_epoch: int):
+        """Wraps the network; ``compile`` comes next."""
         super().__init__(name="twin_trainer")
         self.network = network
         self.twin_loss = loss
         self.steps_per_epoch = steps_per_epoch
         self.domains = [tensor.name for tensor in network.inputs]
         self.trained_steps = self.add_weight(
-            name="trained_steps", shape=(), initializer="zeros", trainable=False,
+            name="trained_steps",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
             aggregation="only_first_replica",
         )
         self.term_means = {

@@ -39,8 +39,8 @@ train:
   labelled_share: 0.5
   schedule: cosine
   warmup: 0.1
-  learning_rate: 1.0e-3
-  optimizer: radam
+  learning_rate: 1.0e-2
+  optimizer: adam
 """
 
 
