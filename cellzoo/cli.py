@@ -56,6 +56,22 @@ def main() -> None:
     log.propagate = False
 
 
+def _start_tensorflow() -> None:
+    """Imports TensorFlow without the page that its C++ side prints about devices it lacks."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+    except ImportError:  # Keras may run on JAX; if it cannot run at all it says so itself
+        pass
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def _settings(function: Callable) -> Callable:
     return click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -151,6 +167,7 @@ def fit(
     chosen, original = load_recipe(recipe, settings, quick), load_recipe(recipe)
     for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
+    _start_tensorflow()
     from cellzoo.training.fit import fit
 
     run = fit(chosen, out, fresh, full=original if quick else None)
@@ -171,6 +188,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
     Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
     """
+    _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
 
     result = evaluate(run, data, out, protocol)
@@ -202,6 +220,7 @@ def count(
     from cellzoo.counting import check_output, count_files
 
     check_output(out)
+    _start_tensorflow()
     from cellzoo.counter import load_counter
 
     rows = count_files(images, load_counter(model), out, axes=axes, channel=channel)
@@ -237,6 +256,7 @@ def import_checkpoint(file: Path, out: Path) -> None:
 
     Example: cellzoo import-checkpoint twinvae.pth --out runs/authors
     """
+    _start_tensorflow()
     from cellzoo.import_checkpoint import import_checkpoint
 
     click.echo(f"run folder: {import_checkpoint(file, out).path}")

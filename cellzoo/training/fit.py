@@ -300,6 +300,7 @@ def _fit_epochs(
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         callbacks=callbacks,
+        shuffle=False,
         verbose=0,
     )
 

@@ -166,8 +166,8 @@ def test_a_budget_sets_the_number_of_epochs_and_keeps_it(recipe, tmp_path):
 
 def test_early_stopping(recipe, tmp_path):
     out = tmp_path / "early"
-    # A learning rate this small cannot improve the score, so patience runs out at once.
-    settings = ("train.patience=2", "train.learning_rate=1e-12", "train.averaging=null")
+    # A learning rate this small changes no weight, so patience runs out at once.
+    settings = ("train.patience=2", "train.learning_rate=1e-30", "train.averaging=null")
     said = finish(start(recipe, out, *(word for s in settings for word in ("--set", s))))
     assert "stopping early" in said
     assert len((out / "history.csv").read_text().splitlines()) - 1 < 6
