@@ -105,12 +105,13 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 
     Example: cellzoo check recipes/*.yaml
     """
+    from cellzoo.data.sets import check_recipe
     from cellzoo.recipe import load_recipe
 
     worst = 0
     for path in recipes:
         try:
-            load_recipe(path, settings)
+            check_recipe(load_recipe(path, settings))
             click.echo(f"{path}: ok")
         except UserError as error:
             click.echo(f"Error: {error}", err=True)

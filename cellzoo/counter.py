@@ -51,7 +51,7 @@ class RunCounter:
     def __init__(self, run_folder: Path):
         """Builds the network and loads its weights."""
         from cellzoo.models.counting import natural_counter
-        from cellzoo.training.fit import build_network, image_size
+        from cellzoo.training.fit import build_network
         from cellzoo.training.runs import Run
 
         self.run = Run(run_folder)
@@ -60,7 +60,7 @@ class RunCounter:
                 f"{run_folder} has no model yet: let `cellzoo fit` reach its first validation."
             )
         self.name, self.version = self.run.recipe.name, self.run.version
-        self.size = image_size(self.run.recipe)
+        self.size = self.run.recipe.image_size
         self.network = build_network(self.run.recipe)
         try:
             self.network.load_weights(self.run.best_weights)

@@ -196,6 +196,11 @@ class Recipe(_Section):
     loss: Loss = Loss()
     train: Train = Train()
 
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels that the model takes; the Twin-VAE's is fixed."""
+        return getattr(self.model, "image_size", 128)
+
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

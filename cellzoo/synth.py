@@ -53,7 +53,7 @@ def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, lis
         raise UsageError(
             f"{recipe.name} has no data.synthetic: choose another recipe, or --natural."
         )
-    size = getattr(recipe.model, "image_size", 128)
+    size = recipe.image_size
     natural = None
     if section.background == "natural":
         natural = natural_images(recipe.data.natural, size, recipe.seed)[0].of("train")

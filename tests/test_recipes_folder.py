@@ -45,7 +45,7 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_training_step(path, quick, tmp_path, write_cells):
     from cellzoo.data.sets import natural_images
-    from cellzoo.training.fit import build_network, image_size, training_batches
+    from cellzoo.training.fit import build_network, training_batches
     from cellzoo.training.optimizers import make_optimizer
     from cellzoo.training.twin import TwinLoss, TwinTrainer
 
@@ -59,7 +59,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells):
         settings += ["data.synthetic.images=8"]
     recipe = load_recipe(path, settings, quick)
 
-    natural, skipped = natural_images(recipe.data.natural, image_size(recipe), recipe.seed)
+    natural, skipped = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
     assert not skipped
     batches = training_batches(recipe, natural.of("train"))
     network = build_network(recipe)

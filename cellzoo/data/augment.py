@@ -41,8 +41,7 @@ def augmentation(
 
     Returns:
         A function of images, float32 ``[n, size, size]`` in [0, 1], and a seed, integers. It
-        returns
-        as many of the same kind and depends on nothing else.
+        returns as many of the same kind and depends on nothing else.
     """
     steps: list[albumentations.BasicTransform] = []
     if crop < 1:

@@ -11,6 +11,7 @@ from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.data.synthetic import SyntheticCells, background_from
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, resize, to_unit
+from cellzoo.recipe import Recipe
 
 SIMULATED_SIZE = 128
 
@@ -96,9 +97,8 @@ def folder_natural(
         folder: of images; a relative path starts where the command runs.
         labels: table of counts in that folder; None if nothing is labelled.
         labelled: how many training images (or which share of them) keep their label; None: all.
-        shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15,
-            0.15.
-            Whole groups are dealt out.
+        shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15
+            and 0.15. Whole groups are dealt out.
         size: what to do with images of another size than ``image_size``: stop, or resize them.
         intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
         axes: of TIFF stacks whose file does not say, such as ``TYX``.
@@ -111,8 +111,7 @@ def folder_natural(
         The images, each in a split, and the files that were skipped.
 
     Raises:
-        UserError: from :func:`cellzoo.data.folder.load_folder`, or no labelled training image is
-            left.
+        UserError: from :func:`cellzoo.data.folder.load_folder`, or fewer are labelled than asked.
     """
     images, skipped = load_folder(
         Path(folder), image_size=image_size, labels=labels, size=size, intensity=intensity,
@@ -155,23 +154,27 @@ class SyntheticSource:
 
 
 def synthetic_cells(
-    *, preset: str, background: str | None, natural: ImageSet, image_size: int, **controls: Any
+    *,
+    preset: str,
+    background: str | None,
+    natural: ImageSet | None,
+    image_size: int,
+    **controls: Any,
 ) -> SyntheticCells:
     """The generator that a recipe's ``data.synthetic`` describes.
 
     Args:
         preset: ``"bf"`` or ``"pc"``.
         background: ``"natural"``: the mean of natural training images with few cells (paper 2.2);
-            None: an even
-            grey; or the path of an image.
-        natural: natural training images.
+            None: an even grey; or the path of an image.
+        natural: natural training images; None: no natural background, which does for a check.
         image_size: height and width in pixels.
-        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None follows the
-        preset.
+        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None: the preset's.
     """
     given = {key: value for key, value in controls.items() if value is not None}
     if background == "natural":
-        given["background"] = background_from(natural.images, natural.counts)
+        if natural is not None:
+            given["background"] = background_from(natural.images, natural.counts)
     elif background is not None:
         frame = next(iter(read_frames(Path(background))))
         given["background"] = np.clip(resize(to_unit(frame.pixels), image_size), 0, 1)
@@ -202,3 +205,14 @@ def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, 
                 f"{split} in the split column of labels.csv."
             )
     return images, skipped
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Finds values that fit their keys but not each other, without loading an image.
+
+    Raises:
+        UsageError: the synthetic cells cannot be drawn as described.
+    """
+    if recipe.data.synthetic:
+        section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
+        synthetic_cells(**section, natural=None, image_size=recipe.image_size)

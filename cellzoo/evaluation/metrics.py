@@ -16,8 +16,8 @@ def count_metrics(counts: np.ndarray, predicted: np.ndarray) -> dict[str, float]
         ``mae``, ``mre`` (mean relative error over images with cells) and ``exact`` (share of images
         counted exactly), of counts rounded to whole cells, as in the Twin-VAE paper's Table 2; and
         ``mae_raw``, ``rmse_raw``, ``bias_raw`` (predicted - true), ``r2_raw`` and ``mape_raw``
-        (percent, as in the
-        DCC paper) of counts as they come. Scores that need cells are NaN where there are none.
+        (percent, as in the DCC paper) of counts as they come. Scores that need cells are NaN where
+        there are none.
     """
     counts, predicted = np.asarray(counts, float), np.asarray(predicted, float)
     rounded_error = np.abs(round_count(predicted) - counts)

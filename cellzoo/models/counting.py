@@ -18,8 +18,7 @@ def translations(network: keras.Model, natural: np.ndarray) -> dict[str, np.ndar
 
     Returns:
         ``natural`` (the images), ``natural_reconstruction`` and, where the network has both
-        domains,
-        ``natural_to_synthetic``, each ``[n, h, w]``.
+        domains, ``natural_to_synthetic``, each ``[n, h, w]``.
     """
     to_array = keras.ops.convert_to_numpy
     shared, reconstruction = natural_decoded(network)(natural, training=False)

@@ -50,8 +50,8 @@ def twinvae(
         dropout: share dropped behind each encoder and regressor layer and the dense layer of the
             shared decoder.
         latent_dropout: share dropped of mean and log-variance, in training. The paper has 0.1
-            behind
-            all three bottleneck layers (2.3.3), these among them; the latent's own noise is enough.
+            behind all three bottleneck layers (2.3.3), these among them; the latent's own noise
+            is enough.
         leakiness: slope of the leaky ReLU below zero.
         initializer: of the encoders' kernels (paper: orthogonal).
         center: take each image's mean away and divide by the set's spread first. Not in the paper.

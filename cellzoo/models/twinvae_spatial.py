@@ -27,8 +27,7 @@ def twinvae_spatial(
     what a sum is. Here each place of the grid says how much of a cell it holds (softplus, so never
     less than nothing) and the count is the sum, which is right from the first step on.
 
-        image -> encoder -> shared encoder - latent map - shared decoder -> decoder ->
-        reconstruction
+        image -> encoder -> shared encoder - latent map - shared decoder -> decoder -> image
           128 32 16                             16 | 16                     32 128
                                             cells per place -> sum -> count
 

@@ -68,14 +68,9 @@ def build_network(recipe: Recipe) -> keras.Model:
     return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
 
 
-def image_size(recipe: Recipe) -> int:
-    """Height and width in pixels that the recipe's model takes."""
-    return getattr(recipe.model, "image_size", 128)
-
-
 def training_batches(recipe: Recipe, natural: ImageSet) -> TwinBatches:
     """The batches that a recipe describes, from its natural training images."""
-    size = image_size(recipe)
+    size = recipe.image_size
     source = None
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
@@ -129,7 +124,7 @@ def _changes(old: Recipe, new: Recipe) -> list[str]:
 
 def _train(run: Run, full: Recipe | None) -> Run:
     recipe = run.recipe
-    natural, skipped = natural_images(recipe.data.natural, image_size(recipe), recipe.seed)
+    natural, skipped = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
     training, validation = natural.of("train"), natural.of("validation")
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.source == "simulated" else ""
