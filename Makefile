@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test slow lint
+.PHONY: demo test lint
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,14 +18,10 @@ demo: $(VENV)/installed
 	$(BIN)/cellzoo evaluate $(DEMO)/run
 	test -e $(DEMO)/images || $(BIN)/cellzoo synth recipes/twinvae_bf.yaml --natural -n 50 -o $(DEMO)/images --preview
 	$(BIN)/cellzoo count $(DEMO)/images/images --model $(DEMO)/run -o $(DEMO)/counts.csv
-	@echo "Look at $(DEMO)/run/report/test_pictures.png (image, reconstruction, translation), $(DEMO)/run/report/test_counts.png and $(DEMO)/images/preview.png"
+	@echo "Look at $(DEMO)/run/report/evaluation_test_pictures.png (image, reconstruction, translation), $(DEMO)/run/report/evaluation_test_counts.png and $(DEMO)/images/preview.png"
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest
-
-# Minutes of training on two cores.
-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

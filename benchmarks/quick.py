@@ -46,7 +46,7 @@ def run(recipe: Path, folder: Path, options: list[str]) -> dict[str, object]:
     fit = ["fit", str(recipe), "--quick", *options]
     subprocess.run([*CELLZOO, *fit, "--out", str(folder)], check=True)
     subprocess.run([*CELLZOO, "evaluate", str(folder)], check=True)
-    (report,) = [f for f in (folder / "report").glob("*.json") if f.stem != "validation"]
+    (report,) = (folder / "report").glob("evaluation_*.json")
     result = json.loads(report.read_text())
     seconds = json.loads((folder / "report" / "validation.json").read_text())["seconds"]
     commit = subprocess.run(
@@ -69,14 +69,17 @@ def run(recipe: Path, folder: Path, options: list[str]) -> dict[str, object]:
 
 
 def add_row(file: Path, row: dict[str, object]) -> None:
-    """Adds a row, with the header if the file is new."""
+    """Adds a row, or replaces the one of the same recipe, variant and seed."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as stream:
+    key = ("recipe", "variant", "seed")
+    rows = []
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = [r for r in csv.DictReader(stream) if any(r[k] != str(row[k]) for k in key)]
+    with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+        writer.writeheader()
+        writer.writerows([*rows, row])
 
 
 def print_table(file: Path) -> None:

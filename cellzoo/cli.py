@@ -32,6 +32,7 @@ def _verb(function: Callable) -> Callable:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
+            click.echo("Stopped. The same command starts again, or goes on.", err=True)
             sys.exit(1)
 
     return call
@@ -106,12 +107,15 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     Example: cellzoo check recipes/*.yaml
     """
     from cellzoo.data.sets import check_recipe
-    from cellzoo.recipe import load_recipe
+    from cellzoo.recipe import load_recipe, other_form
 
     worst = 0
     for path in recipes:
         try:
             check_recipe(load_recipe(path, settings))
+            quick = other_form(path, settings, quick=False)
+            if quick:
+                check_recipe(quick)
             click.echo(f"{path}: ok")
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
@@ -161,17 +165,17 @@ def fit(
 
     Example: cellzoo fit recipes/twinvae_bf.yaml --quick
     """
-    from cellzoo.recipe import load_recipe
+    from cellzoo.recipe import load_recipe, other_form
 
     if budget:
         settings = (*settings, f"train.budget={budget}")
-    chosen, original = load_recipe(recipe, settings, quick), load_recipe(recipe)
+    chosen, other = load_recipe(recipe, settings, quick), other_form(recipe, settings, quick)
     for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
     _start_tensorflow()
     from cellzoo.training.fit import fit
 
-    run = fit(chosen, out, fresh, full=original if quick else None)
+    run = fit(chosen, out, fresh, other)
     click.echo(f"run folder: {run.path}")
 
 
@@ -199,7 +203,10 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
         low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
         value = factor * result.scores[key]
         click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
-    click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
+    if result.mean_prediction_mae is not None:
+        click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
+    for file in result.skipped:
+        click.echo(f"skipped {file.name}: {file.reason}", err=True)
     for file in result.files:
         click.echo(f"wrote {file}")
 

@@ -26,10 +26,19 @@ class Counts:
 
 
 class Counter(Protocol):
-    """Counts cells in grey images."""
+    """Counts cells in grey images.
+
+    Attributes:
+        name: of the model.
+        version: of the model, or its run folder's name.
+        axes: of the TIFF stacks it was trained on, where the files did not say.
+        channel: that it was trained on, of files with several.
+    """
 
     name: str
     version: str
+    axes: str | None
+    channel: int | None
 
     def prepare(self, frame: Frame) -> np.ndarray:
         """The frame as this counter takes it, float32 ``[h, w]`` in [0, 1], or a UserError."""
@@ -51,24 +60,15 @@ class RunCounter:
     def __init__(self, run_folder: Path):
         """Builds the network and loads its weights."""
         from cellzoo.models.counting import natural_counter
-        from cellzoo.training.fit import build_network
         from cellzoo.training.runs import Run
 
         self.run = Run(run_folder)
-        if not self.run.best_weights.is_file():
-            raise UserError(
-                f"{run_folder} has no model yet: let `cellzoo fit` reach its first validation."
-            )
-        self.name, self.version = self.run.recipe.name, self.run.version
-        self.size = self.run.recipe.image_size
-        self.network = build_network(self.run.recipe)
-        try:
-            self.network.load_weights(self.run.best_weights)
-        except (OSError, ValueError, KeyError):
-            raise UserError(
-                f"{self.run.best_weights} is damaged or of another model than recipe.yaml: "
-                "copy it again or train anew."
-            ) from None
+        self.network = self.run.load_network()
+        recipe = self.run.recipe
+        self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
+        natural = recipe.data.natural
+        self.axes = natural.axes if natural.source == "folder" else None
+        self.channel = natural.channel if natural.source == "folder" else None
         self.model = natural_counter(self.network)
         self.half_width = self.run.validation_scores().get("interval_half_width")
 

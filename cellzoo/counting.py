@@ -62,8 +62,8 @@ def count_files(
         paths: image files and folders of them.
         counter: what counts.
         out: CSV to write; it appears when it is complete.
-        axes: of TIFF stacks that do not say, such as ``TYX``.
-        channel: to read from files with several.
+        axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
+        channel: to read from files with several; None: as in training.
 
     Returns:
         The rows that were written.
@@ -76,6 +76,8 @@ def count_files(
     files = find_images(paths)
     rows = []
     waiting: list[tuple[CountRow, np.ndarray]] = []
+    axes = counter.axes if axes is None else axes
+    channel = counter.channel if channel is None else channel
     for row, image in _prepared(files, counter, axes, channel):
         rows.append(row)
         if image is not None:
@@ -140,6 +142,9 @@ def _count(waiting: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None
     counts = counter.count(np.stack([image for _, image in waiting]))
     seconds = (time.monotonic() - started) / len(waiting)
     for k, (row, _) in enumerate(waiting):
+        if not np.isfinite(counts.raw[k]):
+            row.error = f"{row.image}: {row.model} gives no finite count, train it anew."
+            continue
         row.count = int(round_count(counts.raw[k]))
         row.count_raw = f"{counts.raw[k]:.3f}"
         row.count_low = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.3f}"

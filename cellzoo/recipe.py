@@ -189,7 +189,7 @@ class Recipe(_Section):
     """A whole experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
-    seed: NonNegativeInt = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     data: Data
     augment: Augment = Augment()
     model: Annotated[TwinVAE | TwinVAESpatial, Field(discriminator="name")]
@@ -247,6 +247,17 @@ def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = Fa
     if settings:
         return _validate(changed, "--set", None)
     return recipe_quick if quick else _validate(overlaid, path, node)
+
+
+def other_form(path: Path, settings: Sequence[str], quick: bool) -> Recipe | None:
+    """The recipe without its quick overlay if ``quick``, else with it; None if it has none.
+
+    A setting for one of the two may mean nothing to the other, which then is left out, too.
+    """
+    try:
+        return load_recipe(path, settings, quick=not quick)
+    except UsageError:
+        return None
 
 
 def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:

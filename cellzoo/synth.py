@@ -1,6 +1,7 @@
 """``cellzoo synth``: a recipe's synthetic cells, or its simulated microscope's images, as files."""
 
 import csv
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -33,18 +34,31 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds other files: choose another folder for -o.")
     images, counts, groups = _natural(recipe, number) if natural else _synthetic(recipe, number)
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when complete: a stopped command leaves no folder that looks whole.
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    partial.chmod(0o755)
+    (partial / "images").mkdir()
+    with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "count", "group"])
         for k, (image, count, group) in enumerate(zip(images, counts, groups, strict=True)):
             name = f"images/{'simulated' if natural else 'synthetic'}_{k:05d}.png"
-            cv2.imwrite(str(out / name), image)
+            _write_image(partial / name, image)
             writer.writerow([name, int(count), group])
-    if not preview:
-        return [out]
-    cv2.imwrite(str(out / "preview.png"), contact_sheet(images, counts))
-    return [out, out / "preview.png"]
+    written = [out]
+    if preview:
+        _write_image(partial / "preview.png", contact_sheet(images, counts))
+        written.append(out / "preview.png")
+    if out.exists():
+        out.rmdir()
+    partial.rename(out)
+    return written
+
+
+def _write_image(file: Path, image: np.ndarray) -> None:
+    if not cv2.imwrite(str(file), image):
+        raise UserError(f"{file} cannot be written: is the disk full, or the folder read-only?")
 
 
 def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -133,15 +133,51 @@ def test_evaluate_scores_a_labelled_folder(run_cli, tmp_path, tiny_run, write_ce
     result = run_cli("evaluate", tiny_run, "--data", cells, "--out", out)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("2 images: mine (all labelled images of the folder)\n")
-    for name in ("MAE", "MRE", "exact", "always predicting the training mean: MAE 2.00"):
+    for name in ("MAE", "MRE", "exact"):
         assert name in result.stdout
-    files = {line.removeprefix("wrote ") for line in result.stdout.splitlines()[-3:]}
-    assert files == {str(out / f"mine_{n}") for n in ("counts.csv", "counts.png", "pictures.png")}
-    scores = json.loads((out / "mine.json").read_text())
-    with (out / "mine_counts.csv").open(newline="") as file:
+    # The run was never trained here, so the mean of its training images is not known.
+    assert "training mean" not in result.stdout
+    files = {line.removeprefix("wrote ") for line in result.stdout.splitlines()[-4:]}
+    endings = (".json", "_counts.csv", "_counts.png", "_pictures.png")
+    assert files == {str(out / f"evaluation_mine{ending}") for ending in endings}
+    scores = json.loads((out / "evaluation_mine.json").read_text())
+    with (out / "evaluation_mine_counts.csv").open(newline="") as file:
         errors = [abs(int(row["error"])) for row in csv.DictReader(file)]
     assert scores["images"] == len(errors) == 2
     assert scores["scores"]["mae"] == sum(errors) / 2
+
+
+def test_evaluate_leaves_what_training_wrote(run_cli, tmp_path, tiny_run, write_cells):
+    """A folder called validation must not replace the run's own validation scores."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    own = run / "report" / "validation.json"
+    own.parent.mkdir(exist_ok=True)
+    own.write_text('{"training_mean": 3.0, "interval_half_width": 1.5}')
+    cells = write_cells(tmp_path / "validation", images=2)
+    (cells / "labels.csv").write_text("image,count\n00.png,4\n01.png,0\n")
+    result = run_cli("evaluate", run, "--data", cells)
+    assert result.exit_code == 0
+    assert "always predicting the training mean: MAE 2.00" in result.stdout
+    assert own.read_text() == '{"training_mean": 3.0, "interval_half_width": 1.5}'
+
+
+def test_evaluate_takes_the_split_that_training_wrote_down(
+    run_cli, tmp_path, monkeypatch, tiny_run, write_cells
+):
+    """Splits dealt out anew would put images that were trained on into the test split."""
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    shutil.copytree(tiny_run, "run")
+    names = [f"{k:02d}.png" for k in range(12)]
+    splits = {name: "test" if name in ("01.png", "05.png") else "train" for name in names}
+    splits["02.png"] = "validation"
+    rows = [f"{name},{name},{split},1" for name, split in splits.items()]
+    (tmp_path / "run" / "splits.csv").write_text("\n".join(["image,group,split,labelled", *rows]))
+    result = run_cli("evaluate", "run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    with open("run/report/evaluation_test_counts.csv", newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["01.png", "05.png"]
 
 
 def test_evaluate_reads_the_test_split_of_the_recipe(
@@ -152,7 +188,7 @@ def test_evaluate_reads_the_test_split_of_the_recipe(
     shutil.copytree(tiny_run, "run")
     result = run_cli("evaluate", "run")
     assert result.stdout.startswith("3 images: test split (images of groups never trained on)\n")
-    with open("run/report/test_counts.csv", newline="") as file:
+    with open("run/report/evaluation_test_counts.csv", newline="") as file:
         assert [row["image"] for row in csv.DictReader(file)] == ["03.png", "07.png", "11.png"]
 
 

@@ -20,6 +20,7 @@ class GreyCounter:
     """Counts ten cells where an image is white and none where it is black; takes 4 x 4 px."""
 
     name, version = "grey", "v1"
+    axes, channel = None, None
 
     def __init__(self, half_width=np.nan):
         self.half_width = half_width
@@ -241,3 +242,29 @@ def test_a_run_whose_recipe_resizes_takes_any_size(tmp_path, tiny_run, write_cel
     cells = write_cells(tmp_path / "cells", images=1, size=20)
     (row,) = count_files([cells], load_counter(str(tmp_path / "run")), tmp_path / "counts.csv")
     assert row.error == "" and row.count != ""
+
+
+def test_files_are_read_as_in_training(tmp_path):
+    """A model that was trained on the second channel counts in it, unless told otherwise."""
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[..., 1] = 255
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb")
+    counter = GreyCounter()
+    counter.channel = 1
+    (row,) = count_files([tmp_path / "a.tif"], counter, tmp_path / "trained.csv")
+    assert (row.count, row.error) == (10, "")
+    (row,) = count_files([tmp_path / "a.tif"], counter, tmp_path / "told.csv", channel=0)
+    assert (row.count, row.error) == (0, "")
+
+
+def test_a_count_that_is_no_number_is_an_error(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
+
+    class Broken(GreyCounter):
+        def count(self, images):
+            nothing = np.full(len(images), np.nan)
+            return Counts(nothing, nothing, nothing)
+
+    (row,) = count_files([tmp_path / "a.tif"], Broken(), tmp_path / "counts.csv")
+    assert row.count == ""
+    assert "finite" in row.error

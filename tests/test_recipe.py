@@ -463,7 +463,9 @@ def keys(section, leave_out=()):
 
 
 def test_natural_sections_are_the_functions_that_make_the_images():
-    assert keys(schema.SimulatedNatural, ["source"]) == parameters(simulated_natural, ["seed"])
+    assert keys(schema.SimulatedNatural, ["source"]) == parameters(
+        simulated_natural, ["seed", "splits"]
+    )
     assert keys(schema.FolderNatural, ["source"]) == parameters(
         folder_natural, ["seed", "image_size"]
     )

@@ -1,17 +1,18 @@
 """From a recipe's ``data`` section to images in memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from cellzoo.data import microscope
-from cellzoo.data.folder import ImageSet, Skipped, load_folder
+from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.data.synthetic import SyntheticCells, background_from
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, resize, to_unit
-from cellzoo.recipe import Recipe
+from cellzoo.recipe import FolderNatural, Recipe, SimulatedNatural
 
 SIMULATED_SIZE = 128
 
@@ -26,8 +27,9 @@ def simulated_natural(
     test: int = 172,
     test_labelled: int = 62,
     seed: int,
+    splits: Sequence[str] = SPLITS,
 ) -> ImageSet:
-    """Images of the simulated microscope, in three splits that share no chamber.
+    """Images of the simulated microscope, in splits that share no chamber.
 
     The defaults are Table 1's bright-field sizes: 59 labelled + 725 unlabelled images for training,
     62 + 110 for test. The paper has no validation split; ours is as large as its test split.
@@ -41,6 +43,10 @@ def simulated_natural(
         test: images that only ``evaluate`` touches.
         test_labelled: how many of them keep their count.
         seed: of everything.
+        splits: those to simulate; none depends on the others.
+
+    Returns:
+        Images, float32 ``[n, 128, 128]`` in [0, 1], with groups, names and splits.
 
     Raises:
         UsageError: more images are to be labelled than there are.
@@ -52,6 +58,8 @@ def simulated_natural(
     }
     parts = []
     for k, (split, (total, with_label)) in enumerate(sizes.items()):
+        if split not in splits:
+            continue
         if with_label > total:
             key = "labelled" if split == "train" else f"{split}_labelled"
             raise UsageError(
@@ -181,11 +189,25 @@ def synthetic_cells(
     return SyntheticCells.preset(preset, size=image_size, **given)
 
 
-def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, list[Skipped]]:
+def natural_images(
+    section: SimulatedNatural | FolderNatural,
+    image_size: int,
+    seed: int,
+    splits: Sequence[str] = SPLITS,
+) -> tuple[ImageSet, list[Skipped]]:
     """The natural images that a recipe's ``data.natural`` section asks for.
 
+    Args:
+        section: of the recipe.
+        image_size: height and width in pixels that the model takes.
+        seed: of the simulation, or of splits and the choice of labels.
+        splits: those wanted; training asks for no test image.
+
+    Returns:
+        The images, float32 ``[n, image_size, image_size]`` in [0, 1], and the files skipped.
+
     Raises:
-        UserError: nothing labelled is left to learn from, or the splits needed are empty.
+        UserError: nothing labelled is in a split wanted for training or validation.
         UsageError: simulated images come in another size.
     """
     arguments = section.model_dump(exclude={"source"})
@@ -195,11 +217,12 @@ def natural_images(section: Any, image_size: int, seed: int) -> tuple[ImageSet, 
                 f"model.image_size is {image_size}, but simulated images have {SIMULATED_SIZE} px: "
                 f"set it to {SIMULATED_SIZE}."
             )
-        images, skipped = simulated_natural(**arguments, seed=seed), []
+        images, skipped = simulated_natural(**arguments, seed=seed, splits=splits), []
     else:
         images, skipped = folder_natural(**arguments, image_size=image_size, seed=seed)
+        images = images.take(np.isin(images.splits, splits))
     for split in ("train", "validation"):
-        if not images.of(split).labelled.any():
+        if split in splits and not images.of(split).labelled.any():
             raise UserError(
                 f"No {split} image of data.natural has a count: label some, or mark some as "
                 f"{split} in the split column of labels.csv."
@@ -211,8 +234,14 @@ def check_recipe(recipe: Recipe) -> None:
     """Finds values that fit their keys but not each other, without loading an image.
 
     Raises:
-        UsageError: the synthetic cells cannot be drawn as described.
+        UsageError: the synthetic cells cannot be drawn as described, or the count is never learned.
     """
+    start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
+    if start >= epochs:
+        raise UsageError(
+            f"loss.count_start_epoch is {start} of train.epochs {epochs}, so the model would never "
+            "learn to count: lower the first or raise the second."
+        )
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)

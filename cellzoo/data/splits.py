@@ -36,7 +36,7 @@ def split_by_group(groups: np.ndarray, shares: dict[str, float], seed: int) -> n
     if len(names) < len(splits):
         raise UserError(
             f"the images form {len(names)} groups, too few to split into {', '.join(splits)}, "
-            "give more groups or set the share of a split to 0"
+            "give more groups or set a share in data.natural.shares to 0"
         )
     lacking = np.array([shares[split] for split in splits]) * sizes.sum()
     split_of_group = np.empty(len(names), int)
@@ -111,7 +111,7 @@ def _how_many(n: int | float | None, available: int) -> int:
     if wanted > available:
         raise UserError(
             f"{wanted} labelled images are asked for, but only {available} are labelled, "
-            "lower the number or label more images"
+            "lower data.natural.labelled or label more images"
         )
     return wanted
 

@@ -1,19 +1,21 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
 import csv
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from cellzoo.counter import RunCounter
-from cellzoo.data.folder import ImageSet, load_folder
+from cellzoo.data.folder import ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.models.counting import translations
+from cellzoo.training.runs import write_atomically
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,19 @@ class Evaluation:
         images: how many labelled images were scored.
         scores: see :func:`cellzoo.evaluation.metrics.count_metrics`.
         intervals: 95 % bootstrap interval of each score.
-        mean_prediction_mae: error of always predicting the mean of the labelled training images.
+        mean_prediction_mae: error of always predicting the mean of the labelled training images;
+            None if the run does not know it.
         files: what was written.
+        skipped: files that could not be read, if the recipe says to skip them.
     """
 
     subject: str
     images: int
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    mean_prediction_mae: float
+    mean_prediction_mae: float | None
     files: list[Path]
+    skipped: list[Skipped]
 
 
 def evaluate(
@@ -56,7 +61,7 @@ def evaluate(
         UserError: there is no model or no labelled image.
     """
     counter = RunCounter(run_folder)
-    images, subject = _images(counter, data)
+    images, subject, skipped = _images(counter, data)
     images = images.take(images.labelled)
     if not len(images):
         raise UserError(f"No image of {data or run_folder} has a count: fill labels.csv.")
@@ -64,53 +69,64 @@ def evaluate(
     scores = count_metrics(images.counts, predicted)
     out = out or counter.run.path / "report"
     out.mkdir(parents=True, exist_ok=True)
-    stem = f"{subject.split()[0]}" + ("" if protocol == "cellzoo" else f"_{protocol}")
-    files = [out / f"{stem}_counts.csv", out / f"{stem}_counts.png", out / f"{stem}_pictures.png"]
-    _write_counts(files[0], images, predicted)
-    _plot_counts(files[1], images.counts, predicted, f"{counter.name}, {subject}")
-    cv2.imwrite(str(files[2]), _picture_sheet(counter, images, predicted))
+    what = data.resolve().name if data else str(images.splits[0])
+    stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
+    files = [out / f"{stem}{ending}" for ending in (".json", "_counts.csv", "_counts.png")]
     result = Evaluation(
         subject,
         len(images),
         scores,
-        bootstrap_intervals(images.counts, predicted),
+        bootstrap_intervals(images.counts, predicted, groups=images.groups),
         _mean_prediction_mae(counter, images),
-        files,
+        [*files, out / f"{stem}_pictures.png"],
+        skipped,
     )
-    counter.run.write_json(
-        str((out / f"{stem}.json").resolve()),
-        {
-            "subject": subject,
-            "protocol": protocol,
-            "images": result.images,
-            "scores": scores,
-            "intervals": result.intervals,
-            "mean_prediction_mae": result.mean_prediction_mae,
-        },
-    )
+    numbers = {
+        "subject": subject,
+        "protocol": protocol,
+        "images": result.images,
+        "groups": len(set(images.groups)),
+        "scores": scores,
+        "intervals": result.intervals,
+        "mean_prediction_mae": result.mean_prediction_mae,
+    }
+    write_atomically(files[0], json.dumps(numbers, indent=2) + "\n")
+    _write_counts(files[1], images, predicted)
+    _plot_counts(files[2], images.counts, predicted, f"{counter.name}, {subject}")
+    _write_picture(result.files[3], _picture_sheet(counter, images, predicted, subject))
     return result
 
 
-def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str]:
+def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str, list[Skipped]]:
+    """The images to score, which they are in words, and the files that were skipped."""
     recipe = counter.run.recipe
+    section = recipe.data.natural
     if data is not None:
-        section = recipe.data.natural
         reading = {}
         if section.source == "folder":
-            reading = section.model_dump(include={"size", "intensity", "axes", "channel"})
+            reading = section.model_dump(
+                include={"size", "intensity", "axes", "channel", "on_error"}
+            )
         # Not folder_natural: all of it is scored, so two images are enough and none is split off.
-        images, _ = load_folder(data, **reading, image_size=counter.size)
-        return images, f"{data.resolve().name} (all labelled images of the folder)"
-    images, _ = natural_images(recipe.data.natural, counter.size, recipe.seed)
-    simulated = "simulated " if recipe.data.natural.source == "simulated" else ""
+        images, skipped = load_folder(data, **reading, image_size=counter.size)
+        return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
+    if section.source == "simulated":
+        images, _ = natural_images(section, counter.size, recipe.seed, splits=("test",))
+        return images, "test split (simulated images of chambers never trained on)", []
+    images, skipped = natural_images(section, counter.size, recipe.seed)
+    # As training dealt them out: a folder that has grown since would be dealt out anew.
+    splits = counter.run.splits()
+    if splits:
+        images = replace(images, splits=np.array([splits.get(n, "") for n in images.names]))
     if images.of("test").labelled.any():
-        return images.of("test"), f"test split ({simulated}images of groups never trained on)"
-    return images.of("validation"), "validation split (the data has no test split)"
+        return images.of("test"), "test split (images of groups never trained on)", skipped
+    subject = "validation split (the data has no test split)"
+    return images.of("validation"), subject, skipped
 
 
-def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float:
-    mean = counter.run.validation_scores().get("training_mean", float(images.counts.mean()))
-    return float(np.abs(images.counts - mean).mean())
+def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float | None:
+    mean = counter.run.validation_scores().get("training_mean")
+    return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 
 def _write_counts(file: Path, images: ImageSet, predicted: np.ndarray) -> None:
@@ -138,18 +154,28 @@ def _plot_counts(file: Path, counts: np.ndarray, predicted: np.ndarray, title: s
     figure.savefig(file, dpi=120)
 
 
-def _picture_sheet(counter: RunCounter, images: ImageSet, predicted: np.ndarray) -> np.ndarray:
-    """Rows of image, reconstruction and translation: images by rank of their error, worst first."""
+def _picture_sheet(
+    counter: RunCounter, images: ImageSet, predicted: np.ndarray, subject: str
+) -> np.ndarray:
+    """Image, reconstruction and translation of six images from the worst counted to the best."""
     order = np.argsort(-np.abs(predicted - images.counts), kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(6, len(order))).astype(int)]
-    rows = list(translations(counter.network, images.images[chosen]).values())
-    sheet = np.vstack([np.hstack(list(row)) for row in zip(*rows, strict=True)])
-    sheet = cv2.resize(sheet, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    sheet = np.clip(sheet * 255, 0, 255).astype(np.uint8)
-    step = 2 * images.images.shape[1]
-    for k, i in enumerate(chosen):
-        text = f"{int(images.counts[i])} true, {predicted[i]:.1f} counted"
-        for thickness, grey in ((3, 0), (1, 255)):
-            place = (6, k * step + 18)
-            cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, grey, thickness)
-    return sheet
+    pictures = translations(counter.network, images.images[chosen])
+    width = 2 * images.images.shape[2] * len(pictures)
+    strips = [_caption(subject, width), _caption(", ".join(pictures), width)]
+    for i, row in zip(chosen, zip(*pictures.values(), strict=True), strict=True):
+        strips.append(_caption(f"{images.counts[i]:.0f} true, {predicted[i]:.1f} counted", width))
+        grey = np.clip(np.hstack(row) * 255, 0, 255).astype(np.uint8)
+        strips.append(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
+    return np.vstack(strips)
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    strip = np.full((24, width), 255, np.uint8)
+    cv2.putText(strip, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1, cv2.LINE_AA)
+    return strip
+
+
+def _write_picture(file: Path, picture: np.ndarray) -> None:
+    if not cv2.imwrite(str(file), picture):
+        raise UserError(f"{file} cannot be written: is the disk full, or the folder read-only?")

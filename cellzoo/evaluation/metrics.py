@@ -49,25 +49,32 @@ def bootstrap_intervals(
     counts: np.ndarray,
     predicted: np.ndarray,
     *,
+    groups: np.ndarray | None = None,
     metrics: Callable[[np.ndarray, np.ndarray], dict[str, float]] = count_metrics,
     repeats: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval of each metric over images.
+    """Percentile bootstrap interval of each metric.
+
+    Whole groups are drawn: two frames of one chamber say less than two of different ones.
 
     Args:
         counts: true counts, ``[n]``.
         predicted: predicted counts, ``[n]``.
+        groups: group of each image, ``[n]``; None: each is its own.
         metrics: function from counts and predictions to named scores.
         repeats: number of resamples.
         level: of confidence, in (0, 1).
         seed: of the resampling.
     """
     random = np.random.default_rng(seed)
+    groups = np.arange(len(counts)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
     rows = []
     for _ in range(repeats):
-        chosen = random.integers(len(counts), size=len(counts))
+        drawn = random.integers(len(members), size=len(members))
+        chosen = np.concatenate([members[group] for group in drawn])
         rows.append(metrics(counts[chosen], predicted[chosen]))
     tails = (50 * (1 - level), 50 * (1 + level))
     return {

@@ -1,6 +1,7 @@
 """What happens between the epochs of a training: validate, save, report, show pictures."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from cellzoo.data.folder import ImageSet
+from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.models.counting import natural_counter, translations
 from cellzoo.recipe import parse_duration
@@ -58,15 +60,20 @@ class EpochEnd(keras.callbacks.Callback):
         super().__init__()
         self.run, self.validation, self.images_per_epoch = run, validation, images_per_epoch
         self.settings = run.recipe.train
-        self.history = run.history()
-        self.resumed_at = len(self.history)
-        self.trained_before = self.history[-1]["seconds"] if self.history else 0.0
+        # Before it learns to count, a model cannot be the best one at it.
+        self.count_start = run.recipe.loss.count_start_epoch
+        self.best_score, self.best_epoch = float("inf"), self.count_start
+        self.done, self.seconds = 0, 0.0
+        for row in run.history():
+            self._remember(row)
+        self.resumed_at, self.seconds_before = self.done, self.seconds
         self.time_limit = self.settings.budget and 1.1 * parse_duration(self.settings.budget)
 
     def on_train_begin(self, logs=None):
         """Starts the clock."""
         self.counter = natural_counter(self.model.network)
-        self.started = self.epoch_started = time.monotonic()
+        self.started = self.epoch_started = self.saved = time.monotonic()
+        self.saving = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
@@ -74,6 +81,11 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Validates, saves and reports."""
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"The loss became {logs['loss']} in epoch {epoch + 1} of {self.run.path}: start "
+                "another run with a lower train.learning_rate or train.clip_norm set."
+            )
         rate = self.images_per_epoch / (time.monotonic() - self.epoch_started)
         last = epoch + 1 == self.settings.epochs
         row = {"epoch": epoch + 1, "seconds": 0.0, **{k: float(v) for k, v in logs.items()}}
@@ -81,53 +93,61 @@ class EpochEnd(keras.callbacks.Callback):
         if last or (epoch + 1) % self.settings.validate_every == 0:
             with averaged_weights(self.model):
                 scores = self._validate()
-                if self.settings.select == "last" or scores["mae_raw"] < self._best():
+                if self.settings.select == "last" or scores["mae_raw"] < self.best_score:
                     self.run.save_best(self.model.network)
-        row |= {f"validation_{name}": scores[name] for name in ("mae", "mre", "exact", "mae_raw")}
-        row["seconds"] = self.trained_before + time.monotonic() - self.started
-        self.history.append(row)
-        self.run.write_history(self.history)
-        self.run.save_state(training_state(self.model))
+        validated = {f"validation_{k}": scores[k] for k in ("mae", "mre", "exact", "mae_raw")}
+        logs.update(validated)  # TensorBoard reads the same dict
+        row |= validated
+        row["seconds"] = self.seconds_before + time.monotonic() - self.started
+        self._remember(row)
+        self.run.append_history(row)
         self._report(row, rate)
         reason = self.reason_to_stop()
         if reason:
             log.info(reason)
             self.model.stop_training = True
+        self._save(at_once=last or reason is not None)
 
     def _validate(self) -> dict[str, float]:
         predicted = self.counter.predict(self.validation.images, batch_size=64, verbose=0)
         return count_metrics(self.validation.counts, predicted)
 
-    def _best(self, rows: int | None = None) -> float:
-        scores = [row["validation_mae_raw"] for row in self.history[:rows]]
-        return min((score for score in scores if score == score), default=float("inf"))
+    def _remember(self, row: dict[str, float]) -> None:
+        self.done, self.seconds = round(row["epoch"]), row["seconds"]
+        if self.done > self.count_start and row["validation_mae_raw"] < self.best_score:
+            self.best_score, self.best_epoch = row["validation_mae_raw"], self.done
+
+    def _save(self, at_once: bool) -> None:
+        """Saves the state to go on from, unless saving would take over a twentieth of the time."""
+        now = time.monotonic()
+        if at_once or now - self.saved >= 20 * self.saving:
+            self.run.save_state(training_state(self.model))
+            self.saved = time.monotonic()
+            self.saving = self.saved - now
 
     def _report(self, row: dict[str, float], rate: float) -> None:
-        done = len(self.history)
-        left = (row["seconds"] - self.trained_before) / (done - self.resumed_at) * (
-            self.settings.epochs - done
-        )
+        per_epoch = (self.seconds - self.seconds_before) / (self.done - self.resumed_at)
         validation = ""
-        if row["validation_mae"] == row["validation_mae"]:
+        if math.isfinite(row["validation_mae"]):
             validation = (
                 f"  validation MAE {row['validation_mae']:.2f} exact {row['validation_exact']:.0%}"
             )
         log.info(
             "epoch %d/%d  loss %.3g%s  %.0f images/s  %s left",
-            done,
+            self.done,
             self.settings.epochs,
             row["loss"],
             validation,
             rate,
-            duration(left),
+            duration(per_epoch * (self.settings.epochs - self.done)),
         )
 
     def reason_to_stop(self) -> str | None:
         """Why training ends before its last epoch, in words; None if it does not."""
-        patience, done = self.settings.patience, len(self.history)
-        if patience and done > patience and self._best() >= self._best(rows=-patience):
+        patience = self.settings.patience
+        if patience and self.done - self.best_epoch >= patience:
             return f"No better validation score for {patience} epochs: stopping early."
-        if self.time_limit and done and self.history[-1]["seconds"] > self.time_limit:
+        if self.time_limit and self.seconds > self.time_limit:
             return f"The time budget of {self.settings.budget} is spent: stopping."
         return None
 

@@ -13,17 +13,16 @@ import numpy as np
 
 from cellzoo import __version__
 from cellzoo.data.augment import augmentation
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import TwinBatches
-from cellzoo.data.sets import SyntheticSource, natural_images, synthetic_cells
+from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
-from cellzoo.models import BUILDERS
 from cellzoo.models.counting import natural_counter
 from cellzoo.recipe import Recipe, parse_duration
 from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
 from cellzoo.training.optimizers import make_optimizer
-from cellzoo.training.runs import Run, latest_unfinished, new_run_folder
+from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
 from cellzoo.training.twin import TwinLoss, TwinTrainer
 
 log = logging.getLogger("cellzoo")
@@ -34,7 +33,7 @@ TRAINING_SHARE = 0.92
 
 
 def fit(
-    recipe: Recipe, out: Path | None = None, fresh: bool = False, full: Recipe | None = None
+    recipe: Recipe, out: Path | None = None, fresh: bool = False, other: Recipe | None = None
 ) -> Run:
     """Trains what a recipe describes, or goes on with a training that was interrupted.
 
@@ -43,7 +42,7 @@ def fit(
         out: run folder; None: ``runs/<recipe>/<time>``, or the newest interrupted run of this very
             recipe.
         fresh: start a new run even if there is one to go on with.
-        full: the recipe without its quick overlay, to say what it would cost; None: do not say.
+        other: the recipe without its quick overlay, or with it, to say what that one would cost.
 
     Returns:
         The finished run.
@@ -55,17 +54,9 @@ def fit(
     run = _open_run(recipe, out, fresh)
     with _log_to(run.path / "run.log"):
         if run.finished:
-            log.info("%s is finished already; --fresh starts another run.", run.path)
+            log.info("%s is finished already: another --out starts another run.", run.path)
             return run
-        return _train(run, full)
-
-
-def build_network(recipe: Recipe) -> keras.Model:
-    """Builds the model of a recipe with the weights that its seed gives."""
-    keras.utils.set_random_seed(recipe.seed)
-    domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
-    arguments = recipe.model.model_dump(exclude={"name"})
-    return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
+        return _train(run, other)
 
 
 def training_batches(recipe: Recipe, natural: ImageSet) -> TwinBatches:
@@ -115,16 +106,23 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:
-    """What differs, but for the number of epochs that a budget was translated into."""
+    """What differs, but for the schedule that a budget was translated into."""
     changes = old.differences(new)
     if old.train.budget:
-        changes = [change for change in changes if not change.startswith("train.epochs:")]
+        fitted = ("train.epochs:", "loss.count_start_epoch:")
+        changes = [change for change in changes if not change.startswith(fitted)]
     return changes
 
 
-def _train(run: Run, full: Recipe | None) -> Run:
+def _train(run: Run, other: Recipe | None) -> Run:
     recipe = run.recipe
-    natural, skipped = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+    check_recipe(recipe)
+    # Of the test split only a folder's file names are kept, for `evaluate` to find them again.
+    wanted = ("train", "validation") if recipe.data.natural.source == "simulated" else SPLITS
+    natural, skipped = natural_images(
+        recipe.data.natural, recipe.image_size, recipe.seed, splits=wanted
+    )
+    run.keep_splits(natural)
     training, validation = natural.of("train"), natural.of("validation")
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.source == "simulated" else ""
@@ -137,15 +135,14 @@ def _train(run: Run, full: Recipe | None) -> Run:
     trainer = _new_trainer(recipe, batches, steps_per_epoch)
     # Not run.history(): a kill may fall between the first epoch's row and its state.
     if not run.last_state.is_file():
-        _plan(run, trainer, batches, steps_per_epoch, full)
+        _plan(run, trainer, batches, steps_per_epoch, other)
         # Measuring has trained a little: start from the seed again, with the planned length.
         trainer = _new_trainer(run.recipe, batches, steps_per_epoch)
         _write_environment(run)
     else:
         run.load_state(training_state(trainer))
     first_epoch = round(float(trainer.trained_steps) / steps_per_epoch)
-    # A row may have been written for an epoch whose state was not: that epoch is trained again.
-    run.write_history(run.history()[:first_epoch])
+    run.forget_history_after(first_epoch)
     if first_epoch:
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
     try:
@@ -181,8 +178,7 @@ def _new_trainer(recipe: Recipe, batches: TwinBatches, steps_per_epoch: int) -> 
         global_clipnorm=settings.clip_norm,
         **averaging,
     )
-    # XLA's convolutions are several times slower than oneDNN's on a processor.
-    trainer.compile(optimizer=optimizer, jit_compile="auto" if _has_accelerator() else False)
+    trainer.compile(optimizer=optimizer, jit_compile=_compilation())
     images = {
         domain: np.zeros((1, *tensor.shape[1:]), "float32")
         for domain, tensor in network.input.items()
@@ -218,40 +214,54 @@ def _learning_rate(recipe: Recipe, steps: int):
     )
 
 
-def _has_accelerator() -> bool:
-    if keras.backend.backend() == "jax":
-        import jax
+def _compilation() -> str | bool:
+    """Keras's choice of compilation, but for TensorFlow on a processor.
 
-        return jax.default_backend() != "cpu"
-    import tensorflow as tf
+    There XLA's convolutions are several times slower than oneDNN's.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
+        return "auto" if tf.config.list_physical_devices("GPU") else False
+    return "auto"
 
 
 def _plan(
-    run: Run, trainer: TwinTrainer, batches: TwinBatches, steps_per_epoch: int, full: Recipe | None
+    run: Run, trainer: TwinTrainer, batches: TwinBatches, steps_per_epoch: int, other: Recipe | None
 ) -> None:
-    """Measures this machine, says what to expect and fits the number of epochs to a budget."""
+    """Measures this machine, says what to expect and fits the schedule to a budget."""
     recipe = run.recipe
     per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches)
     budget = recipe.train.budget
     if budget:
         epochs = max(1, int(TRAINING_SHARE * parse_duration(budget) / per_epoch))
-        run.replace_recipe(
-            recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": epochs})})
-        )
+        run.replace_recipe(with_epochs(recipe, epochs))
         log.info("%s allows %d epochs of %d steps here.", budget, epochs, steps_per_epoch)
     else:
         log.info(
-            "This takes about %s on this machine; `cellzoo fit --quick` is for trying out.",
-            duration(per_epoch * recipe.train.epochs),
+            "This takes up to %s on this machine.", duration(per_epoch * recipe.train.epochs)
         )
-    if full is not None:
-        full_batches = training_batches(full, batches.natural)
-        steps = full.train.steps_per_epoch or full_batches.steps_per_pass
-        full_trainer = _new_trainer(full, full_batches, steps)
-        seconds = full.train.epochs * steps * _seconds_per_step(full_trainer, full_batches)
-        log.info("The full recipe would take about %s on this machine.", duration(seconds))
+    if other is None:
+        return
+    if other.train.budget:
+        log.info("With --quick it would take about %s.", other.train.budget)
+    else:
+        other_batches = training_batches(other, batches.natural)
+        steps = other.train.steps_per_epoch or other_batches.steps_per_pass
+        other_trainer = _new_trainer(other, other_batches, steps)
+        seconds = other.train.epochs * steps * _seconds_per_step(other_trainer, other_batches)
+        log.info("The full recipe would take up to %s on this machine.", duration(seconds))
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with another number of epochs, the regressor starting as early in proportion."""
+    start = recipe.loss.count_start_epoch * epochs // recipe.train.epochs
+    return recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update={"epochs": epochs}),
+            "loss": recipe.loss.model_copy(update={"count_start_epoch": start}),
+        }
+    )
 
 
 def _seconds_per_step(trainer: TwinTrainer, batches: TwinBatches) -> float:
@@ -316,9 +326,8 @@ def _tf_dataset(batches: TwinBatches, first: int, last: int):
 
 def _finish(run: Run, training: ImageSet, validation: ImageSet) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
-    network = build_network(run.recipe)
-    network.load_weights(run.best_weights)
-    predicted = natural_counter(network).predict(validation.images, batch_size=64, verbose=0)
+    counter = natural_counter(run.load_network())
+    predicted = counter.predict(validation.images, batch_size=64, verbose=0)
     scores = count_metrics(validation.counts, predicted)
     summary = {
         "images": len(validation),
@@ -328,10 +337,15 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet) -> None:
         "seconds": run.history()[-1]["seconds"],
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
+    simulated = "simulated " if run.recipe.data.natural.source == "simulated" else ""
     log.info(
-        "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d images",
-        scores["mae"], 100 * scores["mre"], 100 * scores["exact"], len(validation),
-    )  # fmt: skip
+        "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d %simages",
+        scores["mae"],
+        100 * scores["mre"],
+        100 * scores["exact"],
+        len(validation),
+        simulated,
+    )
 
 
 def _write_environment(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -11,7 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
+from cellzoo.models import BUILDERS
 from cellzoo.recipe import Recipe, load_recipe
 
 
@@ -101,13 +104,23 @@ class Run:
         if not self.history_file.is_file():
             return []
         with self.history_file.open(newline="", encoding="utf-8") as file:
-            return [{k: float(v or "nan") for k, v in row.items()} for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
+        # A kill may have left half a row.
+        return [{k: float(v) for k, v in r.items()} for r in rows if None not in r.values()]
 
-    def write_history(self, rows: list[dict[str, float]]) -> None:
-        """Replaces ``history.csv``."""
-        lines = [",".join(rows[0])] if rows else []
-        lines += [",".join(f"{value:.8g}" for value in row.values()) for row in rows]
-        write_atomically(self.history_file, "\n".join(lines) + "\n")
+    def append_history(self, row: dict[str, float]) -> None:
+        """Adds a row to ``history.csv``, with all digits: later decisions rest on them."""
+        lines = [] if self.history_file.is_file() else [",".join(row)]
+        lines.append(",".join(repr(value) for value in row.values()))
+        with self.history_file.open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def forget_history_after(self, epoch: int) -> None:
+        """Drops the rows of epochs whose state was not saved: they are trained again."""
+        rows = [row for row in self.history() if row["epoch"] <= epoch]
+        self.history_file.unlink(missing_ok=True)
+        for row in rows:
+            self.append_history(row)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes ``content`` to the file ``name`` of this folder."""
@@ -140,11 +153,76 @@ class Run:
         for variable, array in zip(variables, saved, strict=True):
             variable.assign(array)
 
+    @property
+    def splits_file(self) -> Path:
+        """Which image was in which split: evaluation must not deal them out anew."""
+        return self.path / "splits.csv"
+
+    def keep_splits(self, images: ImageSet) -> None:
+        """Writes down who is in which split, or compares with what a first start wrote down.
+
+        Raises:
+            UserError: the images are not those that the training began with.
+        """
+        header = ["image", "group", "split", "labelled"]
+        rows = [
+            [str(name), str(group), str(split), str(int(labelled))]
+            for name, group, split, labelled in zip(
+                images.names, images.groups, images.splits, images.labelled, strict=True
+            )
+        ]
+        if self.splits_file.is_file():
+            with self.splits_file.open(newline="", encoding="utf-8") as file:
+                if list(csv.reader(file)) != [header, *rows]:
+                    raise UserError(
+                        f"The images or labels differ from those in {self.splits_file}, with which "
+                        "this training began: bring them back or choose another --out."
+                    )
+            return
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *rows])
+        write_atomically(self.splits_file, text.getvalue())
+
+    def splits(self) -> dict[str, str]:
+        """The split of each image by name; empty for a run that was not trained here."""
+        if not self.splits_file.is_file():
+            return {}
+        with self.splits_file.open(newline="", encoding="utf-8") as file:
+            return {row["image"]: row["split"] for row in csv.DictReader(file)}
+
+    def load_network(self) -> keras.Model:
+        """The recipe's network with the weights to count with.
+
+        Raises:
+            UserError: there are none yet, or they are of another model.
+        """
+        if not self.best_weights.is_file():
+            raise UserError(
+                f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
+            )
+        network = build_network(self.recipe)
+        try:
+            network.load_weights(self.best_weights)
+        except (OSError, ValueError, KeyError):
+            raise UserError(
+                f"{self.best_weights} is damaged or of another model than recipe.yaml: "
+                "copy it again or train anew."
+            ) from None
+        return network
+
     def save_best(self, network: keras.Model) -> None:
         """Saves the network's weights to count with."""
         temporary = self.best_weights.with_name("best.tmp.weights.h5")
         network.save_weights(temporary)
         os.replace(temporary, self.best_weights)
+
+
+def build_network(recipe: Recipe) -> keras.Model:
+    """Builds the model of a recipe with the weights that its seed gives."""
+    keras.utils.set_random_seed(recipe.seed)
+    domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
+    arguments = recipe.model.model_dump(exclude={"name"})
+    return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
 
 
 def new_run_folder(recipe: Recipe) -> Path:
@@ -170,5 +248,5 @@ def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file whole or not at all: whoever reads it never sees half of it."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", newline="")
     os.replace(temporary, path)

@@ -142,3 +142,17 @@ def test_new_images_fall_into_the_interval_as_often_as_promised(n):
     held = [abs(row[-1]) <= conformal_half_width(np.zeros(n), row[:-1]) for row in errors]
     sigma = np.sqrt(0.95 * 0.05 / repeats)
     assert 0.95 - 4 * sigma < np.mean(held) < 0.95 + 1 / (n + 1) + 4 * sigma
+
+
+def test_bootstrap_draws_whole_groups():
+    """Ten groups of ten images that err alike say no more than ten images do."""
+    random = np.random.default_rng(0)
+    errors = random.normal(0, 2, 10)
+    groups = np.repeat(np.arange(10), 10)
+    counts = np.full(100, 20.0)
+    predicted = counts + errors[groups]
+    few_low, few_high = bootstrap_intervals(np.full(10, 20.0), 20 + errors)["mae"]
+    low, high = bootstrap_intervals(counts, predicted, groups=groups)["mae"]
+    assert (low, high) == pytest.approx((few_low, few_high), abs=0.15)
+    alone_low, alone_high = bootstrap_intervals(counts, predicted)["mae"]
+    assert alone_high - alone_low < 0.6 * (high - low)

@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from cellzoo.training.runs import Run
+
 RECIPE = """\
 # tiny
 name: tiny
@@ -108,12 +110,14 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(recipe, uninterrup
     said = finish(start(recipe, out))
 
     assert "Going on" in said
-    for file in ("last.npz",):
-        with np.load(out / "checkpoints" / file) as mine:
-            with np.load(uninterrupted / "checkpoints" / file) as whole:
-                assert mine.files == whole.files
-                for name in whole.files:
-                    np.testing.assert_array_equal(mine[name], whole[name])
+    with np.load(out / "checkpoints" / "last.npz") as mine:
+        with np.load(uninterrupted / "checkpoints" / "last.npz") as whole:
+            assert mine.files == whole.files
+            for name in whole.files:
+                np.testing.assert_array_equal(mine[name], whole[name])
+    mine, whole = (Run(folder).load_network().get_weights() for folder in (out, uninterrupted))
+    for a, b in zip(mine, whole, strict=True):
+        np.testing.assert_array_equal(a, b)
     mine = np.genfromtxt(out / "history.csv", delimiter=",", names=True)
     whole = np.genfromtxt(uninterrupted / "history.csv", delimiter=",", names=True)
     for column in ("epoch", "loss", "validation_mae_raw"):
@@ -171,3 +175,13 @@ def test_early_stopping(recipe, tmp_path):
     said = finish(start(recipe, out, *(word for s in settings for word in ("--set", s))))
     assert "stopping early" in said
     assert len((out / "history.csv").read_text().splitlines()) - 1 < 6
+
+
+def test_a_loss_that_is_no_number_ends_in_one_sentence(recipe, tmp_path):
+    settings = ("train.learning_rate=1e30", "train.schedule=constant")
+    words = [word for s in settings for word in ("--set", s)]
+    process = start(recipe, tmp_path / "nan", *words)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert "train.learning_rate" in err
+    assert "Traceback" not in err
