@@ -1,1 +1,1 @@
-"""cellzoo.training."""
+"""How a model learns: losses, optimisers, the training itself and the folders it leaves."""
