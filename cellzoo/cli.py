@@ -167,9 +167,10 @@ def fit(
     """
     from cellzoo.recipe import load_recipe, other_form
 
+    other = other_form(recipe, settings, quick)
     if budget:
         settings = (*settings, f"train.budget={budget}")
-    chosen, other = load_recipe(recipe, settings, quick), other_form(recipe, settings, quick)
+    chosen = load_recipe(recipe, settings, quick)
     for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
     _start_tensorflow()

@@ -121,6 +121,8 @@ def folder_natural(
     Raises:
         UserError: from :func:`cellzoo.data.folder.load_folder`, or fewer are labelled than asked.
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: there is no such folder, set data.natural.folder to yours.")
     images, skipped = load_folder(
         Path(folder), image_size=image_size, labels=labels, size=size, intensity=intensity,
         axes=axes, channel=channel, on_error=on_error,

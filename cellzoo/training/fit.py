@@ -241,7 +241,7 @@ def _plan(
         log.info(
             "This takes up to %s on this machine.", duration(per_epoch * recipe.train.epochs)
         )
-    if other is None:
+    if other is None or (budget and other.train.budget):
         return
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
