@@ -17,6 +17,8 @@ from cellzoo.recipe import Recipe
 def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) -> list[Path]:
     """Writes images and their ``labels.csv`` to a new folder.
 
+    Simulated chambers are time-lapses: their ``time`` is in hours, their ``group`` the chamber.
+
     Args:
         recipe: whose images.
         out: a folder that does not exist yet, or is empty.
@@ -33,7 +35,7 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds other files: choose another folder for -o.")
-    images, counts, groups = _natural(recipe, number) if natural else _synthetic(recipe, number)
+    images, counts, groups, hours = (_natural if natural else _synthetic)(recipe, number)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Renamed when complete: a stopped command leaves no folder that looks whole.
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -41,11 +43,12 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
     (partial / "images").mkdir()
     with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "count", "group"])
-        for k, (image, count, group) in enumerate(zip(images, counts, groups, strict=True)):
+        writer.writerow(["image", "count", "group", "time"])
+        rows = zip(images, counts, groups, hours, strict=True)
+        for k, (image, count, group, time) in enumerate(rows):
             name = f"images/{'simulated' if natural else 'synthetic'}_{k:05d}.png"
             _write_image(partial / name, image)
-            writer.writerow([name, int(count), group])
+            writer.writerow([name, int(count), group, time])
     written = [out]
     if preview:
         _write_image(partial / "preview.png", contact_sheet(images, counts))
@@ -61,7 +64,10 @@ def _write_image(file: Path, image: np.ndarray) -> None:
         raise UserError(f"{file} cannot be written: is the disk full, or the folder read-only?")
 
 
-def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _synthetic(
+    recipe: Recipe, number: int
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    """Images, counts, groups, and no times: uint8 ``[n, h, w]`` and n of each."""
     section = recipe.data.synthetic
     if section is None:
         raise UsageError(
@@ -74,14 +80,17 @@ def _synthetic(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, lis
     controls = section.model_dump(exclude={"images", "fresh"})
     cells = synthetic_cells(**controls, natural=natural, image_size=size)
     images, counts = cells.render(number, (recipe.seed, 0))
-    return np.round(images * 255).astype(np.uint8), counts, [str(k) for k in range(number)]
+    groups = [str(k) for k in range(number)]
+    return np.round(images * 255).astype(np.uint8), counts, groups, [""] * number
 
 
-def _natural(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _natural(recipe: Recipe, number: int) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+    """Images, counts, chambers, and hours since each chamber's first frame."""
     section = recipe.data.natural
     if section.source != "simulated":
         raise UsageError(f"{recipe.name} has natural images of its own: leave --natural out.")
     images = microscope.simulate_set(
         section.modality, number, (recipe.seed, 99), prefix=f"{section.modality}_synth"
     )
-    return images.images, images.counts, images.groups
+    hours = [f"{hour:.2f}" for hour in images.hours]
+    return images.images, images.counts, images.groups, hours

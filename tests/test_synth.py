@@ -130,3 +130,15 @@ def test_from_the_command_line(tmp_path, recipe, run_cli):
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"wrote {out}\nwrote {out / 'preview.png'}\n"
     assert Path(out, "images", "synthetic_00001.png").is_file()
+
+
+def test_natural_images_are_time_lapses_of_chambers(tmp_path, recipe):
+    """Hours begin at 0 and rise within each chamber."""
+    out = tmp_path / "chambers"
+    synth(recipe(), out, 30, False, True)
+    with (out / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for chamber in {row["group"] for row in rows}:
+        hours = [float(row["time"]) for row in rows if row["group"] == chamber]
+        assert hours[0] == 0
+        assert hours == sorted(set(hours))
