@@ -1,10 +1,8 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
-import csv
-import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from cellzoo.counter import Counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
+from cellzoo.files import write_csv
 from cellzoo.images import Frame, find_images, read_frames
 
 BATCH = 64
@@ -153,9 +152,4 @@ def _count(waiting: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None
 
 
 def _write(rows: Sequence[CountRow], out: Path) -> None:
-    temporary = out.with_name(out.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(CountRow("", 0))))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    os.replace(temporary, out)
+    write_csv(out, [field.name for field in fields(CountRow)], map(astuple, rows))

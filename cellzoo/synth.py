@@ -76,7 +76,10 @@ def _synthetic(
     size = recipe.image_size
     natural = None
     if section.background == "natural":
-        natural = natural_images(recipe.data.natural, size, recipe.seed)[0].of("train")
+        known = natural_images(
+            recipe.data.natural, size, recipe.seed, splits=("train", "validation")
+        )
+        natural = known[0].of("train")
     controls = section.model_dump(exclude={"images", "fresh"})
     cells = synthetic_cells(**controls, natural=natural, image_size=size)
     images, counts = cells.render(number, (recipe.seed, 0))

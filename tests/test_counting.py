@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellzoo import counting
+from cellzoo import counting, files
 from cellzoo.counter import Counts, load_counter
 from cellzoo.counting import CountRow, check_output, count_files
 from cellzoo.errors import UsageError, UserError
@@ -181,7 +181,7 @@ def test_the_file_appears_when_it_is_complete(folder, tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(counting.os, "replace", killed)
+    monkeypatch.setattr(files.os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         count_files([folder], GreyCounter(), tmp_path / "counts.csv")
     assert not (tmp_path / "counts.csv").exists()

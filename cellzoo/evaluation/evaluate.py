@@ -1,6 +1,5 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
-import csv
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
+from cellzoo.files import write_atomically, write_csv
 from cellzoo.models.counting import translations
-from cellzoo.training.runs import write_atomically
 
 
 @dataclass(frozen=True)
@@ -130,15 +129,12 @@ def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float | None:
 
 
 def _write_counts(file: Path, images: ImageSet, predicted: np.ndarray) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["image", "group", "true", "count", "count_raw", "error"])
-        rows = zip(images.names, images.groups, images.counts, predicted, strict=True)
-        for name, group, true, raw in rows:
-            count = int(round_count(raw))
-            writer.writerow([name, group, int(true), count, f"{raw:.3f}", count - int(true)])
-    temporary.replace(file)
+    rows = []
+    labelled = zip(images.names, images.groups, images.counts, predicted, strict=True)
+    for name, group, true, raw in labelled:
+        count = int(round_count(raw))
+        rows.append([name, group, int(true), count, f"{raw:.3f}", count - int(true)])
+    write_csv(file, ["image", "group", "true", "count", "count_raw", "error"], rows)
 
 
 def _plot_counts(file: Path, counts: np.ndarray, predicted: np.ndarray, title: str) -> None:

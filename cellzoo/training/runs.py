@@ -2,7 +2,6 @@
 
 import csv
 import datetime
-import io
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import numpy as np
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
+from cellzoo.files import write_atomically, write_csv
 from cellzoo.models import BUILDERS
 from cellzoo.recipe import Recipe, load_recipe
 
@@ -111,16 +111,20 @@ class Run:
     def append_history(self, row: dict[str, float]) -> None:
         """Adds a row to ``history.csv``, with all digits: later decisions rest on them."""
         lines = [] if self.history_file.is_file() else [",".join(row)]
-        lines.append(",".join(repr(value) for value in row.values()))
+        lines.append(_history_line(row))
         with self.history_file.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
 
     def forget_history_after(self, epoch: int) -> None:
         """Drops the rows of epochs whose state was not saved: they are trained again."""
-        rows = [row for row in self.history() if row["epoch"] <= epoch]
-        self.history_file.unlink(missing_ok=True)
-        for row in rows:
-            self.append_history(row)
+        if not self.history_file.is_file():
+            return
+        kept = [row for row in self.history() if row["epoch"] <= epoch]
+        if kept:
+            lines = [",".join(kept[0]), *(_history_line(row) for row in kept)]
+            write_atomically(self.history_file, "\n".join(lines) + "\n")
+        else:
+            self.history_file.unlink()
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes ``content`` to the file ``name`` of this folder."""
@@ -179,9 +183,7 @@ class Run:
                         "this training began: bring them back or choose another --out."
                     )
             return
-        text = io.StringIO()
-        csv.writer(text).writerows([header, *rows])
-        write_atomically(self.splits_file, text.getvalue())
+        write_csv(self.splits_file, header, rows)
 
     def splits(self) -> dict[str, str]:
         """The split of each image by name; empty for a run that was not trained here."""
@@ -217,6 +219,10 @@ class Run:
         os.replace(temporary, self.best_weights)
 
 
+def _history_line(row: dict[str, float]) -> str:
+    return ",".join(repr(value) for value in row.values())
+
+
 def build_network(recipe: Recipe) -> keras.Model:
     """Builds the model of a recipe with the weights that its seed gives."""
     keras.utils.set_random_seed(recipe.seed)
@@ -243,10 +249,3 @@ def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | 
         return None
     run = Run(folders[-1].parent)
     return run.path if not run.finished and same(run.recipe) else None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: whoever reads it never sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)
