@@ -153,7 +153,7 @@ class TwinVAESpatial(_Section):
 
 
 class Loss(_Section):
-    """Arguments of :class:`cellzoo.training.twin.TwinLoss`."""
+    """Arguments of :class:`cellzoo.training.trainer.LossWeights`."""
 
     reconstruction: Literal["mse", "bce"] = "mse"
     reconstruction_weight: NonNegativeFloat = 100.0
@@ -182,7 +182,7 @@ class Train(_Section):
     budget: Annotated[str | None, BeforeValidator(_seconds)] = None
     validate_every: PositiveInt = 1
     patience: PositiveInt | None = None
-    select: Literal["best", "last"] = "best"
+    select: Literal["best", "max_acc", "min_dev", "last"] = "best"
 
 
 class Recipe(_Section):

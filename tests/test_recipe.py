@@ -496,9 +496,9 @@ def test_model_sections_are_the_builders():
 
 
 def test_loss_section_is_the_loss():
-    from cellzoo.training.twin import TwinLoss
+    from cellzoo.training.trainer import LossWeights
 
-    fields = dataclasses.fields(TwinLoss)
+    fields = dataclasses.fields(LossWeights)
     assert keys(schema.Loss) == {field.name: field.default for field in fields}
 
 

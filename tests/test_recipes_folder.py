@@ -47,7 +47,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells):
     from cellzoo.data.sets import natural_images
     from cellzoo.training.fit import build_network, training_batches
     from cellzoo.training.optimizers import make_optimizer
-    from cellzoo.training.twin import TwinLoss, TwinTrainer
+    from cellzoo.training.trainer import LossWeights, Trainer
 
     settings = list(SMALL)
     if load_recipe(path, quick=quick).data.natural.source == "simulated":
@@ -64,7 +64,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells):
     batches = training_batches(recipe, natural.of("train"))
     network = build_network(recipe)
     assert [tensor.name for tensor in network.inputs] == list(batches(0)[0])
-    trainer = TwinTrainer(network, TwinLoss(**recipe.loss.model_dump()), batches.steps_per_pass)
+    trainer = Trainer(network, LossWeights(**recipe.loss.model_dump()), batches.steps_per_pass)
     optimizer = make_optimizer(
         recipe.train.optimizer, recipe.train.learning_rate, recipe.train.weight_decay
     )

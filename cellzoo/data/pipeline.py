@@ -26,7 +26,7 @@ class _Shuffled:
         return np.array([self.permutation(p // self.n)[p % self.n] for p in places], int)
 
 
-class TwinBatches:
+class TrainingBatches:
     """Batches of natural and, where there is a source of them, synthetic images.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from cellzoo import __version__
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
-from cellzoo.data.pipeline import TwinBatches
+from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
@@ -23,7 +23,7 @@ from cellzoo.recipe import Recipe, parse_duration
 from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
-from cellzoo.training.twin import TwinLoss, TwinTrainer
+from cellzoo.training.trainer import LossWeights, Trainer
 
 log = logging.getLogger("cellzoo")
 
@@ -59,7 +59,7 @@ def fit(
         return _train(run, other)
 
 
-def training_batches(recipe: Recipe, natural: ImageSet) -> TwinBatches:
+def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
     """The batches that a recipe describes, from its natural training images."""
     size = recipe.image_size
     source = None
@@ -69,7 +69,7 @@ def training_batches(recipe: Recipe, natural: ImageSet) -> TwinBatches:
         source = SyntheticSource(
             cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
         )
-    return TwinBatches(
+    return TrainingBatches(
         natural,
         source,
         augmentation(size=size, **recipe.augment.model_dump()),
@@ -161,12 +161,12 @@ def _train(run: Run, other: Recipe | None) -> Run:
     return run
 
 
-def _new_trainer(recipe: Recipe, batches: TwinBatches, steps_per_epoch: int) -> TwinTrainer:
+def _new_trainer(recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int) -> Trainer:
     network = build_network(recipe)
     _adapt(network, batches)
     settings = recipe.train
-    loss = TwinLoss(**recipe.loss.model_dump())
-    trainer = TwinTrainer(network, loss, steps_per_epoch)
+    loss = LossWeights(**recipe.loss.model_dump())
+    trainer = Trainer(network, loss, steps_per_epoch)
     rate = _learning_rate(recipe, settings.epochs * steps_per_epoch)
     averaging = {}
     if settings.averaging:
@@ -188,7 +188,7 @@ def _new_trainer(recipe: Recipe, batches: TwinBatches, steps_per_epoch: int) -> 
     return trainer
 
 
-def _adapt(network: keras.Model, batches: TwinBatches) -> None:
+def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
     """Sets the spreads by which the encoders divide, where the model has such layers."""
     samples = {"natural": batches.natural.images}
     if batches.synthetic:
@@ -227,7 +227,7 @@ def _compilation() -> str | bool:
 
 
 def _plan(
-    run: Run, trainer: TwinTrainer, batches: TwinBatches, steps_per_epoch: int, other: Recipe | None
+    run: Run, trainer: Trainer, batches: TrainingBatches, steps_per_epoch: int, other: Recipe | None
 ) -> None:
     """Measures this machine, says what to expect and fits the schedule to a budget."""
     recipe = run.recipe
@@ -264,7 +264,7 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     )
 
 
-def _seconds_per_step(trainer: TwinTrainer, batches: TwinBatches) -> float:
+def _seconds_per_step(trainer: Trainer, batches: TrainingBatches) -> float:
     """Trains a few steps and returns the seconds that one takes."""
     for batch in batches.between(0, WARMUP_STEPS):
         trainer.train_on_batch(*batch)
@@ -276,8 +276,8 @@ def _seconds_per_step(trainer: TwinTrainer, batches: TwinBatches) -> float:
 
 def _fit_epochs(
     run: Run,
-    trainer: TwinTrainer,
-    batches: TwinBatches,
+    trainer: Trainer,
+    batches: TrainingBatches,
     validation: ImageSet,
     steps_per_epoch: int,
     first_epoch: int,
@@ -310,7 +310,7 @@ def _fit_epochs(
     )
 
 
-def _tf_dataset(batches: TwinBatches, first: int, last: int):
+def _tf_dataset(batches: TrainingBatches, first: int, last: int):
     """The batches as a ``tf.data`` stream that is made while the last one trains."""
     import tensorflow as tf
 

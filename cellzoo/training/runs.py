@@ -61,7 +61,14 @@ class Run:
     @property
     def best_weights(self) -> Path:
         """Weights of the network to count with."""
-        return self.path / "checkpoints" / "best.weights.h5"
+        return self.weights("best")
+
+    def weights(self, selection: str) -> Path:
+        """Weights of the checkpoint chosen as ``"best"``, ``"max_acc"`` or ``"min_dev"``.
+
+        The recipe's ``train.select`` says which of the selections is the best.
+        """
+        return self.path / "checkpoints" / f"{selection}.weights.h5"
 
     @property
     def last_state(self) -> Path:
@@ -192,31 +199,39 @@ class Run:
         with self.splits_file.open(newline="", encoding="utf-8") as file:
             return {row["image"]: row["split"] for row in csv.DictReader(file)}
 
-    def load_network(self) -> keras.Model:
+    def load_network(self, selection: str = "best") -> keras.Model:
         """The recipe's network with the weights to count with.
+
+        Args:
+            selection: which checkpoint, see :meth:`weights`.
 
         Raises:
             UserError: there are none yet, or they are of another model.
         """
-        if not self.best_weights.is_file():
+        weights = self.weights(selection)
+        if not weights.is_file():
             raise UserError(
                 f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
             )
         network = build_network(self.recipe)
         try:
-            network.load_weights(self.best_weights)
+            network.load_weights(weights)
         except (OSError, ValueError, KeyError):
             raise UserError(
-                f"{self.best_weights} is damaged or of another model than recipe.yaml: "
+                f"{weights} is damaged or of another model than recipe.yaml: "
                 "copy it again or train anew."
             ) from None
         return network
 
     def save_best(self, network: keras.Model) -> None:
         """Saves the network's weights to count with."""
-        temporary = self.best_weights.with_name("best.tmp.weights.h5")
+        self.save_weights(network, self.best_weights)
+
+    def save_weights(self, network: keras.Model, file: Path) -> None:
+        """Saves the network's weights to ``file``, at once or not at all."""
+        temporary = file.with_name("new.tmp.weights.h5")
         network.save_weights(temporary)
-        os.replace(temporary, self.best_weights)
+        os.replace(temporary, file)
 
 
 def _history_line(row: dict[str, float]) -> str:

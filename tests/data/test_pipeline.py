@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.pipeline import TwinBatches
+from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource
 from cellzoo.data.synthetic import SyntheticCells
 
@@ -38,7 +38,7 @@ def noisy(images, seed):
 
 def batches(natural=None, synthetic=None, augment=unchanged, **options):
     options = {"batch": 4, "labelled_share": None, "count_mean": "labelled", "seed": 1} | options
-    return TwinBatches(natural or natural_set(), synthetic, augment, **options)
+    return TrainingBatches(natural or natural_set(), synthetic, augment, **options)
 
 
 def members(images):

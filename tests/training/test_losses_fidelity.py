@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.pipeline import TwinBatches
+from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.recipe import Loss
 from cellzoo.training.losses import (
     binary_cross_entropy,
@@ -14,7 +14,7 @@ from cellzoo.training.losses import (
     kl_divergence,
     mean_squared_error,
 )
-from cellzoo.training.twin import TwinLoss, TwinTrainer
+from cellzoo.training.trainer import LossWeights, Trainer
 
 # The authors' losses for the four reference images: mean squared reconstruction error, divergence
 # / (4 x 128 x 128), count loss for these targets, of which they take 0 for "unlabelled".
@@ -36,7 +36,7 @@ def batch_of(images, count_mean):
     """A natural batch of all four images in the pipeline's order, as a recipe makes it."""
     blank = np.array([""] * 4)
     natural = ImageSet(images, TARGETS, blank, blank, blank)
-    return TwinBatches(
+    return TrainingBatches(
         natural, None, lambda x, seed: x,
         batch=4, labelled_share=None, count_mean=count_mean, seed=1,
     )(0)  # fmt: skip
@@ -70,7 +70,7 @@ def test_terms_of_the_authors_outputs_are_the_authors_figures(
 
 def test_a_recipe_sums_the_terms_as_the_authors_program_does(reference_images, reference_network):
     settings = Loss(**AUTHORS_RECIPE)
-    trainer = TwinTrainer(reference_network, TwinLoss(**settings.model_dump()), steps_per_epoch=1)
+    trainer = Trainer(reference_network, LossWeights(**settings.model_dump()), steps_per_epoch=1)
     x, y = batch_of(reference_images, settings.count_mean)
     x["synthetic"] = x["natural"]
     y |= {"synthetic_count": y["natural_count"], "synthetic_weight": y["natural_weight"]}
@@ -82,7 +82,7 @@ def test_a_recipe_sums_the_terms_as_the_authors_program_does(reference_images, r
 def test_by_default_the_count_loss_does_not_depend_on_how_many_are_unlabelled(
     reference_images, network_outputs
 ):
-    assert Loss().count_mean == TwinLoss().count_mean == "labelled"
+    assert Loss().count_mean == LossWeights().count_mean == "labelled"
     theirs = our_terms("natural", reference_images, network_outputs, "batch")[2]
     ours = our_terms("natural", reference_images, network_outputs, "labelled")[2]
     assert ours == pytest.approx(theirs * 4 / 3, rel=1e-5)
@@ -134,8 +134,9 @@ def test_unlabelled_images_do_not_count():
 def loss_after(epochs, **loss):
     """The loss of terms that are 1 (reconstruction), 2 (count) and 3 (divergence)."""
     image = keras.Input((2, 2), name="natural")
-    network = keras.Model({"natural": image}, {"natural_count": image})
-    trainer = TwinTrainer(network, TwinLoss(**loss), steps_per_epoch=5)
+    outputs = ("count", "reconstruction", "mean", "log_variance")
+    network = keras.Model({"natural": image}, {f"natural_{output}": image for output in outputs})
+    trainer = Trainer(network, LossWeights(**loss), steps_per_epoch=5)
     trainer.trained_steps.assign(5.0 * epochs)
     x = {"natural": np.zeros((1, 2, 2), np.float32)}
     y = {"natural_count": np.zeros(1, np.float32), "natural_weight": np.ones(1, np.float32)}
@@ -150,6 +151,16 @@ def loss_after(epochs, **loss):
 
 def test_weights_are_the_papers_for_phase_contrast():
     assert loss_after(0) == pytest.approx(100 * 1 + 3 * 2 + 2 * 3, rel=1e-6)
+
+
+def test_a_network_that_only_counts_has_no_other_terms():
+    image = keras.Input((2, 2), name="natural")
+    network = keras.Model({"natural": image}, {"natural_count": ops.sum(image, axis=(1, 2))})
+    trainer = Trainer(network, LossWeights(count_weight=0.5), steps_per_epoch=5)
+    x = {"natural": np.ones((1, 2, 2), np.float32)}
+    y = {"natural_count": np.full(1, 7, np.float32), "natural_weight": np.ones(1, np.float32)}
+    total = trainer.compute_loss(x, y, trainer(x), training=False)
+    assert float(total) == pytest.approx(0.5 * (7 - 4) ** 2)
 
 
 def test_regressor_starts_late():

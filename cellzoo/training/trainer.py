@@ -1,4 +1,4 @@
-"""How a Twin-VAE learns: one loss over both domains, with weights that change on schedule."""
+"""How a network learns: one loss over all that it gives, with weights that change on schedule."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,10 @@ from cellzoo.training.losses import RECONSTRUCTION_LOSSES, count_loss, kl_diverg
 
 
 @dataclass(frozen=True)
-class TwinLoss:
+class LossWeights:
     """The weights of the paper's equation 1 and how they change; the keys of a recipe's ``loss``.
+
+    A network that lacks an output (an EfficientNet reconstructs nothing) has no use for its weight.
 
     Attributes:
         reconstruction: ``"mse"`` (paper: phase contrast) or ``"bce"`` (paper: bright field).
@@ -19,7 +21,7 @@ class TwinLoss:
             field).
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"`` (authors' program: the fewer labels, the weaker the loss); applied by
-            :class:`cellzoo.data.pipeline.TwinBatches`.
+            :class:`cellzoo.data.pipeline.TrainingBatches`.
         count_weight: C_Reg (paper: 3).
         count_start_epoch: epochs before C_Reg is switched on (paper: 100).
         kl_weight: C_DKL (paper: 2).
@@ -36,23 +38,25 @@ class TwinLoss:
     synthetic_count_weight: float = 1.0
 
 
-class TwinTrainer(keras.Model):
+class Trainer(keras.Model):
     """Trains a network of :mod:`cellzoo.models` with a natural and perhaps a synthetic input.
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
     ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count.
 
     Args:
-        network: a functional model with the outputs that :func:`cellzoo.models.twinvae` names.
+        network: a functional model with the input ``natural``, perhaps ``synthetic``, and for each
+            domain the output ``<domain>_count``. Where it also has ``<domain>_reconstruction`` or
+            ``<domain>_mean`` and ``<domain>_log_variance``, the loss has their terms too.
         loss: weights and schedule.
         steps_per_epoch: training steps that make an epoch, for the schedule.
     """
 
-    def __init__(self, network: keras.Model, loss: TwinLoss, steps_per_epoch: int):
+    def __init__(self, network: keras.Model, loss: LossWeights, steps_per_epoch: int):
         """Wraps the network; ``compile`` comes next."""
-        super().__init__(name="twin_trainer")
+        super().__init__(name="trainer")
         self.network = network
-        self.twin_loss = loss
+        self.loss_weights = loss
         self.steps_per_epoch = steps_per_epoch
         self.domains = [tensor.name for tensor in network.inputs]
         self.trained_steps = self.add_weight(
@@ -65,7 +69,12 @@ class TwinTrainer(keras.Model):
         self.term_means = {
             f"{domain}_{term}": keras.metrics.Mean(f"{domain}_{term}")
             for domain in self.domains
-            for term in ("reconstruction", "count", "kl")
+            for term, output in (
+                ("reconstruction", "reconstruction"),
+                ("count", "count"),
+                ("kl", "log_variance"),
+            )
+            if f"{domain}_{output}" in network.output
         }
 
     def call(self, images, training=False):
@@ -73,9 +82,9 @@ class TwinTrainer(keras.Model):
         return self.network(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The twin loss: a scalar over the images of all domains."""
+        """The weighted sum of the terms of all domains: a scalar."""
         epoch = ops.floor(self.trained_steps / self.steps_per_epoch)
-        settings = self.twin_loss
+        settings = self.loss_weights
         reconstruction_weight = settings.reconstruction_weight * ops.power(
             1.0 - settings.reconstruction_decay, epoch
         )
@@ -85,27 +94,26 @@ class TwinTrainer(keras.Model):
         total = 0.0
         for domain in self.domains:
             images = x[domain]
-            terms = {
-                "reconstruction": RECONSTRUCTION_LOSSES[settings.reconstruction](
+            trust = settings.synthetic_count_weight if domain == "synthetic" else 1.0
+            count = count_loss(
+                y[f"{domain}_count"], y_pred[f"{domain}_count"], y[f"{domain}_weight"]
+            )
+            terms = {"count": (count_weight * trust, count)}
+            if f"{domain}_reconstruction" in y_pred:
+                error = RECONSTRUCTION_LOSSES[settings.reconstruction](
                     images, y_pred[f"{domain}_reconstruction"]
-                ),
-                "kl": kl_divergence(
+                )
+                terms["reconstruction"] = (reconstruction_weight, error)
+            if f"{domain}_log_variance" in y_pred:
+                divergence = kl_divergence(
                     y_pred[f"{domain}_mean"],
                     y_pred[f"{domain}_log_variance"],
                     pixels=images.shape[1] * images.shape[2],
-                ),
-                "count": count_loss(
-                    y[f"{domain}_count"], y_pred[f"{domain}_count"], y[f"{domain}_weight"]
-                ),
-            }
-            for term, value in terms.items():
+                )
+                terms["kl"] = (settings.kl_weight, divergence)
+            for term, (weight, value) in terms.items():
                 self.term_means[f"{domain}_{term}"].update_state(value)
-            trust = settings.synthetic_count_weight if domain == "synthetic" else 1.0
-            total = total + (
-                reconstruction_weight * terms["reconstruction"]
-                + settings.kl_weight * terms["kl"]
-                + count_weight * trust * terms["count"]
-            )
+                total = total + weight * value
         if training:
             self.trained_steps.assign_add(1.0)
         return total

@@ -1,0 +1,54 @@
+"""Which epochs' weights a run keeps."""
+
+import keras
+import numpy as np
+import pytest
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.training.callbacks import EpochEnd
+from cellzoo.training.runs import Run
+
+SCORES = [
+    {"mae": 1.0, "mre": 0.5, "exact": 0.2, "mae_raw": 1.1},
+    {"mae": 1.2, "mre": 0.3, "exact": 0.1, "mae_raw": 1.0},  # both mean errors; unrounded error
+    {"mae": 1.3, "mre": 0.6, "exact": 0.4, "mae_raw": 1.3},  # exact counts
+    {"mae": 1.3, "mre": 0.6, "exact": 0.4, "mae_raw": 1.4},  # a tie is no improvement
+]
+
+
+@pytest.mark.parametrize(
+    "select, chosen", [("best", 2), ("max_acc", 3), ("min_dev", 2), ("last", 4)]
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_recipe):
+    from cellzoo.recipe import load_recipe
+
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    recipe = load_recipe(tmp_path / "tiny.yaml", [f"train.select={select}"])
+    run = Run.create(tmp_path / "run", recipe)
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    trainer = keras.Model()
+    trainer.network = network
+
+    def epoch_end():
+        nothing = np.zeros((0, 16, 16), np.float32)
+        callback = EpochEnd(run, ImageSet(nothing, *[np.zeros(0)] * 4), 1)
+        callback.set_model(trainer)
+        return callback
+
+    callback = epoch_end()
+    for epoch, scores in enumerate(SCORES, start=1):
+        network.set_weights([np.full((1, 1), float(epoch))])
+        callback._save_selected(scores)
+        row = {"epoch": epoch, "seconds": 1.0, "loss": 0.0}
+        row |= {f"validation_{key}": value for key, value in scores.items()}
+        run.append_history(row)
+        callback._remember(row)
+        if resumed:
+            callback = epoch_end()
+
+    def kept(selection):
+        network.load_weights(run.weights(selection))
+        return float(network.get_weights()[0][0, 0])
+
+    assert (kept("best"), kept("max_acc"), kept("min_dev")) == (chosen, 3, 2)
