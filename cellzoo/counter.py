@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from cellzoo.errors import UserError
-from cellzoo.images import Frame, resize, to_unit
+from cellzoo.images import Frame, resize, sides, to_unit
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,14 @@ class RunCounter:
         natural = self.run.recipe.data.natural
         intensity = natural.intensity if natural.source == "folder" else "dtype"
         image = to_unit(frame.pixels, intensity, name=str(frame.path))
-        if image.shape == (self.size, self.size):
+        height, width = sides(self.size)
+        if image.shape == (height, width):
             return image
         if natural.source == "folder" and natural.size == "resize":
             return resize(image, self.size)
         raise UserError(
             f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "
-            f"{self.size} x {self.size}: crop it, or train with data.natural.size: resize."
+            f"{width} x {height}: crop it, or train with data.natural.size: resize."
         )
 
     def count(self, images: np.ndarray) -> Counts:

@@ -24,6 +24,8 @@ from cellzoo.errors import UsageError, UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
+Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -178,29 +180,83 @@ def to_unit(
     return np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize the whole frame to a square; the aspect ratio is not kept.
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width: one number is the side of a square."""
+    if isinstance(size, int | np.integer):
+        return int(size), int(size)
+    height, width = size
+    return int(height), int(width)
+
+
+def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Resize the whole frame; the aspect ratio is not kept.
 
     A side that shrinks is averaged over areas (so that thin membranes do not flicker in and out), a
     side that grows is interpolated linearly; grey values never leave the range they had.
 
     Args:
         pixels: `[height, width]`, any real type.
-        size: side of the result in pixels, at least 1.
+        size: side, or height and width, of the result in pixels, at least 1.
 
     Returns:
-        `[size, size]` float32.
+        `[height, width]` float32.
     """
     pixels = np.ascontiguousarray(pixels, np.float32)
     height, width = pixels.shape
-    if (height, width) == (size, size):
+    new_height, new_width = sides(size)
+    if (height, width) == (new_height, new_width):
         return pixels.copy()
     smaller = cv2.resize(
-        pixels, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA
+        pixels, (min(width, new_width), min(height, new_height)), interpolation=cv2.INTER_AREA
     )
-    resized = cv2.resize(smaller, (size, size), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(smaller, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     # Rounding in the weighted means may overshoot by one unit in the last place.
     return np.clip(resized, pixels.min(), pixels.max())
+
+
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Resize a mask by the nearest pixel, so that no number comes about that was not there.
+
+    Args:
+        mask: `[height, width]` uint8 or uint16.
+        size: side, or height and width, of the result in pixels.
+
+    Returns:
+        `[height, width]` of the same type.
+    """
+    height, width = sides(size)
+    if mask.shape == (height, width):
+        return mask.copy()
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
+    """Read a mask or an instance label image.
+
+    Args:
+        path: a PNG or TIFF, 8 or 16 bit: 0 is background, anything else a cell.
+        frame: which one of a stack, from 0; None: the file's only one.
+
+    Returns:
+        `[height, width]` uint8 or uint16, as stored.
+
+    Raises:
+        UserError: the file cannot be read, its values are not exact, or it lacks the frame.
+    """
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise UserError(f"{path}: is a JPEG, which blurs a mask's edges, save it as PNG or TIFF")
+    frames = list(read_frames(path))
+    if frame is None and len(frames) > 1:
+        raise UserError(
+            f"{path}: holds {len(frames)} frames but is the mask of one image, name the frame: "
+            f"{path.name}#0 to {path.name}#{len(frames) - 1}"
+        )
+    if (frame or 0) >= len(frames):
+        raise UserError(f"{path}: has no frame {frame}, its last one is {len(frames) - 1}")
+    pixels = frames[frame or 0].pixels
+    if pixels.dtype.kind != "u":
+        raise UserError(f"{path}: has {pixels.dtype} values, save the mask with 8 or 16 bit")
+    return pixels
 
 
 def _images_below(folder: Path) -> Iterator[Path]:

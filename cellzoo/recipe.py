@@ -120,6 +120,8 @@ class Augment(_Section):
     noise: NonNegativeFloat = 0.0025
     gain: NonNegativeFloat = 0.0
     offset: NonNegativeFloat = 0.0
+    blur: Share = 0.0
+    extra: list[dict[str, Any]] = []
 
 
 class TwinVAE(_Section):
@@ -197,8 +199,8 @@ class Recipe(_Section):
     train: Train = Train()
 
     @property
-    def image_size(self) -> int:
-        """Height and width in pixels that the model takes; the Twin-VAE's is fixed."""
+    def image_size(self) -> int | tuple[int, int]:
+        """Side, or height and width, in pixels that the model takes; the Twin-VAE's is fixed."""
         return getattr(self.model, "image_size", 128)
 
     def to_yaml(self) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import SUFFIXES, find_images, read_frames, resize, to_unit
+from cellzoo.images import SUFFIXES, find_images, read_frames, resize, resize_mask, to_unit
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (6, 9), np.uint8)
@@ -439,6 +439,20 @@ def test_resize_shrinks_one_side_and_grows_the_other():
     # Height 4 -> 2: means of row pairs; width 1 -> 2: the same value twice.
     pixels = np.array([[0], [1], [0.5], [0.5]], np.float32)
     np.testing.assert_allclose(resize(pixels, 2), [[0.5, 0.5], [0.5, 0.5]])
+
+
+def test_resize_to_height_and_width():
+    pixels = np.array([[0, 1, 0, 0], [1, 0, 0, 1]], np.float32)
+    np.testing.assert_allclose(resize(pixels, (1, 2)), [[0.5, 0.25]])
+    np.testing.assert_array_equal(resize(pixels, (2, 4)), pixels)
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
+def test_a_resized_mask_has_no_new_numbers(height, width, seed):
+    mask = np.random.default_rng(seed).integers(0, 3, (13, 9)).astype(np.uint16) * 400
+    resized = resize_mask(mask, (height, width))
+    assert resized.shape == (height, width) and resized.dtype == np.uint16
+    assert set(np.unique(resized)) <= set(np.unique(mask))
 
 
 def test_resize_to_the_same_size_is_a_copy():

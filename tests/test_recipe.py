@@ -485,6 +485,16 @@ def test_augment_section_is_the_augmentation():
     assert keys(schema.Augment) == parameters(augmentation, ["size"])
 
 
+def test_check_tries_the_named_transforms(load):
+    from cellzoo.data.sets import check_recipe
+
+    text = SIMPLE + "augment:\n  extra:\n    - {name: %s, p: 0.5}\n"
+    check_recipe(load(text % "ElasticTransform"))
+    assert load(load(text % "Blur").to_yaml()).augment.extra == [{"name": "Blur", "p": 0.5}]
+    with pytest.raises(UsageError, match="Elastic, .*; did you mean ElasticTransform?"):
+        check_recipe(load(text % "Elastic"))
+
+
 def test_model_sections_are_the_builders():
     from cellzoo.models import BUILDERS
 

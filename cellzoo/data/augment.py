@@ -1,8 +1,15 @@
-"""What may happen to a training image without changing its count (paper, section 2.3.4)."""
+"""What may happen to a training image without changing its count (Twin-VAE, section 2.3.4).
 
+A mask goes where its image goes.
+"""
+
+import difflib
+import inspect
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,12 +18,28 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations  # noqa: E402
 
-Augmentation = Callable[[np.ndarray, Sequence[int]], np.ndarray]
+from cellzoo.errors import UsageError  # noqa: E402
+from cellzoo.images import Size, sides  # noqa: E402
+
+
+class Augmentation(Protocol):
+    """Changes images, and their masks alike."""
+
+    def __call__(
+        self, images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """The images, or images and masks if masks are given.
+
+        Args:
+            images: float32 ``[n, h, w]`` in [0, 1].
+            seed: integers; the result depends on them and the arguments alone.
+            masks: uint8 or uint16 ``[n, h, w]``; they play no part in what becomes of the images.
+        """
 
 
 def augmentation(
     *,
-    size: int,
+    size: Size,
     flip: bool = True,
     rotate: bool = True,
     crop: float = 0.9,
@@ -24,50 +47,133 @@ def augmentation(
     noise: float = 0.0025,
     gain: float = 0.0,
     offset: float = 0.0,
+    blur: float = 0.0,
+    extra: Sequence[Mapping[str, Any]] = (),
 ) -> Augmentation:
     """Builds the augmentation of training images.
 
     Args:
-        size: height and width of the images in pixels.
+        size: side, or height and width, of the images in pixels.
         flip: flip at random, left to right and upside down.
-        rotate: rotate at random by a multiple of 90 degrees.
+        rotate: rotate at random by a multiple of 90 degrees; images that are not square stay.
         crop: side of a random crop, as a share of the image, scaled back to full size. The paper's
             0.9 takes 115 of 128 pixels. 1 where cells lie at the border: a crop would lose them.
         crop_probability: how often the crop happens; the paper's is 1.
-        noise: standard deviation of the pixel noise, grey levels in [0, 1] (authors' program:
-            0.0025).
+        noise: standard deviation of the Gaussian pixel noise, grey levels in [0, 1] (authors'
+            program: 0.0025). DeepCellCount (section 3.1) has such noise without a figure.
         gain: images are multiplied by 1 - gain to 1 + gain. Not in the paper.
         offset: -offset to +offset is added, grey levels in [0, 1]. Not in the paper.
+        blur: how often an image is averaged over 5 x 5 pixels (DeepCellCount, section 3.1).
+        extra: transforms of albumentations, each a mapping of its ``name`` and its arguments, done
+            last but for noise, gain and offset. One that moves cells out of the image makes its
+            count wrong.
 
     Returns:
-        A function of images, float32 ``[n, size, size]`` in [0, 1], and a seed, integers. It
-        returns as many of the same kind and depends on nothing else.
+        A function of images, a seed and perhaps masks, see :class:`Augmentation`.
+
+    Raises:
+        UsageError: a transform of ``extra`` does not exist, has wrong arguments, or is not for grey
+            images.
     """
+    height, width = sides(size)
     steps: list[albumentations.BasicTransform] = []
     if crop < 1:
-        side = max(1, round(size * crop))
+        crop_sides = (max(1, round(height * crop)), max(1, round(width * crop)))
         steps.append(
             albumentations.Sequential(
-                [albumentations.RandomCrop(side, side), albumentations.Resize(size, size)],
+                [albumentations.RandomCrop(*crop_sides), albumentations.Resize(height, width)],
                 p=crop_probability,
             )
         )
     if flip:
         steps += [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
-    if rotate:
+    if rotate and height == width:
         steps.append(albumentations.RandomRotate90(p=1.0))
-    geometry = albumentations.Compose(steps)
+    if blur:
+        steps.append(albumentations.Blur(blur_limit=(5, 5), p=blur))
+    steps += [_transform(k, entry, (height, width)) for k, entry in enumerate(extra)]
+    together = albumentations.Compose(steps)
 
-    def augment(images: np.ndarray, seed: Sequence[int]) -> np.ndarray:
+    def augment(
+        images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(seed)
         # One generator for all steps: set_random_seed would give each step the same chances, so
         # that an image is flipped either both ways or not at all.
-        geometry.set_random_state(random, Random(int(random.integers(2**31))))
-        out = np.stack([geometry(image=image)["image"] for image in images])
+        together.set_random_state(random, Random(int(random.integers(2**31))))
+        if masks is None:
+            out = np.stack([together(image=image)["image"] for image in images])
+        else:
+            pairs = [together(image=i, mask=m) for i, m in zip(images, masks, strict=True)]
+            out = np.stack([pair["image"] for pair in pairs])
+            masks = np.stack([pair["mask"] for pair in pairs])
         one_per_image = (len(out), 1, 1)
         out = out * random.uniform(1 - gain, 1 + gain, one_per_image)
         out = out + random.uniform(-offset, offset, one_per_image)
         out = out + noise * random.standard_normal(out.shape, np.float32)
-        return np.clip(out, 0, 1).astype(np.float32)
+        out = np.clip(out, 0, 1).astype(np.float32)
+        return out if masks is None else (out, masks)
 
     return augment
+
+
+def _transform(
+    place: int, entry: Mapping[str, Any], size: tuple[int, int]
+) -> albumentations.BasicTransform:
+    """One transform of a recipe's ``augment.extra``, tried on an image of the size."""
+    where = f"augment.extra.{place}"
+    arguments = dict(entry)
+    if "name" not in arguments:
+        raise UsageError(f"{where} has no name: add the name of an albumentations transform.")
+    name = str(arguments.pop("name"))
+    known = _transforms()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        cure = f"did you mean {near[0]}?" if near else "GaussianBlur would be one."
+        raise UsageError(f"{where}.name is {name}, which is no albumentations transform; {cure}")
+    valid = list(inspect.signature(known[name]).parameters)
+    for key in arguments:
+        if key not in valid:
+            near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
+            cure = f"did you mean {near[0]}?" if near else f"it has {', '.join(valid)}."
+            raise UsageError(f"{where}: {name} has no argument {key}; {cure}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            transform = known[name](**arguments)
+            trial = albumentations.Compose([known[name](**arguments | {"p": 1.0})], seed=0)
+            image, mask = np.full(size, 0.5, np.float32), np.zeros(size, np.uint8)
+            done = trial(image=image, mask=mask)
+    except Exception as error:  # albumentations has no exceptions of its own
+        raise UsageError(f"{where}: {name} cannot be used so: {_one_line(error)}.") from None
+    same = [
+        (after.shape, after.dtype) == (before.shape, before.dtype)
+        for before, after in ((image, done["image"]), (mask, done["mask"]))
+    ]
+    if not all(same):
+        raise UsageError(
+            f"{where}: {name} makes {done['image'].shape} {done['image'].dtype} of an image of "
+            f"{size} float32: choose one that keeps size and type."
+        )
+    return transform
+
+
+def _transforms() -> dict[str, type[albumentations.BasicTransform]]:
+    """Every transform of albumentations by its name."""
+    return {
+        name: value
+        for name, value in vars(albumentations).items()
+        if inspect.isclass(value)
+        and issubclass(value, albumentations.BasicTransform)
+        and not value.__module__.startswith("albumentations.core")  # classes to derive others from
+    }
+
+
+def _one_line(error: Exception) -> str:
+    """What is wrong, in one line; of a validation of several values the first."""
+    validation = error.__context__
+    if hasattr(validation, "errors"):
+        first = validation.errors()[0]
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        return f"{first['loc'][0]} is {first['input']}, {message}" if first["loc"] else message
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -3,6 +3,9 @@
 `labels.csv` begins with the line `image,count[,split,group,time,series,pixel_size_um,mask]`; other
 columns may be there and are ignored. `image` is relative to the folder of the csv; frame 3 of a
 stack is `stack.tif#3` (frames count from 0). An empty `count` means unlabelled, 0 an empty chamber.
+
+`mask` names a picture of the same size, 0 in the background and above 0 in cells; `label_image` one
+in which each cell has a number of its own, so that it also gives the count where `count` is empty.
 """
 
 import csv
@@ -15,7 +18,19 @@ from typing import Literal
 import numpy as np
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import SUFFIXES, find_images, natural_key, read_frames, resize, to_unit
+from cellzoo.images import (
+    SUFFIXES,
+    Frame,
+    Size,
+    find_images,
+    natural_key,
+    read_frames,
+    read_mask,
+    resize,
+    resize_mask,
+    sides,
+    to_unit,
+)
 
 SPLITS = ("train", "validation", "test")
 
@@ -25,11 +40,15 @@ class ImageSet:
     """What a model is fed, in memory; all arrays have the same length n.
 
     Attributes:
-        images: `[n, size, size]` float32 in [0, 1].
+        images: `[n, h, w]` float32 in [0, 1].
         counts: `[n]` float32, cells per image; NaN = unlabelled.
         groups: `[n]` str; images of a group (a time-lapse, a chamber, a scene) stay in one split.
         names: `[n]` str, such as `images/a.png` or `stack.tif#3`.
         splits: `[n]` str: `train`, `validation`, `test` or empty (not yet assigned).
+        masks: `[n, h, w]` uint8 or uint16, 0 = background, above 0 = cell, or the cell's number;
+            all 0 where an image has none. None: no image has one.
+        has_mask: `[n]` bool: which images have a mask; None where `masks` is. Left out: all of
+            them.
     """
 
     images: np.ndarray
@@ -37,10 +56,14 @@ class ImageSet:
     groups: np.ndarray
     names: np.ndarray
     splits: np.ndarray
+    masks: np.ndarray | None = None
+    has_mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
-        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if self.masks is not None and self.has_mask is None:
+            object.__setattr__(self, "has_mask", np.ones(len(self.masks), bool))
+        lengths = {name: len(array) for name, array in self._arrays().items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"an ImageSet needs arrays of one length, not {lengths}")
 
@@ -53,7 +76,13 @@ class ImageSet:
         chosen = np.asarray(index_or_mask)
         if chosen.size == 0:
             chosen = chosen.astype(int)
-        return ImageSet(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return ImageSet(**{name: array[chosen] for name, array in self._arrays().items()})
+
+    @classmethod
+    def join(cls, parts: Sequence["ImageSet"]) -> "ImageSet":
+        """The images of several sets, which all have masks or all have none."""
+        names = parts[0]._arrays()
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
     def of(self, split: str) -> "ImageSet":
         """The images of one split; `""` for those not yet assigned."""
@@ -63,6 +92,10 @@ class ImageSet:
     def labelled(self) -> np.ndarray:
         """Bool `[n]`: which images have a count."""
         return ~np.isnan(self.counts)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 @dataclass(frozen=True)
@@ -76,7 +109,7 @@ class Skipped:
 def load_folder(
     folder: Path,
     *,
-    image_size: int,
+    image_size: Size,
     labels: str | None = "labels.csv",
     size: Literal["error", "resize"] = "error",
     intensity: Literal["dtype"] | Sequence[float] = "dtype",
@@ -84,7 +117,7 @@ def load_folder(
     channel: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
 ) -> tuple[ImageSet, list[Skipped]]:
-    """Load every image of a folder with its count, group and split.
+    """Load every image of a folder with its count, group, split and mask.
 
     Images that `labels.csv` does not list are loaded as unlabelled. Not taken for images: files
     named in another column of it (masks), and all else in a folder of such files that holds no
@@ -97,9 +130,10 @@ def load_folder(
 
     Args:
         folder: searched with its subfolders.
-        image_size: side of the images the model is fed, in pixels.
+        image_size: side, or height and width, of the images the model is fed, in pixels.
         labels: the csv, relative to `folder`; None where nothing is labelled.
-        size: what to do with frames of another size: refuse them or resize them.
+        size: what to do with frames of another size: refuse them or resize them (masks by the
+            nearest pixel).
         intensity: see `cellzoo.images.to_unit`.
         axes: see `cellzoo.images.read_frames`.
         channel: see `cellzoo.images.read_frames`.
@@ -126,26 +160,36 @@ def load_folder(
     for name, file in _files_by_name(folder, base, table):
         rows = table.rows.get(file, {})
         try:
-            images = [
-                _fit(frame.pixels, frame.path, image_size, size, intensity)
-                for frame in read_frames(base / name, axes=axes, channel=channel)
-            ]
+            frames = list(read_frames(base / name, axes=axes, channel=channel))
+            images = [_fit(f.pixels, f.path, image_size, size, intensity) for f in frames]
+            masks = [_read_mask(base, rows, frame, len(frames)) for frame in frames]
         except UserError as error:
             if on_error == "stop" or isinstance(error, UsageError):
                 raise _with_line(error, csv_path, rows) from error
             skipped.append(Skipped(name, str(error)))
             continue
-        found += zip(images, _row_per_frame(csv_path, name, rows, len(images)), strict=True)
+        frame_rows = _row_per_frame(csv_path, name, rows, len(images))
+        for image, mask, row in zip(images, masks, frame_rows, strict=True):
+            if row.instances and np.isnan(row.count):
+                row = replace(row, count=float(len(np.unique(mask[mask > 0]))))
+            small = None if mask is None else resize_mask(mask, image_size)
+            found.append((image, small, row))
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")
-    rows = [row for _, row in found]
+    images, masks, rows = zip(*found, strict=True)
+    has_mask = np.array([mask is not None for mask in masks])
+    if has_mask.any():
+        none = np.zeros(sides(image_size), np.uint8)
+        masks = np.stack([none if mask is None else mask for mask in masks])
     image_set = ImageSet(
-        images=np.stack([image for image, _ in found]),
+        images=np.stack(images),
         counts=np.array([row.count for row in rows], np.float32),
         groups=np.array([row.group for row in rows], str),
         names=np.array([row.name for row in rows], str),
         splits=np.array(_splits_by_group(csv_path, rows, table), str),
+        masks=masks if has_mask.any() else None,
+        has_mask=has_mask if has_mask.any() else None,
     )
     return image_set, skipped
 
@@ -204,6 +248,8 @@ class _Row:
     count: float = float("nan")
     group: str = ""
     split: str = ""
+    mask: str = ""  # as written, relative to the csv
+    instances: bool = False  # the mask numbers the cells
 
 
 @dataclass(frozen=True)
@@ -237,8 +283,9 @@ def _read_labels(path: Path) -> _Table:
             raise _twice(path, row, frames[frame])
         frames[frame] = row
         for column, value in values.items():
-            if column != "image" and Path(value).suffix.lower() in SUFFIXES:
-                table.other_files.add((path.parent / value.replace("\\", "/")).resolve())
+            named, _ = _file_and_frame(path.parent, value)
+            if column != "image" and named.suffix.lower() in SUFFIXES:
+                table.other_files.add(named.resolve())
     return table
 
 
@@ -252,7 +299,7 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
             f"{path}: line {line}: is no header, begin the file with the line image,count"
         )
     for column in ("image", "count"):
-        if column not in header:
+        if column not in header and not (column == "count" and "label_image" in header):
             raise UserError(
                 f"{path}: line {line}: has no column {column}, the header must name image and count"
             )
@@ -268,7 +315,7 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
     if not name:
         raise UserError(f"{where}: names no image, fill in the column image or delete the line")
     try:
-        count = parse_count(values["count"])
+        count = parse_count(values.get("count", ""))
     except ValueError as error:
         raise UserError(
             f"{where}: {error}, write a whole number of cells or leave it empty if unlabelled"
@@ -276,14 +323,44 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
     split = values.get("split", "")
     if split not in (*SPLITS, ""):
         raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
-    file, frame = path.parent / name, None
+    file, frame = _file_and_frame(path.parent, name)
+    own_name = name if frame is None else name.rpartition("#")[0]
+    group = values.get("group") or values.get("series") or own_name
+    instances = values.get("label_image", "")
+    mask = instances or values.get("mask", "")
+    row = _Row(line, name, count, group, split, mask, instances=bool(instances))
+    return row, file.resolve(), frame
+
+
+def _file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:
+    """`stack.tif#3` -> the file and 3; the frame is None where the name has no number."""
+    name = name.replace("\\", "/")  # a table written under Windows
+    file = folder / name
     stem, mark, number = name.rpartition("#")
     # A file that really is called like this comes first.
     if mark and number.isascii() and number.isdigit() and not file.exists():
-        file, frame = path.parent / stem, int(number)
-    own_name = name if frame is None else stem
-    group = values.get("group") or values.get("series") or own_name
-    return _Row(line, name, count, group, split), file.resolve(), frame
+        return folder / stem, int(number)
+    return file, None
+
+
+def _read_mask(
+    folder: Path, rows: dict[int | None, _Row], frame: Frame, frames: int
+) -> np.ndarray | None:
+    """The mask of a frame in its file's own size; None if it has none."""
+    row = rows.get(frame.index, rows.get(None))
+    if row is None or not row.mask:
+        return None
+    file, number = _file_and_frame(folder, row.mask)
+    if number is None and frames > 1:
+        number = frame.index  # the masks of a stack are a stack as well
+    mask = read_mask(file, number)
+    if mask.shape != frame.pixels.shape:
+        (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
+        raise UserError(
+            f"{file}: is {width} x {height} px, but its image {row.name} is {image_width} x "
+            f"{image_height}, give the mask of this very image"
+        )
+    return mask
 
 
 def _twice(path: Path, row: _Row, earlier: _Row) -> UserError:
@@ -317,15 +394,16 @@ def _files_by_name(folder: Path, base: Path, table: _Table) -> list[tuple[str, P
 def _fit(
     pixels: np.ndarray,
     path: Path,
-    image_size: int,
+    image_size: Size,
     size: str,
     intensity: Literal["dtype"] | Sequence[float],
 ) -> np.ndarray:
     height, width = pixels.shape
-    if size == "error" and (height, width) != (image_size, image_size):
+    wanted_height, wanted_width = sides(image_size)
+    if size == "error" and (height, width) != (wanted_height, wanted_width):
         raise UserError(
             f"{path}: is {width} x {height} px (width x height), the model takes "
-            f"{image_size} x {image_size}, set data.natural.size: resize"
+            f"{wanted_width} x {wanted_height}, set data.natural.size: resize"
         )
     return resize(to_unit(pixels, intensity, name=str(path)), image_size)
 

@@ -30,7 +30,8 @@ class TrainingBatches:
     """Batches of natural and, where there is a source of them, synthetic images.
 
     Args:
-        natural: natural training images; unlabelled ones have the count NaN.
+        natural: natural training images; unlabelled ones have the count NaN. Where the set has
+            masks, a batch has them too.
         synthetic: source of synthetic images, or None to train on natural ones alone.
         augment: augmentation of both.
         batch: images of each domain in a batch.
@@ -73,7 +74,12 @@ class TrainingBatches:
         return -(-largest // self.batch_size)
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a training step: images by domain, and counts and weights by domain."""
+        """The batch of a training step: images by domain, and counts and weights by domain.
+
+        All float32: images ``[batch, h, w]``, counts and weights ``[batch]``, and for a set with
+        masks ``natural_mask`` ``[batch, h, w]``, 1 in a cell and 0 outside, and
+        ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask.
+        """
         chosen = np.concatenate(
             [
                 stream[order.take(step * n, n)]
@@ -84,8 +90,15 @@ class TrainingBatches:
         weights = np.isfinite(counts).astype(np.float32)
         if self.count_mean == "labelled":
             weights *= len(weights) / max(weights.sum(), 1)
-        x = {"natural": self.augment(self.natural.images[chosen], (self.seed, 30, step))}
+        images, seed = self.natural.images[chosen], (self.seed, 30, step)
         y = {"natural_count": np.nan_to_num(counts), "natural_weight": weights}
+        if self.natural.masks is None:
+            x = {"natural": self.augment(images, seed)}
+        else:
+            images, masks = self.augment(images, seed, self.natural.masks[chosen])
+            x = {"natural": images}
+            y["natural_mask"] = (masks > 0).astype(np.float32)
+            y["natural_mask_weight"] = self.natural.has_mask[chosen].astype(np.float32)
         if self.synthetic is not None:
             order = self.synthetic_order.take(step * self.batch_size, self.batch_size)
             images, counts = self.synthetic.batch(step, order)

@@ -1,17 +1,19 @@
 """From a recipe's ``data`` section to images in memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from cellzoo.data import microscope
+from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.data.synthetic import SyntheticCells, background_from
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import read_frames, resize, to_unit
+from cellzoo.images import Size, read_frames, resize, sides, to_unit
 from cellzoo.recipe import FolderNatural, Recipe, SimulatedNatural
 
 SIMULATED_SIZE = 128
@@ -96,7 +98,7 @@ def folder_natural(
     axes: str | None = None,
     channel: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
-    image_size: int,
+    image_size: Size,
     seed: int,
 ) -> tuple[ImageSet, list[Skipped]]:
     """A lab's own folder of images, with counts in ``labels.csv``.
@@ -112,7 +114,7 @@ def folder_natural(
         axes: of TIFF stacks whose file does not say, such as ``TYX``.
         channel: to read from files with several.
         on_error: stop at a file that cannot be read, or skip it and say so at the end.
-        image_size: height and width in pixels that the model takes.
+        image_size: side, or height and width, in pixels that the model takes.
         seed: of the split and of the choice of labels.
 
     Returns:
@@ -139,10 +141,7 @@ def folder_natural(
     train = splits == "train"
     keep = images.labelled.copy()
     keep[train] = choose_labelled(images.counts[train], images.groups[train], labelled, seed)
-    images = hide_labels(
-        ImageSet(images.images, images.counts, images.groups, images.names, splits), keep
-    )
-    return images, skipped
+    return hide_labels(replace(images, splits=splits), keep), skipped
 
 
 class SyntheticSource:
@@ -168,7 +167,7 @@ def synthetic_cells(
     preset: str,
     background: str | None,
     natural: ImageSet | None,
-    image_size: int,
+    image_size: Size,
     **controls: Any,
 ) -> SyntheticCells:
     """The generator that a recipe's ``data.synthetic`` describes.
@@ -178,22 +177,31 @@ def synthetic_cells(
         background: ``"natural"``: the mean of natural training images with few cells (paper 2.2);
             None: an even grey; or the path of an image.
         natural: natural training images; None: no natural background, which does for a check.
-        image_size: height and width in pixels.
+        image_size: side in pixels.
         **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None: the preset's.
+
+    Raises:
+        UsageError: the images are not square, or the cells cannot be drawn.
     """
+    height, width = sides(image_size)
+    if height != width:
+        raise UsageError(
+            f"data.synthetic draws square images and model.image_size is [{height}, {width}]: "
+            "set it to one number, or leave data.synthetic out."
+        )
     given = {key: value for key, value in controls.items() if value is not None}
     if background == "natural":
         if natural is not None:
             given["background"] = background_from(natural.images, natural.counts)
     elif background is not None:
         frame = next(iter(read_frames(Path(background))))
-        given["background"] = np.clip(resize(to_unit(frame.pixels), image_size), 0, 1)
-    return SyntheticCells.preset(preset, size=image_size, **given)
+        given["background"] = np.clip(resize(to_unit(frame.pixels), height), 0, 1)
+    return SyntheticCells.preset(preset, size=height, **given)
 
 
 def natural_images(
     section: SimulatedNatural | FolderNatural,
-    image_size: int,
+    image_size: Size,
     seed: int,
     splits: Sequence[str] = SPLITS,
 ) -> tuple[ImageSet, list[Skipped]]:
@@ -201,12 +209,12 @@ def natural_images(
 
     Args:
         section: of the recipe.
-        image_size: height and width in pixels that the model takes.
+        image_size: side, or height and width, in pixels that the model takes.
         seed: of the simulation, or of splits and the choice of labels.
         splits: those wanted; training asks for no test image.
 
     Returns:
-        The images, float32 ``[n, image_size, image_size]`` in [0, 1], and the files skipped.
+        The images, float32 ``[n, h, w]`` of that size in [0, 1], and the files skipped.
 
     Raises:
         UserError: nothing labelled is in a split wanted for training or validation.
@@ -214,7 +222,7 @@ def natural_images(
     """
     arguments = section.model_dump(exclude={"source"})
     if section.source == "simulated":
-        if image_size != SIMULATED_SIZE:
+        if sides(image_size) != (SIMULATED_SIZE, SIMULATED_SIZE):
             raise UsageError(
                 f"model.image_size is {image_size}, but simulated images have {SIMULATED_SIZE} px: "
                 f"set it to {SIMULATED_SIZE}."
@@ -236,7 +244,8 @@ def check_recipe(recipe: Recipe) -> None:
     """Finds values that fit their keys but not each other, without loading an image.
 
     Raises:
-        UsageError: the synthetic cells cannot be drawn as described, or the count is never learned.
+        UsageError: the synthetic cells cannot be drawn as described, the augmentation cannot be
+            done, or the count is never learned.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
@@ -244,6 +253,7 @@ def check_recipe(recipe: Recipe) -> None:
             f"loss.count_start_epoch is {start} of train.epochs {epochs}, so the model would never "
             "learn to count: lower the first or raise the second."
         )
+    augmentation(size=recipe.image_size, **recipe.augment.model_dump())
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)

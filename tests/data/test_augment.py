@@ -1,11 +1,14 @@
 """Augmentation: what stays, what varies, and with what it may vary."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellzoo.data.augment import augmentation
+from cellzoo.errors import UsageError
 
 NOTHING = {"flip": False, "rotate": False, "crop": 1.0, "noise": 0.0}
 IMAGES = np.random.default_rng(1).random((6, 12, 12), np.float32)
@@ -86,3 +89,97 @@ def test_crops_happen_as_often_as_asked(probability, cropped):
     out = augmentation(size=16, **settings)(ramp, (1,))
     changed = int((out != ramp).any(axis=(1, 2)).sum())
     assert abs(changed - cropped) <= (50 if 0 < probability < 1 else 0)
+
+
+# Masks, other shapes, named transforms
+
+
+def masks_of(images):
+    """A mask that tells for every pixel which it was: its rank by grey level."""
+    return np.stack(
+        [image.ravel().argsort().argsort().reshape(image.shape) for image in images]
+    ).astype(np.uint16)
+
+
+def test_a_mask_goes_where_its_image_goes():
+    masks = masks_of(IMAGES)
+    out, moved = augmentation(size=12, crop=1.0, noise=0.0)(IMAGES, (3,), masks)
+    assert (out != IMAGES).any()
+    assert moved.dtype == np.uint16
+    np.testing.assert_array_equal(moved, masks_of(out))
+
+
+@given(crop=st.floats(0.1, 1), blur=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_masks_play_no_part_in_what_becomes_of_images(crop, blur, seed):
+    extra = [{"name": "Affine", "scale": [0.8, 1.2], "p": 0.5}]
+    augment = augmentation(size=12, crop=crop, blur=blur, extra=extra, gain=0.1)
+    masks = np.where(IMAGES > 0.5, 300, 0).astype(np.uint16)
+    out, moved = augment(IMAGES, (seed,), masks)
+    np.testing.assert_array_equal(augment(IMAGES, (seed,)), out)
+    assert set(np.unique(moved)) <= {0, 300}
+
+
+def test_images_that_are_not_square_are_flipped_but_not_turned():
+    images = np.random.default_rng(2).random((40, 6, 8), np.float32)
+    out = augmentation(size=(6, 8), crop=1.0, noise=0.0)(images, (1,))
+    for image, moved in zip(images, out, strict=True):
+        flips = (image, image[::-1], image[:, ::-1], image[::-1, ::-1])
+        assert any(np.array_equal(moved, flip) for flip in flips)
+
+
+def test_a_crop_of_an_image_that_is_not_square_keeps_its_shape():
+    images = np.random.default_rng(2).random((4, 20, 30), np.float32)
+    masks = (images > 0.5).astype(np.uint8)
+    out, moved = augmentation(size=(20, 30), crop=0.5)(images, (1,), masks)
+    assert out.shape == moved.shape == (4, 20, 30)
+
+
+def test_blur_averages_over_five_pixels_each_way_and_leaves_the_mask():
+    point = np.zeros((1, 12, 12), np.float32)
+    point[0, 6, 6] = 1
+    out, mask = augmentation(size=12, **NOTHING, blur=1.0)(point, (1,), point.astype(np.uint8))
+    expected = np.zeros((12, 12))
+    expected[4:9, 4:9] = 1 / 25
+    np.testing.assert_allclose(out[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(mask, point)
+
+
+def test_blur_happens_as_often_as_asked():
+    images = np.random.default_rng(3).random((400, 8, 8), np.float32)
+    out = augmentation(size=8, **NOTHING, blur=0.5)(images, (1,))
+    assert abs(int((out != images).any(axis=(1, 2)).sum()) - 200) < 50
+
+
+def test_named_transforms_move_image_and_mask_together():
+    images, masks = np.zeros((2, 1, 9, 9), np.float32)
+    images[0, 2, 2], masks[0, 2, 2] = 1, 7
+    shift = {"name": "Affine", "translate_px": {"x": [3, 3], "y": [1, 1]}, "p": 1.0}
+    options = NOTHING | {"extra": [shift]}
+    out, moved = augmentation(size=9, **options)(images, (1,), masks.astype(np.uint8))
+    assert out[0].argmax() == moved[0].argmax() == 3 * 9 + 5
+    assert moved.max() == 7
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"name": "GausianBlur"}, r"\.name is GausianBlur, .*; did you mean GaussianBlur\?$"),
+        ({"nam": "GaussianBlur"}, " has no name: add the name of"),
+        ({"name": 7}, ".name is 7, which is no albumentations transform"),
+        ({"name": "Compose"}, ".name is Compose, which is no"),
+        ({"name": "Blur", "blur_limt": 3}, ": Blur has no argument blur_limt; did you mean blur_l"),
+        ({"name": "Blur", "blur_limit": "x"}, ": Blur cannot be used so: blur_limit is x, "),
+        ({"name": "Blur", "p": 2}, ": Blur cannot be used so: p is 2, "),
+        ({"name": "ToGray"}, ": ToGray cannot be used so: "),
+        ({"name": "RandomCrop", "height": 3, "width": 3}, ": RandomCrop makes (3, 3) float32 of"),
+        ({"name": "RandomCrop", "height": 99, "width": 3}, ": RandomCrop cannot be used so: Crop"),
+    ],
+)
+def test_a_transform_that_cannot_be_done_is_one_sentence(entry, sentence):
+    good = {"name": "Blur"}
+    with pytest.raises(UsageError) as error:
+        augmentation(size=12, extra=[good, entry])
+    start = r"^augment\.extra\.1"
+    pattern = sentence if sentence.startswith("\\") else re.escape(sentence)
+    assert re.search(start + pattern, str(error.value)) and "\n" not in str(error.value)

@@ -388,3 +388,111 @@ def test_twenty_real_images(tmp_path):
     assert image_set.images.std(axis=(1, 2)).min() > 0
     with pytest.raises(UserError, match="set data.natural.size: resize"):
         load(tmp_path, image_size=64)
+
+
+# Masks
+
+
+def write_mask(folder, name, values, dtype=np.uint8):
+    pixels = np.zeros((8, 8), dtype)
+    pixels.flat[: len(values)] = values
+    (folder / name).parent.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(folder / name), pixels)
+
+
+def test_masks_are_read_beside_their_images(folder):
+    write_mask(folder, "masks/a.png", [255])
+    write_mask(folder, "masks/c.png", [0, 300], np.uint16)
+    text = (
+        "image,count,mask\nimages/a.png,1,masks/a.png\nimages/b.png,0,\n"
+        "images/c.png,,masks\\c.png\n"
+    )
+    image_set, _ = load(folder, text)
+    assert image_set.masks.shape == (3, 8, 8) and image_set.masks.dtype == np.uint16
+    assert image_set.has_mask.tolist() == [True, False, True]
+    assert image_set.masks[:, 0, :2].tolist() == [[255, 0], [0, 0], [0, 300]]
+    np.testing.assert_array_equal(image_set.counts, [1, 0, np.nan])
+    part = image_set.take([2, 1])
+    assert part.has_mask.tolist() == [True, False] and part.masks[0, 0, 1] == 300
+
+
+def test_a_folder_without_masks_has_none(folder):
+    image_set, _ = load(folder, "image,count,mask\nimages/a.png,1,\n")
+    assert image_set.masks is None and image_set.has_mask is None
+    assert image_set.take([0]).masks is None
+
+
+def test_a_label_image_gives_the_count_where_there_is_none(folder):
+    write_mask(folder, "labels/a.png", [1, 1, 7, 300], np.uint16)
+    write_mask(folder, "labels/b.png", [1, 2], np.uint16)
+    write_mask(folder, "labels/c.png", [], np.uint16)
+    text = (
+        "image,count,label_image\nimages/a.png,,labels/a.png\n"
+        "images/b.png,5,labels/b.png\nimages/c.png,,labels/c.png\n"
+    )
+    image_set, _ = load(folder, text)
+    np.testing.assert_array_equal(image_set.counts, [3, 5, 0])
+    without, _ = load(folder, text.replace(",5,", ",,").replace("count", "note"))
+    np.testing.assert_array_equal(without.counts, [3, 2, 0])
+
+
+def test_a_binary_mask_gives_no_count(folder):
+    write_mask(folder, "masks/a.png", [1, 2])
+    image_set, _ = load(folder, "image,count,mask\nimages/a.png,,masks/a.png\n")
+    assert not image_set.labelled.any()
+
+
+def test_frames_of_a_stack_have_frames_of_a_mask(folder):
+    add_stack(folder)
+    masks = np.zeros((3, 8, 8), np.uint8)
+    masks[:, 0, 0] = [1, 2, 3]
+    tifffile.imwrite(folder / "m.tif", masks, photometric="minisblack", metadata={"axes": "TYX"})
+    single = "stack.tif#0,,m.tif#0\nstack.tif#1,,m.tif#1\nstack.tif#2,,m.tif"
+    for rows in ("stack.tif,,m.tif", single):
+        image_set, _ = load(folder, f"image,count,mask\n{rows}\n")
+        assert image_set.names[3:].tolist() == [f"stack.tif#{k}" for k in range(3)]
+        assert image_set.masks[3:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_masks_are_resized_without_new_numbers(folder):
+    write_mask(folder, "masks/a.png", [7] * 32)
+    text = "image,count,mask\nimages/a.png,1,masks/a.png\n"
+    image_set, _ = load(folder, text, image_size=(4, 12), size="resize")
+    assert image_set.images.shape == image_set.masks.shape == (3, 4, 12)
+    assert image_set.masks[0].tolist() == [[7] * 12] * 2 + [[0] * 12] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "sentence"),
+    [
+        ("m.png", np.zeros((8, 9), np.uint8), "m.png: is 9 x 8 px, but its image images/a.png is"),
+        ("m.jpg", np.zeros((8, 8), np.uint8), "m.jpg: is a JPEG, which blurs"),
+        ("m.tif", np.zeros((8, 8), np.float32), "m.tif: has float32 values, save the mask with 8"),
+        ("m.tif#4", np.zeros((8, 8), np.uint8), "m.tif: has no frame 4, its last one is 0"),
+        ("m.tif", np.zeros((2, 8, 8), np.uint8), "m.tif: holds 2 frames but is the mask of one"),
+        ("m.png", None, "m.png: cannot be opened"),
+    ],
+)
+def test_masks_that_cannot_be_used(folder, name, pixels, sentence):
+    (folder / "masks").mkdir()
+    file = folder / "masks" / name.partition("#")[0]
+    if file.suffix == ".tif":
+        axes = {"axes": "TYX"[-pixels.ndim :]}
+        tifffile.imwrite(file, pixels, photometric="minisblack", metadata=axes)
+    elif pixels is not None:
+        cv2.imwrite(str(file), pixels)
+    text = f"image,count,mask\nimages/a.png,1,masks/{name}\n"
+    with pytest.raises(UserError) as error:
+        load(folder, text)
+    assert sentence in str(error.value) and "labels.csv: line 2" in str(error.value)
+    image_set, skipped = load(folder, text, on_error="skip")
+    assert [file.name for file in skipped] == ["images/a.png"] and len(image_set) == 2
+
+
+def test_real_label_images():
+    data = SHARED / "dsb2018"
+    if not data.is_dir():
+        pytest.skip("no dsb2018 in ../shared/data beside the checkout")
+    image_set, _ = load_folder(data, image_size=256)
+    numbers = [len(np.unique(mask)) - 1 for mask in image_set.masks]
+    np.testing.assert_array_equal(image_set.counts, numbers)

@@ -1,10 +1,13 @@
 """Batches: a pure function of the step, in which every image has its turn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource
@@ -201,3 +204,35 @@ def test_a_fixed_source_gives_the_same_images_again_and_a_fresh_one_new_ones():
         assert first.shape == (2, 32, 32) and counts.shape == (2,)
         assert np.array_equal(first, second) is same
         np.testing.assert_array_equal(source.batch(0, indices)[0], first)
+
+
+# Masks
+
+
+def moved(images, seed, masks=None):
+    """Adds the step to images; masks move one pixel to the right."""
+    images = images + seed[-1] / 1e6
+    return images if masks is None else (images, np.roll(masks, 1, axis=2))
+
+
+def test_masks_are_augmented_with_their_images_and_weighted():
+    natural = natural_set(4, labelled=4)
+    masks = np.zeros((4, 4, 4), np.uint16)
+    masks[:, 0, 0] = 300 + np.arange(4)
+    natural = replace(natural, masks=masks, has_mask=np.array([True, False, True, True]))
+    x, y = batches(natural, augment=moved)(0)
+    assert y["natural_mask"].dtype == y["natural_mask_weight"].dtype == np.float32
+    expected = np.zeros((4, 4, 4))
+    expected[:, 0, 1] = 1
+    np.testing.assert_array_equal(y["natural_mask"], expected)
+    np.testing.assert_array_equal(
+        y["natural_mask_weight"], [member != 1 for member in members(x["natural"])]
+    )
+
+
+def test_images_are_the_same_with_and_without_masks():
+    natural = natural_set()
+    with_masks = replace(natural, masks=np.zeros((10, 4, 4), np.uint8))
+    augment = augmentation(size=4)
+    one, other = (batches(n, augment=augment)(2)[0] for n in (natural, with_masks))
+    np.testing.assert_array_equal(one["natural"], other["natural"])

@@ -213,3 +213,26 @@ def test_a_fixed_set_is_what_synth_would_write():
     expected_images, expected_counts = cells.render(5, (7, 0))
     np.testing.assert_array_equal(images, expected_images)
     np.testing.assert_array_equal(counts, expected_counts)
+
+
+# Images that are not square
+
+
+def test_a_folder_can_be_resized_to_height_and_width(folder):
+    assert load(folder, image_size=(6, 10), size="resize").images.shape == (20, 6, 10)
+    with pytest.raises(UserError, match="is 8 x 8 px .*, the model takes 10 x 6, set"):
+        load(folder, image_size=(6, 10))
+
+
+def test_synthetic_cells_are_square():
+    with pytest.raises(UsageError, match=r"square images and model.image_size is \[96, 128\]"):
+        synthetic_cells(preset="bf", background=None, natural=None, image_size=(96, 128))
+
+
+def test_masks_come_through_the_choice_of_labels(folder):
+    cv2.imwrite(str(folder / "m.png"), np.eye(8, dtype=np.uint8))
+    rows = [f"{k:02d}.png,{k},train,m.png" for k in range(20)]
+    (folder / "labels.csv").write_text("\n".join(["image,count,split,mask", *rows]))
+    images = load(folder, labelled=5)
+    assert images.has_mask.sum() == 5 and (images.has_mask == images.labelled).all()
+    np.testing.assert_array_equal(images.masks[0], np.eye(8))

@@ -135,3 +135,13 @@ def test_hide_labels():
     assert hidden.counts.dtype == np.float32
     assert hidden.labelled.tolist() == [False, True, False]
     np.testing.assert_array_equal(image_set.counts, [1, 2, np.nan])
+
+
+def test_who_hides_a_count_hides_the_mask_too():
+    image_set = ImageSet(
+        np.zeros((3, 2, 2), np.float32), np.array([1, 2, np.nan], np.float32),
+        *[np.array(list("abc"))] * 3, masks=np.ones((3, 2, 2), np.uint8),
+    )
+    hidden = hide_labels(image_set, np.array([False, True, False]))
+    assert hidden.has_mask.tolist() == [False, True, True]
+    assert image_set.has_mask.all()
