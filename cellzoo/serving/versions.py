@@ -1,0 +1,275 @@
+"""Which versions of which models are served: found on disk, loaded, swapped and unloaded."""
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellzoo.serving.errors import ServingError
+from cellzoo.serving.messages import CODES, STATES, ModelConfig
+from cellzoo.serving.servable import Servable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Version:
+    """A version of a model.
+
+    Attributes:
+        state: ``START``, ``LOADING``, ``AVAILABLE``, ``UNLOADING`` or ``END``.
+        code: ``OK``, or the status code of what went wrong.
+        message: what went wrong.
+        servable: the loaded model while it is available.
+        fingerprint: of the files it was loaded from; a failed version is tried again when it
+            changes, for example after a copy has finished.
+    """
+
+    state: str = "START"
+    code: str = "OK"
+    message: str = ""
+    servable: Servable | None = None
+    fingerprint: tuple = ()
+
+
+class Models:
+    """The models at hand, kept in step with the folders that their configuration names.
+
+    A new version is loaded and warmed up beside the old one, which goes only when the new one
+    answers; a version that cannot be loaded ends without taking another one down.
+
+    Args:
+        configs: gives the ``ModelConfig`` messages; called anew at each poll, so that a folder of
+            models may grow.
+        load: loads a version; for tests.
+    """
+
+    def __init__(
+        self,
+        configs: Callable[[], Iterable[Any]],
+        load: Callable[[str, int, Path], Servable] = Servable,
+    ):
+        """See the class."""
+        self._configs, self._load = configs, load
+        self._versions: dict[str, dict[int, Version]] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._lock = threading.Lock()  # of the tables, held shortly
+        self._change = threading.Lock()  # one poll or reload at a time, loading included
+
+    def poll(self) -> None:
+        """Loads and unloads what changed on disk since the last time."""
+        with self._change:
+            self._apply(list(self._configs()))
+
+    def reload(self, configs: list[Any]) -> None:
+        """Replaces the configuration and brings the models in step with it.
+
+        Raises:
+            ServingError: a configuration is wrong, a new model has no version that can be loaded,
+                or a label names a version that does not answer. The models before it stay.
+        """
+        for config in configs:
+            if not config.name or not config.base_path:
+                raise ServingError("INVALID_ARGUMENT", "Each model needs a name and a base_path.")
+        with self._change:
+            before = self._configs
+            self._configs = lambda: configs
+            self._apply(configs)
+            try:
+                self._check(configs)
+            except ServingError:
+                self._configs = before
+                self._apply(list(before()))
+                raise
+
+    def servable(self, spec: Any) -> Servable:
+        """The version that a ``ModelSpec`` asks for; the newest if it asks for none.
+
+        Raises:
+            ServingError: there is none.
+        """
+        if not spec.name:
+            raise ServingError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
+        with self._lock:
+            versions = self._versions.get(spec.name, {})
+            asked = None
+            if spec.WhichOneof("version_choice") == "version_label":
+                asked = self._labels.get(spec.name, {}).get(spec.version_label)
+                if asked is None:
+                    raise ServingError(
+                        "INVALID_ARGUMENT",
+                        f"Unrecognized servable version label: {spec.version_label}",
+                    )
+            elif spec.HasField("version"):
+                asked = spec.version.value
+            ready = [number for number, version in versions.items() if version.servable]
+            if asked is None and ready:
+                return versions[max(ready)].servable
+            if asked in ready:
+                return versions[asked].servable
+        wanted = f"Latest({spec.name})" if asked is None else f"Specific({spec.name}, {asked})"
+        raise ServingError("NOT_FOUND", f"Servable not found for request: {wanted}")
+
+    def status(self, spec: Any) -> list[tuple[int, Version]]:
+        """Versions of a model, newest first, unloaded ones included.
+
+        Raises:
+            ServingError: there is none.
+        """
+        with self._lock:
+            versions = self._versions.get(spec.name, {})
+            if spec.WhichOneof("version_choice") == "version_label":
+                asked = self._labels.get(spec.name, {}).get(spec.version_label)
+                if asked is None:
+                    raise ServingError(
+                        "INVALID_ARGUMENT",
+                        f"Unrecognized servable version label: {spec.version_label}",
+                    )
+            else:
+                asked = spec.version.value if spec.HasField("version") else None
+            if asked is not None and asked not in versions:
+                raise ServingError(
+                    "NOT_FOUND", f"Could not find version {asked} of model {spec.name}"
+                )
+            if not versions:
+                raise ServingError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
+            chosen = sorted(versions if asked is None else [asked], reverse=True)
+            return [(number, versions[number]) for number in chosen]
+
+    @property
+    def names(self) -> list[str]:
+        """Models of which at least one version answers."""
+        with self._lock:
+            return sorted(
+                name
+                for name, versions in self._versions.items()
+                if any(version.servable for version in versions.values())
+            )
+
+    def _apply(self, configs: list[Any]) -> None:
+        wanted = {config.name: wanted_versions(config) for config in configs}
+        for name, folders in wanted.items():
+            for number, folder in (folders or {}).items():
+                self._bring_up(name, number, folder)
+        with self._lock:
+            self._labels = {config.name: dict(config.version_labels) for config in configs}
+        for name in list(self._versions):
+            folders = wanted.get(name, {})
+            if folders is not None:  # None: the folder cannot be read now, change nothing
+                self._retire(name, set(folders))
+
+    def _bring_up(self, name: str, number: int, folder: Path) -> None:
+        version = self._versions.get(name, {}).get(number)
+        if version and version.servable:
+            return
+        fingerprint = _fingerprint(folder)
+        if version and version.fingerprint == fingerprint:
+            return
+        self._set(name, number, Version("LOADING", fingerprint=fingerprint))
+        try:
+            servable = self._load(name, number, folder)
+            servable.warm_up(folder)
+        except Exception as error:  # whatever a corrupt file makes TensorFlow raise
+            code = getattr(error, "code", "INTERNAL")
+            code = code if code in CODES else "INTERNAL"
+            message = " ".join(str(error).split())[:500] or type(error).__name__
+            log.warning("%s version %d cannot be served: %s", name, number, message)
+            self._set(name, number, Version("END", code, message, None, fingerprint))
+            return
+        self._set(name, number, Version("AVAILABLE", "OK", "", servable, fingerprint))
+        log.info("serving %s version %d", name, number)
+
+    def _retire(self, name: str, wanted: set[int]) -> None:
+        versions = self._versions[name]
+        if wanted and not any(versions[number].servable for number in wanted):
+            return  # nothing to take over: the old ones stay
+        for number in set(versions) - wanted:
+            if versions[number].servable:
+                # Requests that hold the model finish with it; it is freed with the last of them.
+                self._set(name, number, Version("END"))
+                log.info("unloaded %s version %d", name, number)
+                gc.collect()  # a loaded SavedModel refers to itself
+            elif versions[number].fingerprint:  # failed and gone: tried again should it return
+                ended = versions[number]
+                self._set(name, number, Version("END", ended.code, ended.message))
+
+    def _set(self, name: str, number: int, version: Version) -> None:
+        with self._lock:
+            self._versions.setdefault(name, {})[number] = version
+
+    def _check(self, configs: list[Any]) -> None:
+        for config in configs:
+            versions = self._versions.get(config.name, {})
+            if not any(version.servable for version in versions.values()):
+                raise ServingError("NOT_FOUND", f"No version of model {config.name} can be served.")
+            for number in config.version_labels.values():
+                if number not in versions or not versions[number].servable:
+                    raise ServingError(
+                        "FAILED_PRECONDITION",
+                        f"Request to assign label to version {number} of model {config.name}, "
+                        "which is not currently available for inference",
+                    )
+
+
+def wanted_versions(config: Any) -> dict[int, Path] | None:
+    """Versions to serve by a ``ModelConfig``'s policy: the newest, or all, or named ones.
+
+    Returns:
+        Number -> folder; None where the folder cannot be read.
+    """
+    found = find_versions(Path(config.base_path))
+    if found is None:
+        return None
+    policy = config.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return found
+    if choice == "specific":
+        return {number: found[number] for number in policy.specific.versions if number in found}
+    newest = sorted(found, reverse=True)[: policy.latest.num_versions or 1]
+    return {number: found[number] for number in newest}
+
+
+def find_versions(folder: Path) -> dict[int, Path] | None:
+    """Number -> folder of the versions below a model's folder; None where it cannot be read."""
+    try:
+        return {
+            int(path.name): path
+            for path in folder.iterdir()
+            if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        }
+    except OSError:
+        return None
+
+
+def find_models(folder: Path) -> list[Any]:
+    """A ``ModelConfig`` for each folder that holds numbered versions.
+
+    Args:
+        folder: holds one model's versions, or a folder for each of several models.
+    """
+    folder = folder.resolve()
+    if find_versions(folder):
+        return [ModelConfig(name=folder.name, base_path=str(folder))]
+    return [
+        ModelConfig(name=path.name, base_path=str(path))
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.is_dir() and find_versions(path)
+    ]
+
+
+def state_number(version: Version) -> int:
+    """Number of its state in the messages."""
+    return STATES[version.state]
+
+
+def _fingerprint(folder: Path) -> tuple:
+    """Changes whenever a file below the folder does."""
+    try:
+        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    except OSError:  # deleted while we look
+        return ()
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files)
