@@ -47,9 +47,10 @@ def save_two(folder):
     class Two(tf.Module):
         @tf.function(
             input_signature=[
-                tf.TensorSpec([None], tf.float32, name="a"), tf.TensorSpec([None], tf.string, name="b"),
+                tf.TensorSpec([None], tf.float32, name="a"),
+                tf.TensorSpec([None], tf.string, name="b"),
             ]
-        )  # fmt: skip
+        )
         def two(self, a, b):
             return {"double": 2 * a, "length": tf.strings.length(b), "same_bytes": b}
 
