@@ -48,29 +48,43 @@ class Counter(Protocol):
 
 
 class RunCounter:
-    """The model of a run folder.
+    """The model of a run folder, a network or a classical counter.
 
     Args:
         run_folder: as `cellzoo fit` leaves it; the training need not be finished.
+        selection: which checkpoint of a network, see :meth:`cellzoo.training.runs.Run.weights`.
+
+    Attributes:
+        run: the opened folder.
+        network: the whole network; None for a classical counter.
+        classical: the classical counter, see :data:`cellzoo.models.CLASSICAL`; None for a network.
+        size: height and width in pixels of the images that it takes.
 
     Raises:
         UserError: it is no run folder, or no model has been saved there yet.
     """
 
-    def __init__(self, run_folder: Path):
-        """Builds the network and loads its weights."""
-        from cellzoo.models.counting import natural_counter
+    def __init__(self, run_folder: Path, selection: str = "best"):
+        """Loads what was trained or fitted."""
         from cellzoo.training.runs import Run
 
         self.run = Run(run_folder)
-        self.network = self.run.load_network()
         recipe = self.run.recipe
+        self.network = self.classical = None
+        if recipe.classical:
+            self.classical = self.run.load_classical()
+        else:
+            from cellzoo.models.counting import domain_counter
+
+            self.network = self.run.load_network(selection)
+            self.models = {d: domain_counter(self.network, d) for d in self.network.input}
         self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
         natural = recipe.data.natural
         self.axes = natural.axes if natural.source == "folder" else None
         self.channel = natural.channel if natural.source == "folder" else None
-        self.model = natural_counter(self.network)
-        self.half_width = self.run.validation_scores().get("interval_half_width")
+        # That of the best checkpoint; no errors of the others are kept to make theirs from.
+        scores = self.run.validation_scores() if selection == "best" else {}
+        self.half_width = scores.get("interval_half_width")
 
     def prepare(self, frame: Frame) -> np.ndarray:
         """Scales grey levels, and resizes if the recipe does; see :class:`Counter`."""
@@ -87,9 +101,19 @@ class RunCounter:
             f"{width} x {height}: crop it, or train with data.natural.size: resize."
         )
 
-    def count(self, images: np.ndarray) -> Counts:
-        """See :class:`Counter`."""
-        raw = self.model.predict(images, batch_size=64, verbose=0)
+    def count(self, images: np.ndarray, domain: str = "natural") -> Counts:
+        """See :class:`Counter`.
+
+        Args:
+            images: prepared images, float32 ``[n, h, w]``.
+            domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
+                of its network; a model without one counts them as it counts natural ones.
+        """
+        if self.network is None:
+            raw = self.classical.count(images)
+        else:
+            model = self.models.get(domain, self.models["natural"])
+            raw = model.predict(images, batch_size=64, verbose=0)
         if self.half_width is None:
             unknown = np.full_like(raw, np.nan)
             return Counts(raw, unknown, unknown)

@@ -25,6 +25,8 @@ from pydantic import (
 from cellzoo.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# The sections that say how a network learns.
+_LEARNING = {"augment", "loss", "train"}
 
 
 def _seconds(text: Any) -> str | None:
@@ -154,6 +156,20 @@ class TwinVAESpatial(_Section):
     center: bool = True
 
 
+class _Classical(_Section):
+    """A counter that is fitted in one go: its recipe has no ``augment``, ``loss`` or ``train``."""
+
+
+class Brightness(_Classical):
+    """Arguments of :meth:`cellzoo.models.brightness.Brightness.fit`."""
+
+    name: Literal["brightness"]
+    image_size: PositiveInt = 128
+    features: Literal["mean", "histogram"] = "histogram"
+    bins: Annotated[int, Field(ge=2)] = 13
+    ridge: NonNegativeFloat = 0.01
+
+
 class Loss(_Section):
     """Arguments of :class:`cellzoo.training.trainer.LossWeights`."""
 
@@ -194,7 +210,7 @@ class Recipe(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     data: Data
     augment: Augment = Augment()
-    model: Annotated[TwinVAE | TwinVAESpatial, Field(discriminator="name")]
+    model: Annotated[TwinVAE | TwinVAESpatial | Brightness, Field(discriminator="name")]
     loss: Loss = Loss()
     train: Train = Train()
 
@@ -203,9 +219,15 @@ class Recipe(_Section):
         """Side, or height and width, in pixels that the model takes; the Twin-VAE's is fixed."""
         return getattr(self.model, "image_size", 128)
 
+    @property
+    def classical(self) -> bool:
+        """Whether the model is fitted in one go, without a network and without epochs."""
+        return isinstance(self.model, _Classical)
+
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        document = self.model_dump(mode="json", exclude=_LEARNING if self.classical else None)
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
     def differences(self, other: "Recipe") -> list[str]:
         """Lines such as ``loss.kl_weight: 2.0 -> 1.0`` that lead from this recipe to another."""
@@ -401,13 +423,22 @@ def _validate(
     overlay: dict[str, Any] | None = None,
 ) -> Recipe:
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
         # A misspelt key is also a missing one: the misspelling is what the user can see. Of the
         # kinds that a value could have been, the one of which most is right is what was meant.
         problem = min(
             error.errors(),
             key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
+        )
+    else:
+        unused = sorted(_LEARNING & document.keys()) if recipe.classical else []
+        if not unused:
+            return recipe
+        place = f"{where}:{_line(node, unused)}" if node else str(where)
+        raise UsageError(
+            f"{place}: the section {unused[0]} means nothing to {recipe.model.name}, which is "
+            "fitted in one go: leave it out."
         )
     if problem["type"] == "union_tag_not_found":
         written = [key for key in problem["input"] if isinstance(key, str)]
@@ -507,5 +538,9 @@ def _show(value: Any) -> str:
 
 
 SOURCE_SECTIONS = {"simulated": SimulatedNatural, "folder": FolderNatural}
-MODEL_SECTIONS = {"twinvae": TwinVAE, "twinvae_spatial": TwinVAESpatial}
+MODEL_SECTIONS = {
+    "twinvae": TwinVAE,
+    "twinvae_spatial": TwinVAESpatial,
+    "brightness": Brightness,
+}
 _TAGS: dict[Any, type[_Section]] = SOURCE_SECTIONS | MODEL_SECTIONS

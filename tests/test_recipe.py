@@ -441,6 +441,35 @@ def test_no_set_breaks_the_reader(tmp_path_factory, key, value):
         assert str(error).startswith("--set")
 
 
+# Counters that are fitted in one go
+
+
+CLASSICAL = """\
+name: simple
+data:
+  natural: {source: simulated, modality: bf}
+model: {name: brightness}
+"""
+
+
+def test_a_classical_recipe_has_no_sections_about_learning(load):
+    recipe = load(CLASSICAL)
+    assert recipe.classical and not load().classical
+    assert list(yaml.safe_load(recipe.to_yaml())) == ["name", "seed", "data", "model"]
+    assert load(recipe.to_yaml()) == recipe
+
+
+@pytest.mark.parametrize("section", ["augment", "loss", "train"])
+def test_what_means_nothing_to_a_classical_counter_is_refused(load, section):
+    sentence = (
+        f"the section {section} means nothing to brightness, which is fitted in one go: "
+        "leave it out."
+    )
+    assert refusal(load, CLASSICAL + f"{section}: {{}}\n") == f"recipe.yaml:5: {sentence}"
+    key = {"augment": "crop", "loss": "kl_weight", "train": "epochs"}[section]
+    assert refusal(load, CLASSICAL, f"{section}.{key}=1") == f"--set: {sentence}"
+
+
 # The schema and the functions it stands for
 
 
@@ -496,12 +525,16 @@ def test_check_tries_the_named_transforms(load):
 
 
 def test_model_sections_are_the_builders():
-    from cellzoo.models import BUILDERS
+    from cellzoo.models import BUILDERS, CLASSICAL
 
-    assert set(BUILDERS) == set(schema.MODEL_SECTIONS)
+    assert [*BUILDERS, *CLASSICAL] == list(schema.MODEL_SECTIONS)
     for name, builder in BUILDERS.items():
         assert keys(schema.MODEL_SECTIONS[name], ["name"]) == parameters(
             builder, ["domains", "seed"]
+        )
+    for name, counter in CLASSICAL.items():
+        assert keys(schema.MODEL_SECTIONS[name], ["name", "image_size"]) == parameters(
+            counter.fit, ["images", "counts"]
         )
 
 

@@ -9,6 +9,8 @@ import pytest
 from cellzoo.recipe import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+NETWORKS = [path for path in RECIPES if not load_recipe(path).classical]
+CLASSICAL = [path for path in RECIPES if path not in NETWORKS]
 SMALL = ["train.batch=4", "train.labelled_share=0.5"]
 SMALL_SIMULATED = [
     f"data.natural.{key}={value}"
@@ -20,7 +22,8 @@ SMALL_SIMULATED = [
 
 
 def test_there_are_recipes():
-    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in RECIPES}
+    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in NETWORKS}
+    assert "brightness" in {path.stem for path in CLASSICAL}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -38,23 +41,26 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
     order = ["name", "seed", "data", "augment", "model", "loss", "train", "tune", "export", "quick"]
     sections = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert sections == sorted(sections, key=order.index)
-    assert "quick" in sections
+    assert ("quick" in sections) == (path in NETWORKS)
+
+
+def small_images(path, quick, tmp_path, write_cells):
+    """Settings with which a recipe has 24 images, or half of them for training."""
+    if load_recipe(path, quick=quick).data.natural.source == "simulated":
+        return SMALL_SIMULATED
+    folder = write_cells(tmp_path / "cells", images=24, size=40)
+    return [f"data.natural.folder={folder}", "data.natural.labelled=6"]
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_a_training_step(path, quick, tmp_path, write_cells):
     from cellzoo.data.sets import natural_images
     from cellzoo.training.fit import build_network, training_batches
     from cellzoo.training.optimizers import make_optimizer
     from cellzoo.training.trainer import LossWeights, Trainer
 
-    settings = list(SMALL)
-    if load_recipe(path, quick=quick).data.natural.source == "simulated":
-        settings += SMALL_SIMULATED
-    else:
-        folder = write_cells(tmp_path / "cells", images=24, size=40)
-        settings += [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+    settings = SMALL + small_images(path, quick, tmp_path, write_cells)
     if load_recipe(path, quick=quick).data.synthetic:
         settings += ["data.synthetic.images=8"]
     recipe = load_recipe(path, settings, quick)
@@ -74,8 +80,21 @@ def test_a_training_step(path, quick, tmp_path, write_cells):
     logs = trainer.train_on_batch(*batches(0), return_dict=True)
 
     for domain in batches(0)[0]:
-        assert {f"{domain}_{term}" for term in ("reconstruction", "kl", "count")} <= set(logs)
+        terms = ("reconstruction", "kl", "count") if "twinvae" in path.stem else ("count",)
+        assert {f"{domain}_{term}" for term in terms} <= set(logs)
     assert all(np.isfinite(value) for value in logs.values()), logs
     after = [variable.numpy() for variable in network.trainable_variables]
     assert all(np.isfinite(v).all() for v in after)
     assert any((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("path", CLASSICAL, ids=lambda path: path.stem)
+def test_a_classical_counter_is_fitted_and_counts(path, tmp_path, write_cells):
+    from cellzoo.counter import load_counter
+    from cellzoo.training.fit import fit
+
+    settings = small_images(path, False, tmp_path, write_cells)
+    run = fit(load_recipe(path, settings), tmp_path / "run")
+    counter = load_counter(str(run.path))
+    images = np.random.default_rng(0).random((3, counter.size, counter.size), np.float32)
+    assert np.isfinite(counter.count(images).raw).all()

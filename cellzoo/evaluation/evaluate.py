@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
-from cellzoo.errors import UserError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.files import write_atomically, write_csv
@@ -44,7 +45,7 @@ class Evaluation:
 def evaluate(
     run_folder: Path, data: Path | None = None, out: Path | None = None, protocol: str = "cellzoo"
 ) -> Evaluation:
-    """Scores the model of a run on its test split, or on another labelled folder.
+    """Scores the counter of a run on its test split, or on another labelled folder.
 
     Without a test split (a folder whose ``labels.csv`` has none) the validation split is scored,
     and the subject says so.
@@ -53,18 +54,19 @@ def evaluate(
         run_folder: as ``fit`` leaves it.
         data: a folder with ``labels.csv``; None: the recipe's own test split.
         out: folder for the report; None: ``report/`` in the run.
-        protocol: ``"cellzoo"`` (deterministic) or ``"authors"``, see
+        protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
 
     Raises:
         UserError: there is no model or no labelled image.
+        UsageError: the model has no such protocol.
     """
     counter = RunCounter(run_folder)
-    images, subject, skipped = _images(counter, data)
-    images = images.take(images.labelled)
-    if not len(images):
-        raise UserError(f"No image of {data or run_folder} has a count: fill labels.csv.")
-    predicted = predict_counts(counter.network, images.images, protocol=protocol)
+    images, subject, skipped = scored_images(counter, data)
+    if protocol == "cellzoo":
+        predicted = counter.count(images.images).raw
+    else:
+        predicted = predict_counts(_network(counter), images.images, protocol=protocol)
     scores = count_metrics(images.counts, predicted)
     out = out or counter.run.path / "report"
     out.mkdir(parents=True, exist_ok=True)
@@ -96,8 +98,39 @@ def evaluate(
     return result
 
 
+def scored_images(
+    counter: RunCounter, data: Path | None = None
+) -> tuple[ImageSet, str, list[Skipped]]:
+    """The labelled images that a counter is scored on, as ``counter.count`` takes them.
+
+    Args:
+        counter: of a run.
+        data: a folder with ``labels.csv``; None: the test split of the run's recipe or, where the
+            data has none, its validation split.
+
+    Returns:
+        The images, which they are in words, and the files that were skipped.
+
+    Raises:
+        UserError: none has a count, or they cannot be loaded.
+    """
+    images, subject, skipped = _images(counter, data)
+    images = images.take(images.labelled)
+    if not len(images):
+        raise UserError(f"No image of {data or counter.run.path} has a count: fill labels.csv.")
+    return images, subject, skipped
+
+
+def _network(counter: RunCounter) -> keras.Model:
+    if counter.network is None:
+        raise UsageError(
+            f"--protocol authors is for a Twin-VAE, and {counter.name} is no network: "
+            "use --protocol cellzoo."
+        )
+    return counter.network
+
+
 def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str, list[Skipped]]:
-    """The images to score, which they are in words, and the files that were skipped."""
     recipe = counter.run.recipe
     section = recipe.data.natural
     if data is not None:
@@ -153,17 +186,37 @@ def _plot_counts(file: Path, counts: np.ndarray, predicted: np.ndarray, title: s
 def _picture_sheet(
     counter: RunCounter, images: ImageSet, predicted: np.ndarray, subject: str
 ) -> np.ndarray:
-    """Image, reconstruction and translation of six images from the worst counted to the best."""
+    """Six images from the worst counted to the best, with what the model makes of them."""
     order = np.argsort(-np.abs(predicted - images.counts), kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(6, len(order))).astype(int)]
-    pictures = translations(counter.network, images.images[chosen])
-    width = 2 * images.images.shape[2] * len(pictures)
-    strips = [_caption(subject, width), _caption(", ".join(pictures), width)]
-    for i, row in zip(chosen, zip(*pictures.values(), strict=True), strict=True):
-        strips.append(_caption(f"{images.counts[i]:.0f} true, {predicted[i]:.1f} counted", width))
+    pictures = _pictures(counter, images.images[chosen])
+    rows = []
+    for row in zip(*pictures.values(), strict=True):
         grey = np.clip(np.hstack(row) * 255, 0, 255).astype(np.uint8)
-        strips.append(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
+        rows.append(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
+    width = max(rows[0].shape[1], 8 * len(subject))
+    strips = [_caption(subject, width), _caption(", ".join(pictures), width)]
+    for i, row in zip(chosen, rows, strict=True):
+        strips.append(_caption(f"{images.counts[i]:.0f} true, {predicted[i]:.1f} counted", width))
+        strips.append(np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=255))
     return np.vstack(strips)
+
+
+def _pictures(counter: RunCounter, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images ``[n, h, w]`` and, each of that shape, what the model can show of its view of them."""
+    if counter.network is not None and "natural_reconstruction" in counter.network.output:
+        return translations(counter.network, images)
+    if hasattr(counter.classical, "segment"):
+        outlined = [_outlined(image, counter.classical.segment(image)) for image in images]
+        return {"natural": images, "regions": np.stack(outlined)}
+    return {"natural": images}
+
+
+def _outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The image with the outlines of its labelled regions in white."""
+    region = labels.astype(np.float32)
+    edges = cv2.dilate(region, np.ones((3, 3))) != region
+    return np.where(edges, 1, image)
 
 
 def _caption(text: str, width: int) -> np.ndarray:

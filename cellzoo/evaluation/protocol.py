@@ -48,6 +48,11 @@ def predict_counts(
     """
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol is {protocol!r}: write {' or '.join(PROTOCOLS)}.")
+    if protocol == "authors" and f"{domain}_mean" not in network.output:
+        raise UsageError(
+            f"--protocol authors is for a Twin-VAE, and {network.name} has no latent to sample: "
+            "use --protocol cellzoo."
+        )
     if protocol == "authors" and len(network.output[f"{domain}_mean"].shape) != 2:
         raise UsageError(
             f"--protocol authors samples the latent vector that the counter reads, but "

@@ -1,4 +1,4 @@
-"""Parts of a trained Twin-VAE put to use: its counter, and its translator between domains."""
+"""Parts of a trained network put to use: its counter, and its translator between domains."""
 
 import keras
 import numpy as np
@@ -6,14 +6,19 @@ import numpy as np
 
 def natural_counter(network: keras.Model) -> keras.Model:
     """The path from a natural image to its count: ``[batch, h, w]`` in [0, 1] -> ``[batch]``."""
-    return keras.Model(network.input["natural"], network.output["natural_count"], name="counter")
+    return domain_counter(network, "natural")
+
+
+def domain_counter(network: keras.Model, domain: str) -> keras.Model:
+    """The path from an image of ``"natural"`` or ``"synthetic"`` kind to its count."""
+    return keras.Model(network.input[domain], network.output[f"{domain}_count"], name="counter")
 
 
 def translations(network: keras.Model, natural: np.ndarray) -> dict[str, np.ndarray]:
     """What the network makes of natural images, from the mean of the latent.
 
     Args:
-        network: a Twin-VAE.
+        network: with the output ``natural_reconstruction``, such as a Twin-VAE.
         natural: float32 ``[n, h, w]`` in [0, 1].
 
     Returns:

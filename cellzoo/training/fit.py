@@ -12,15 +12,16 @@ import keras
 import numpy as np
 
 from cellzoo import __version__
+from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
-from cellzoo.models.counting import natural_counter
 from cellzoo.recipe import Recipe, parse_duration
 from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
+from cellzoo.training.classical import fit_classical
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
 from cellzoo.training.trainer import LossWeights, Trainer
@@ -94,7 +95,8 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
     run = Run(out)
     if fresh:
         raise UsageError(f"{out} holds a run, which --fresh would overwrite: choose another --out.")
-    if not same(run.recipe) and not run.history() and not run.best_weights.is_file():
+    untouched = not (run.history() or run.best_weights.is_file() or run.finished)
+    if not same(run.recipe) and untouched:
         # Nothing was trained yet, for instance because the data was refused.
         run.replace_recipe(recipe)
     elif not same(run.recipe):
@@ -130,6 +132,22 @@ def _train(run: Run, other: Recipe | None) -> Run:
         "%s: %d%s natural training images (%d labelled), %d labelled for validation",
         recipe.name, len(training), simulated, training.labelled.sum(), len(validation),
     )  # fmt: skip
+    if recipe.classical:
+        _write_environment(run)
+        seconds = fit_classical(run, training, validation)
+    else:
+        seconds = _train_network(run, training, validation, other)
+    _finish(run, training, validation, seconds)
+    for file in skipped:
+        log.warning("skipped %s: %s", file.name, file.reason)
+    return run
+
+
+def _train_network(
+    run: Run, training: ImageSet, validation: ImageSet, other: Recipe | None
+) -> float:
+    """Trains epoch by epoch and returns the seconds that it took, earlier starts included."""
+    recipe = run.recipe
     batches = training_batches(recipe, training)
     steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
     trainer = _new_trainer(recipe, batches, steps_per_epoch)
@@ -155,10 +173,7 @@ def _train(run: Run, other: Recipe | None) -> Run:
             run.path,
         )
         raise
-    _finish(run, training, validation)
-    for file in skipped:
-        log.warning("skipped %s: %s", file.name, file.reason)
-    return run
+    return run.history()[-1]["seconds"]
 
 
 def _new_trainer(recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int) -> Trainer:
@@ -195,9 +210,10 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
         source = batches.synthetic
         samples["synthetic"], _ = source.batch(0, np.arange(min(256, source.size)))
     for domain, images in samples.items():
-        for layer in network.get_layer(f"{domain}_encoder").layers:
-            if hasattr(layer, "adapt"):
-                layer.adapt(images)
+        for part in (layer for layer in network.layers if layer.name == f"{domain}_encoder"):
+            for layer in part.layers:
+                if hasattr(layer, "adapt"):
+                    layer.adapt(images)
 
 
 def _learning_rate(recipe: Recipe, steps: int):
@@ -292,10 +308,9 @@ def _fit_epochs(
     if keras.backend.backend() == "tensorflow":
         folder = run.path / "tensorboard"
         every = max(1, epochs // 20)
-        callbacks += [
-            keras.callbacks.TensorBoard(str(folder), write_graph=False),
-            Pictures(str(folder / "pictures"), validation.images[:6], every),
-        ]
+        callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
+        if "natural_reconstruction" in trainer.network.output:
+            callbacks.append(Pictures(str(folder / "pictures"), validation.images[:6], every))
         stream = _tf_dataset(batches, *steps)
     else:
         stream = batches.between(*steps)
@@ -324,17 +339,16 @@ def _tf_dataset(batches: TrainingBatches, first: int, last: int):
     return stream.prefetch(2)
 
 
-def _finish(run: Run, training: ImageSet, validation: ImageSet) -> None:
+def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
-    counter = natural_counter(run.load_network())
-    predicted = counter.predict(validation.images, batch_size=64, verbose=0)
+    predicted = RunCounter(run.path).count(validation.images).raw
     scores = count_metrics(validation.counts, predicted)
     summary = {
         "images": len(validation),
         **scores,
         "interval_half_width": conformal_half_width(validation.counts, predicted),
         "training_mean": float(training.counts[training.labelled].mean()),
-        "seconds": run.history()[-1]["seconds"],
+        "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
     simulated = "simulated " if run.recipe.data.natural.source == "simulated" else ""

@@ -14,7 +14,7 @@ import numpy as np
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.files import write_atomically, write_csv
-from cellzoo.models import BUILDERS
+from cellzoo.models import BUILDERS, CLASSICAL
 from cellzoo.recipe import Recipe, load_recipe
 
 
@@ -69,6 +69,11 @@ class Run:
         The recipe's ``train.select`` says which of the selections is the best.
         """
         return self.path / "checkpoints" / f"{selection}.weights.h5"
+
+    @property
+    def parameters_file(self) -> Path:
+        """What was fitted, where the model is no network."""
+        return self.path / "checkpoints" / "parameters.json"
 
     @property
     def last_state(self) -> Path:
@@ -210,9 +215,7 @@ class Run:
         """
         weights = self.weights(selection)
         if not weights.is_file():
-            raise UserError(
-                f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
-            )
+            raise self._no_model()
         network = build_network(self.recipe)
         try:
             network.load_weights(weights)
@@ -222,6 +225,28 @@ class Run:
                 "copy it again or train anew."
             ) from None
         return network
+
+    def load_classical(self) -> Any:
+        """The fitted counter of :data:`cellzoo.models.CLASSICAL` that the recipe names.
+
+        Raises:
+            UserError: it is not fitted yet, or the file is damaged.
+        """
+        if not self.parameters_file.is_file():
+            raise self._no_model()
+        try:
+            parameters = json.loads(self.parameters_file.read_text(encoding="utf-8"))
+            return CLASSICAL[self.recipe.model.name](**parameters)
+        except (ValueError, TypeError):
+            raise UserError(
+                f"{self.parameters_file} is damaged or of another model than recipe.yaml: "
+                "copy it again or fit anew."
+            ) from None
+
+    def _no_model(self) -> UserError:
+        return UserError(
+            f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
+        )
 
     def save_best(self, network: keras.Model) -> None:
         """Saves the network's weights to count with."""

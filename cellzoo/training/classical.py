@@ -1,0 +1,46 @@
+"""Counters without a network: fitted in one go, kept as a few numbers in JSON."""
+
+import dataclasses
+import logging
+import time
+
+import numpy as np
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.models import CLASSICAL
+from cellzoo.training.runs import Run
+
+log = logging.getLogger("cellzoo")
+
+# The splits whose labels each model may see. The test split is not among them and no key of a
+# recipe puts it there: parameters tuned on it would make its score worthless.
+FITTED_ON = {
+    "brightness": ("train",),
+}
+
+
+def fit_classical(run: Run, training: ImageSet, validation: ImageSet) -> float:
+    """Fits the run's counter and writes ``checkpoints/parameters.json``.
+
+    Args:
+        run: whose recipe names the model.
+        training: natural training images; the labelled ones are used.
+        validation: labelled validation images, for models that choose parameters with them.
+
+    Returns:
+        The seconds that it took.
+    """
+    splits = {"train": training.take(training.labelled), "validation": validation}
+    model = run.recipe.model
+    chosen = [splits[split] for split in FITTED_ON[model.name]]
+    started = time.monotonic()
+    counter = CLASSICAL[model.name].fit(
+        np.concatenate([images.images for images in chosen]),
+        np.concatenate([images.counts for images in chosen]),
+        **model.model_dump(exclude={"name", "image_size"}),
+    )
+    seconds = time.monotonic() - started
+    parameters = dataclasses.asdict(counter)
+    run.write_json(str(run.parameters_file.relative_to(run.path)), parameters)
+    log.info("fitted on %d labelled images in %.1f s", sum(map(len, chosen)), seconds)
+    return seconds

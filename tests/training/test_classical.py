@@ -1,0 +1,163 @@
+"""Counters fitted in one go: run folder and verbs as for a network, and no look at the test."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cellzoo.counter import load_counter
+from cellzoo.errors import UserError
+from cellzoo.models import CLASSICAL
+from cellzoo.recipe import MODEL_SECTIONS, load_recipe
+from cellzoo.training import classical
+from cellzoo.training.fit import fit
+
+RECIPE = """\
+# Counts by brightness.
+name: plain
+data:
+  natural: {source: folder, folder: cells}
+model: {name: brightness, image_size: 16}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch, write_cells):
+    """The path of a recipe of 12 images, in the folder where the test then runs."""
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    path = tmp_path / "plain.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_the_run_folder_is_that_of_a_network(run_cli, recipe):
+    result = run_cli("fit", recipe, "--out", "run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    run = recipe.parent / "run"
+    for name in ("environment.json", "run.log", "splits.csv", "checkpoints/parameters.json"):
+        assert (run / name).is_file()
+    assert load_recipe(run / "recipe.yaml") == load_recipe(recipe)
+    scores = json.loads((run / "report" / "validation.json").read_text())
+    assert scores["images"] == 3
+    # The labels of the six training images: 0, 1, 4, 0, 3, 4.
+    assert scores["training_mean"] == 2
+    assert scores["seconds"] >= 0
+    assert {"mae", "mre", "exact", "interval_half_width"} <= set(scores)
+
+
+def test_every_verb_takes_it(run_cli, recipe):
+    assert run_cli("check", recipe).stdout == f"{recipe}: ok\n"
+    run_cli("fit", recipe, "--out", "run")
+    result = run_cli("evaluate", "run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("3 images: test split")
+    assert (recipe.parent / "run" / "report" / "evaluation_test_pictures.png").is_file()
+    result = run_cli("count", "cells", "--model", "run", "-o", "counts.csv")
+    assert (result.exit_code, result.stdout) == (0, "counted 12 frames, 0 failed: counts.csv\n")
+    with open("counts.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["model"], row["version"]) for row in rows} == {("plain", "run")}
+
+
+def test_what_only_a_network_can_do_is_said(run_cli, recipe):
+    run_cli("fit", recipe, "--out", "run")
+    for arguments, sentence in (
+        (("evaluate", "run", "--protocol", "authors"), "plain is no network: use"),
+        (("fit", recipe, "--budget", "3m"), "the section train means nothing to brightness"),
+        (("fit", recipe, "--quick"), "has no quick section"),
+    ):
+        result = run_cli(*arguments)
+        assert result.exit_code == 2
+        assert sentence in result.stderr
+
+
+def test_the_counter_of_a_run_is_the_fitted_one(run_cli, recipe):
+    run_cli("fit", recipe, "--out", "run")
+    counter = load_counter("run")
+    images = np.random.default_rng(5).random((4, 16, 16), np.float32)
+    parameters = json.loads((recipe.parent / "run" / "checkpoints" / "parameters.json").read_text())
+    np.testing.assert_array_equal(
+        counter.count(images).raw, CLASSICAL["brightness"](**parameters).count(images)
+    )
+    # A synthetic image is an image: there is no other half to count it with.
+    np.testing.assert_array_equal(counter.count(images, "synthetic").raw, counter.count(images).raw)
+
+
+def test_damaged_and_missing_parameters_are_one_sentence(run_cli, recipe):
+    run_cli("fit", recipe, "--out", "run")
+    file = recipe.parent / "run" / "checkpoints" / "parameters.json"
+    for damage in ('{"edges": ', '{"colour": 3}'):
+        file.write_text(damage)
+        with pytest.raises(UserError, match="parameters.json is damaged"):
+            load_counter("run")
+    file.unlink()
+    with pytest.raises(UserError, match="run has no model yet"):
+        load_counter("run")
+
+
+def test_a_finished_run_is_never_replaced(run_cli, recipe, contents):
+    run_cli("fit", recipe, "--out", "run")
+    before = contents(recipe.parent / "run")
+    result = run_cli("fit", recipe, "--out", "run", "--set", "model.bins=4")
+    assert result.exit_code == 2
+    assert "run of another recipe (model.bins: 13 -> 4)" in result.stderr
+    result = run_cli("fit", recipe, "--out", "run")
+    assert "finished already" in result.stdout
+    after = contents(recipe.parent / "run")
+    log = recipe.parent / "run" / "run.log"
+    assert {k: v for k, v in after.items() if k != log} == {
+        k: v for k, v in before.items() if k != log
+    }
+
+
+# The test split
+
+
+def test_no_model_is_fitted_on_the_test_split():
+    assert set(classical.FITTED_ON) == set(CLASSICAL)
+    assert all(set(splits) <= {"train", "validation"} for splits in classical.FITTED_ON.values())
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_no_key_of_a_classical_model_names_a_split(name):
+    for key in MODEL_SECTIONS[name].model_fields:
+        assert not {"test", "split", "splits", "validation", "data"} & set(key.split("_"))
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypatch):
+    from cellzoo.data import microscope
+
+    simulated = []
+    simulate_set = microscope.simulate_set
+
+    def watch(*arguments, prefix, **more):
+        simulated.append(prefix)
+        return simulate_set(*arguments, prefix=prefix, **more)
+
+    monkeypatch.setattr(microscope, "simulate_set", watch)
+    sizes = {"train": 8, "labelled": 4, "validation": 4, "validation_labelled": 4}
+    natural = ", ".join(f"{key}: {value}" for key, value in sizes.items())
+    recipe.write_text(
+        "name: plain\n"
+        f"data: {{natural: {{source: simulated, modality: bf, {natural}}}}}\n"
+        f"model: {{name: {name}}}\n"
+    )
+    fit(load_recipe(recipe), tmp_path / "run")
+    assert simulated == ["bf_train", "bf_validation"]
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_the_test_images_of_a_folder_leave_no_trace_in_the_parameters(name, recipe, tmp_path):
+    recipe.write_text(RECIPE.replace("name: brightness", f"name: {name}"))
+    first = fit(load_recipe(recipe), tmp_path / "first").parameters_file.read_text()
+    for k in (3, 7, 11):  # the test images: another picture, another count
+        shutil.copy(tmp_path / "cells" / "01.png", tmp_path / "cells" / f"{k:02d}.png")
+    labels = tmp_path / "cells" / "labels.csv"
+    lines = labels.read_text().splitlines()
+    changed = [f"{line[:7]}40,test" if line.endswith("test") else line for line in lines]
+    labels.write_text("\n".join(changed) + "\n")
+    assert fit(load_recipe(recipe), tmp_path / "second").parameters_file.read_text() == first
