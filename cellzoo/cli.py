@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,6 +79,27 @@ def _settings(function: Callable) -> Callable:
         "--set", "settings", multiple=True, metavar="KEY=VALUE",
         help="Change a key of the recipe, such as train.epochs=20.",
     )(function)  # fmt: skip
+
+
+def _connection(function: Callable) -> Callable:
+    """Options that are the fields of :class:`cellzoo.serving.client.Connection`."""
+    options = (
+        click.option(
+            "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
+            show_default=True, help="Seconds for a batch, all attempts together.",
+        ),
+        click.option("--tls", is_flag=True, help="Speak TLS."),
+        click.option("--ca-cert", type=_PATH, help="Certificates to trust (PEM); implies --tls."),
+        click.option("--client-cert", type=_PATH, help="Our own certificate (PEM)."),
+        click.option("--client-key", type=_PATH, help="The key of --client-cert (PEM)."),
+        click.option(
+            "--header", "headers", multiple=True, metavar="KEY=VALUE",
+            help="Metadata to send, such as authorization=...",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @main.command("list")
@@ -214,25 +236,42 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=_PATH)
-@click.option("--model", required=True, help="A run folder.")
+@click.option("--model", required=True, help="A run folder, or HOST:PORT/NAME of a served model.")
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
 @click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
 @click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")
+@_connection
 @_verb
 def count(
-    images: tuple[Path, ...], model: str, out: Path, axes: str | None, channel: int | None
+    images: tuple[Path, ...],
+    model: str,
+    out: Path,
+    axes: str | None,
+    channel: int | None,
+    **connection: Any,
 ) -> None:
-    """Count the cells in images and folders of images.
+    r"""Count the cells in images and folders of images.
 
+    A served model is HOST:PORT/NAME, perhaps with a version (NAME/3) or a label (NAME:canary); the
+    options from --timeout on are about its server.
+
+    \b
     Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
+             cellzoo count images/ --model localhost:8500/twinvae_bf
     """
     from cellzoo.counting import check_output, count_files
 
     check_output(out)
-    _start_tensorflow()
-    from cellzoo.counter import load_counter
+    from cellzoo.counter import is_served, load_counter
 
-    rows = count_files(images, load_counter(model), out, axes=axes, channel=channel)
+    if is_served(model):
+        from cellzoo.serving.client import Connection
+
+        counter = load_counter(model, Connection(**connection))
+    else:
+        _start_tensorflow()
+        counter = load_counter(model)
+    rows = count_files(images, counter, out, axes=axes, channel=channel)
     failed = [row for row in rows if row.error]
     for row in failed:
         click.echo(f"Error: {row.error}", err=True)

@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from cellzoo.errors import UserError
 from cellzoo.images import Frame, resize, sides, to_unit
+
+if TYPE_CHECKING:
+    from cellzoo.serving.client import Connection
+
+
+class RefusedImages(UserError):
+    """A counter will not count at least one image of a batch; the others may be sound."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,10 @@ class Counter(Protocol):
         """The frame as this counter takes it, float32 ``[h, w]`` in [0, 1], or a UserError."""
 
     def count(self, images: np.ndarray) -> Counts:
-        """Counts of prepared images, float32 ``[n, h, w]``."""
+        """Counts of prepared images, ``[n, h, w]``, or RefusedImages.
+
+        A counter with an attribute ``window`` is asked for so many batches at the same time.
+        """
 
 
 class RunCounter:
@@ -121,13 +131,31 @@ class RunCounter:
         return Counts(raw, low, np.maximum(raw + self.half_width, 0))
 
 
-def load_counter(model: str) -> Counter:
+def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     """The counter that ``--model`` names.
+
+    Args:
+        model: a run folder, or ``HOST:PORT/NAME`` of a served model.
+        connection: how to reach a served model; None: as it comes.
 
     Raises:
         UserError: there is nothing of that name.
     """
+    if is_served(model):
+        from cellzoo.serving.client import RemoteCounter, parse_address
+
+        return RemoteCounter(parse_address(model), connection)
     path = Path(model)
     if not path.is_dir():
-        raise UserError(f"There is no model {model}: name a run folder that `cellzoo fit` wrote.")
+        raise UserError(
+            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, or "
+            "HOST:PORT/NAME of a served model."
+        )
     return RunCounter(path)
+
+
+def is_served(model: str) -> bool:
+    """Whether ``--model`` names a served model, for which no TensorFlow is needed."""
+    from cellzoo.serving.client import parse_address
+
+    return parse_address(model) is not None and not Path(model).exists()

@@ -1,19 +1,22 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from cellzoo.counter import Counter
+from cellzoo.counter import Counter, RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.files import write_csv
 from cellzoo.images import Frame, find_images, read_frames
 
 BATCH = 64
+MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
 
 
 @dataclass
@@ -74,18 +77,28 @@ def count_files(
     check_output(out)
     files = find_images(paths)
     rows = []
-    waiting: list[tuple[CountRow, np.ndarray]] = []
     axes = counter.axes if axes is None else axes
     channel = counter.channel if channel is None else channel
-    for row, image in _prepared(files, counter, axes, channel):
-        rows.append(row)
-        if image is not None:
-            waiting.append((row, image))
-        if len(waiting) == BATCH:
-            _count(waiting, counter)
-            waiting = []
-    if waiting:
-        _count(waiting, counter)
+
+    def prepared() -> Iterator[tuple[CountRow, np.ndarray]]:
+        for row, image in _prepared(files, counter, axes, channel):
+            rows.append(row)
+            if image is not None:
+                yield row, image
+
+    window = getattr(counter, "window", 1)
+    under_way: deque[Future] = deque()
+    with ThreadPoolExecutor(window) as pool:  # reads the next files while it counts
+        try:
+            for batch in _batches(prepared()):
+                if len(under_way) == window:
+                    under_way.popleft().result()
+                under_way.append(pool.submit(_count, batch, counter))
+            for future in under_way:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     _write(rows, out)
     return rows
 
@@ -100,6 +113,19 @@ def check_output(out: Path) -> None:
         raise UserError(f"{out} exists: choose another name for -o, or move it away.")
     if not out.parent.is_dir():
         raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
+
+
+def _batches(
+    prepared: Iterator[tuple[CountRow, np.ndarray]],
+) -> Iterator[list[tuple[CountRow, np.ndarray]]]:
+    """Images of one size and type together; the same batches whatever counts them."""
+    waiting: dict[tuple, list[tuple[CountRow, np.ndarray]]] = {}
+    for row, image in prepared:
+        batch = waiting.setdefault((image.shape, image.dtype), [])
+        batch.append((row, image))
+        if len(batch) >= min(BATCH, MAX_BATCH_BYTES // image.nbytes):
+            yield waiting.pop((image.shape, image.dtype))
+    yield from waiting.values()
 
 
 def _prepared(
@@ -136,11 +162,26 @@ def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:
     return CountRow(str(file), frame, model=counter.name, version=counter.version, error=error)
 
 
-def _count(waiting: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:
+def _count(batch: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:
     started = time.monotonic()
-    counts = counter.count(np.stack([image for _, image in waiting]))
-    seconds = (time.monotonic() - started) / len(waiting)
-    for k, (row, _) in enumerate(waiting):
+    images = [image for _, image in batch]
+    if len(images) == 1:
+        # A lone image would be a vector where two are a matrix, and be rounded differently; its
+        # count must not depend on who else asks a server at that moment.
+        images = images * 2
+    try:
+        counts = counter.count(np.stack(images))
+    except RefusedImages as error:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            _count(batch[:half], counter)
+            _count(batch[half:], counter)
+        else:
+            row = batch[0][0]
+            row.error = f"{row.image}: {error}"
+        return
+    seconds = (time.monotonic() - started) / len(batch)
+    for k, (row, _) in enumerate(batch):
         if not np.isfinite(counts.raw[k]):
             row.error = f"{row.image}: {row.model} gives no finite count, train it anew."
             continue
