@@ -90,8 +90,8 @@ class RunCounter:
             self.models = {d: domain_counter(self.network, d) for d in self.network.input}
         self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
         natural = recipe.data.natural
-        self.axes = natural.axes if natural.source == "folder" else None
-        self.channel = natural.channel if natural.source == "folder" else None
+        self.axes = getattr(natural, "axes", None)
+        self.channel = getattr(natural, "channel", None)
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         scores = self.run.validation_scores() if selection == "best" else {}
         self.half_width = scores.get("interval_half_width")
@@ -99,12 +99,12 @@ class RunCounter:
     def prepare(self, frame: Frame) -> np.ndarray:
         """Scales grey levels, and resizes if the recipe does; see :class:`Counter`."""
         natural = self.run.recipe.data.natural
-        intensity = natural.intensity if natural.source == "folder" else "dtype"
+        intensity = getattr(natural, "intensity", "dtype")
         image = to_unit(frame.pixels, intensity, name=str(frame.path))
         height, width = sides(self.size)
         if image.shape == (height, width):
             return image
-        if natural.source == "folder" and natural.size == "resize":
+        if getattr(natural, "size", "error") == "resize":
             return resize(image, self.size)
         raise UserError(
             f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "

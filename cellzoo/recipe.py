@@ -7,7 +7,7 @@ its class below; ``tests/test_recipe.py`` holds keys and defaults to that functi
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
@@ -43,6 +43,7 @@ class _Section(BaseModel):
 class SimulatedNatural(_Section):
     """Arguments of :func:`cellzoo.data.sets.simulated_natural`."""
 
+    simulated: ClassVar[bool] = True
     source: Literal["simulated"]
     modality: Literal["bf", "pc"]
     train: PositiveInt = 784
@@ -56,6 +57,7 @@ class SimulatedNatural(_Section):
 class FolderNatural(_Section):
     """Arguments of :func:`cellzoo.data.sets.folder_natural`."""
 
+    simulated: ClassVar[bool] = False
     source: Literal["folder"]
     folder: str
     labels: str | None = "labels.csv"
@@ -66,6 +68,47 @@ class FolderNatural(_Section):
     axes: str | None = None
     channel: NonNegativeInt | None = None
     on_error: Literal["stop", "skip"] = "stop"
+
+
+class BBBC005Natural(_Section):
+    """Arguments of :func:`cellzoo.data.bbbc005.load_bbbc005`."""
+
+    simulated: ClassVar[bool] = True
+    source: Literal["bbbc005"]
+    folder: str
+    stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1, 2]
+    blurs: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
+    shares: dict[Literal["train", "validation", "test"], Share] | None = None
+    size: Literal["error", "resize"] = "error"
+    on_error: Literal["stop", "skip"] = "stop"
+
+
+class SimulatedFluorescence(_Section):
+    """Arguments of :func:`cellzoo.data.sets.simulated_fluorescence`.
+
+    From ``stains`` on they go to :class:`cellzoo.data.fluorescence.Fluorescence`.
+    """
+
+    simulated: ClassVar[bool] = True
+    source: Literal["simulated_fluorescence"]
+    train: PositiveInt = 200
+    validation: PositiveInt = 50
+    test: PositiveInt = 50
+    count_range: tuple[NonNegativeInt, NonNegativeInt] = (1, 100)
+    test_count_range: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1]
+    radius: tuple[PositiveFloat, PositiveFloat] | None = None
+    irregularity: Annotated[float, Field(ge=0, le=0.6)] | None = None
+    brightness: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    texture: Share | None = None
+    clustering: Share | None = None
+    overlap: Share | None = None
+    blur: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 2.6)
+    background: Annotated[float, Field(ge=0, le=255)] = 1.0
+    photons: PositiveFloat = 20000.0
+    read_noise: NonNegativeFloat = 1.1
+    offset: Annotated[float, Field(ge=0, le=255)] = 0.2
 
 
 class Synthetic(_Section):
@@ -108,7 +151,10 @@ class Synthetic(_Section):
 class Data(_Section):
     """What the model is fed."""
 
-    natural: Annotated[SimulatedNatural | FolderNatural, Field(discriminator="source")]
+    natural: Annotated[
+        SimulatedNatural | FolderNatural | BBBC005Natural | SimulatedFluorescence,
+        Field(discriminator="source"),
+    ]
     synthetic: Synthetic | None = None
 
 
@@ -537,7 +583,12 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-SOURCE_SECTIONS = {"simulated": SimulatedNatural, "folder": FolderNatural}
+SOURCE_SECTIONS = {
+    "simulated": SimulatedNatural,
+    "folder": FolderNatural,
+    "bbbc005": BBBC005Natural,
+    "simulated_fluorescence": SimulatedFluorescence,
+}
 MODEL_SECTIONS = {
     "twinvae": TwinVAE,
     "twinvae_spatial": TwinVAESpatial,

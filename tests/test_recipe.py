@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from cellzoo import recipe as schema
 from cellzoo.data.augment import augmentation
-from cellzoo.data.sets import SyntheticSource, folder_natural, simulated_natural, synthetic_cells
+from cellzoo.data.bbbc005 import load_bbbc005
+from cellzoo.data.fluorescence import Fluorescence
+from cellzoo.data.sets import (
+    SyntheticSource,
+    folder_natural,
+    simulated_fluorescence,
+    simulated_natural,
+    synthetic_cells,
+)
 from cellzoo.data.synthetic import SyntheticCells
 from cellzoo.errors import UsageError
 from cellzoo.recipe import find_recipes, load_recipe, parse_duration
@@ -258,8 +266,8 @@ def test_a_recipe_does_not_differ_from_itself(load):
         ("radius:", "raduis:", "recipe.yaml:9: there is no key data.synthetic.raduis; did you mean radius?"),
         ("kl_weight:", "zzz:", "recipe.yaml:14: there is no key loss.zzz; valid keys here: count_mean,"),
         ("source: simulated", "source: simulate", "recipe.yaml:3: data.natural.source is simulate; did you mean simulated?"),
-        ("source: simulated", "source: 7", "recipe.yaml:3: data.natural.source is 7; it can be simulated, folder."),
-        ("source: simulated", "", "recipe.yaml:3: data.natural.source is missing; it can be simulated, folder."),
+        ("source: simulated", "source: 7", "recipe.yaml:3: data.natural.source is 7; it can be simulated, folder, bbbc005, simulated_fluorescence."),
+        ("source: simulated", "", "recipe.yaml:3: data.natural.source is missing; it can be simulated, folder, bbbc005, simulated_fluorescence."),
         ("name: twinvae", "name: twinvea", "recipe.yaml:10: model.name is twinvea; did you mean twinvae?"),
         ("name: simple\n", "", "recipe.yaml:1: the key name is missing; add it."),
         ("name: simple", "name: 2021-01-01", "recipe.yaml:1: name is 2021-01-01, but input should be a valid string."),
@@ -309,6 +317,43 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
 )  # fmt: skip
 def test_wrong_values_of_a_folder(load, line, sentence):
     text = SIMPLE.replace("source: simulated", "source: folder\n    folder: cells")
+    text = text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")
+    assert refusal(load, text).startswith(f"recipe.yaml:6: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("stains: [1, 3]", "data.natural.stains.1 is 3, but input should be 1 or 2."),
+        ("stains: []", "data.natural.stains is [], but list should have at least 1 item"),
+        ("clustring: 0.1", "there is no key data.natural.clustring; did you mean clustering?"),
+        ("blur: [1]", "data.natural.blur has only 1 of its values"),
+        ("radius: [9, 5]", "data.natural.radius is [9.0, 5.0], the first above the second"),
+        ("radius: [1, 5]", "data.natural.radius begins at 1 px: a cell needs 2 or more."),
+        ("count_range: [9, 5]", "data.natural.count_range is [9, 5], the first above"),
+        ("test_count_range: [1, 5000]", "data.natural has 5000 cells in an image of 128 x 128 px,"),
+    ],
+)  # fmt: skip
+def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
+    from cellzoo.data.sets import check_recipe
+
+    text = SIMPLE.replace("source: simulated", "source: simulated_fluorescence")
+    check_recipe(load(text.replace("    modality: bf\n", "")))
+    with pytest.raises(UsageError) as error:
+        check_recipe(load(text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")))
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("blurs: [0]", "data.natural.blurs.0 is 0, but"),
+        ("size: shrink", "data.natural.size is shrink, but input should be 'error' or 'resize'."),
+        ("intensity: dtype", "there is no key data.natural.intensity; valid keys here: blurs,"),
+    ],
+)  # fmt: skip
+def test_wrong_values_of_bbbc005(load, line, sentence):
+    text = SIMPLE.replace("source: simulated", "source: bbbc005\n    folder: cells")
     text = text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")
     assert refusal(load, text).startswith(f"recipe.yaml:6: {sentence}")
 
@@ -497,6 +542,13 @@ def test_natural_sections_are_the_functions_that_make_the_images():
     )
     assert keys(schema.FolderNatural, ["source"]) == parameters(
         folder_natural, ["seed", "image_size"]
+    )
+    assert keys(schema.BBBC005Natural, ["source"]) == parameters(
+        load_bbbc005, ["seed", "image_size"]
+    )
+    fields = {field.name: field.default for field in dataclasses.fields(Fluorescence)}
+    assert keys(schema.SimulatedFluorescence, ["source"]) == fields | parameters(
+        simulated_fluorescence, ["seed", "image_size", "splits"]
     )
 
 

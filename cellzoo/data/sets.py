@@ -9,12 +9,20 @@ import numpy as np
 
 from cellzoo.data import microscope
 from cellzoo.data.augment import augmentation
+from cellzoo.data.bbbc005 import load_bbbc005
+from cellzoo.data.fluorescence import Fluorescence, check_count
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.data.synthetic import SyntheticCells, background_from
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, read_frames, resize, sides, to_unit
-from cellzoo.recipe import FolderNatural, Recipe, SimulatedNatural
+from cellzoo.recipe import (
+    BBBC005Natural,
+    FolderNatural,
+    Recipe,
+    SimulatedFluorescence,
+    SimulatedNatural,
+)
 
 SIMULATED_SIZE = 128
 
@@ -79,11 +87,80 @@ def simulated_natural(
                 splits=np.full(total, split),
             )
         )
+    return ImageSet.join(parts)
+
+
+def simulated_fluorescence(
+    *,
+    train: int = 200,
+    validation: int = 50,
+    test: int = 50,
+    count_range: tuple[int, int] = (1, 100),
+    test_count_range: tuple[int, int] | None = None,
+    image_size: Size,
+    seed: int | tuple[int, ...],
+    splits: Sequence[str] = SPLITS,
+    **controls: Any,
+) -> ImageSet:
+    """Simulated fluorescence images with instance masks, each of a layout of its own.
+
+    Args:
+        train: images for training, all labelled.
+        validation: images to choose hyper-parameters and checkpoints with.
+        test: images that only ``evaluate`` touches.
+        count_range: fewest and most cells in an image; each number is as likely as any other.
+        test_count_range: the same for the test split, so that a model trained on few cells can be
+            tested on many; None: ``count_range``.
+        image_size: side, or height and width, in pixels.
+        seed: of everything.
+        splits: those to simulate; none depends on the others.
+        **controls: fields of :class:`cellzoo.data.fluorescence.Fluorescence`.
+
+    Returns:
+        Images, float32 ``[n, h, w]`` in [0, 1], with groups, names, splits and uint16 masks.
+
+    Raises:
+        UsageError: cells cannot be drawn as described, or find no room.
+    """
+    simulator = Fluorescence(**controls)
+    ranges = {"count_range": count_range, "test_count_range": test_count_range or count_range}
+    for key, (fewest, most) in ranges.items():
+        if fewest > most:
+            raise UsageError(
+                f"data.natural.{key} is [{fewest}, {most}], the first above the second: write "
+                "[fewest, most]."
+            )
+        check_count(sides(image_size), most)
+    parts = []
+    for k, (split, total) in enumerate(zip(SPLITS, (train, validation, test), strict=True)):
+        if split in splits:
+            counts = ranges["test_count_range" if split == "test" else "count_range"]
+            own_seed = (*np.atleast_1d(seed).tolist(), k)
+            parts.append(_fluorescence_split(simulator, split, total, counts, image_size, own_seed))
+    return ImageSet.join(parts)
+
+
+def _fluorescence_split(
+    simulator: Fluorescence,
+    split: str,
+    total: int,
+    count_range: tuple[int, int],
+    image_size: Size,
+    seed: tuple[int, ...],
+) -> ImageSet:
+    counts = np.random.default_rng((*seed, 0)).integers(count_range[0], count_range[1] + 1, total)
+    drawn = [
+        simulator.draw(sides(image_size), int(count), (*seed, 1, i))
+        for i, count in enumerate(counts)
+    ]
+    images, masks = zip(*drawn, strict=True)
     return ImageSet(
-        *(
-            np.concatenate([getattr(part, field) for part in parts])
-            for field in ("images", "counts", "groups", "names", "splits")
-        )
+        images=np.stack(images).astype(np.float32) / 255,
+        counts=counts.astype(np.float32),
+        groups=np.array([f"fluorescence_{split}_{i:04d}" for i in range(total)]),
+        names=np.array([f"simulated_fluorescence_{split}_{i:04d}.png" for i in range(total)]),
+        splits=np.full(total, split),
+        masks=np.stack(masks),
     )
 
 
@@ -200,7 +277,7 @@ def synthetic_cells(
 
 
 def natural_images(
-    section: SimulatedNatural | FolderNatural,
+    section: SimulatedNatural | FolderNatural | BBBC005Natural | SimulatedFluorescence,
     image_size: Size,
     seed: int,
     splits: Sequence[str] = SPLITS,
@@ -228,8 +305,14 @@ def natural_images(
                 f"set it to {SIMULATED_SIZE}."
             )
         images, skipped = simulated_natural(**arguments, seed=seed, splits=splits), []
+    elif section.source == "simulated_fluorescence":
+        arguments |= {"image_size": image_size, "seed": seed, "splits": splits}
+        images, skipped = simulated_fluorescence(**arguments), []
     else:
-        images, skipped = folder_natural(**arguments, image_size=image_size, seed=seed)
+        read = folder_natural
+        if section.source == "bbbc005":
+            read, arguments["folder"] = load_bbbc005, Path(arguments["folder"])
+        images, skipped = read(**arguments, image_size=image_size, seed=seed)
         images = images.take(np.isin(images.splits, splits))
     for split in ("train", "validation"):
         if split in splits and not images.of(split).labelled.any():
@@ -254,6 +337,10 @@ def check_recipe(recipe: Recipe) -> None:
             "learn to count: lower the first or raise the second."
         )
     augmentation(size=recipe.image_size, **recipe.augment.model_dump())
+    natural = recipe.data.natural
+    if natural.source == "simulated_fluorescence":
+        arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
+        simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)

@@ -134,24 +134,23 @@ def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str, list
     recipe = counter.run.recipe
     section = recipe.data.natural
     if data is not None:
-        reading = {}
-        if section.source == "folder":
-            reading = section.model_dump(
-                include={"size", "intensity", "axes", "channel", "on_error"}
-            )
+        # Of these a section has those that its source knows.
+        reading = section.model_dump(include={"size", "intensity", "axes", "channel", "on_error"})
         # Not folder_natural: all of it is scored, so two images are enough and none is split off.
         images, skipped = load_folder(data, **reading, image_size=counter.size)
         return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
-    if section.source == "simulated":
+    if not hasattr(section, "folder"):
         images, _ = natural_images(section, counter.size, recipe.seed, splits=("test",))
-        return images, "test split (simulated images of chambers never trained on)", []
+        groups = "chambers" if section.source == "simulated" else "layouts"
+        return images, f"test split (simulated images of {groups} never trained on)", []
     images, skipped = natural_images(section, counter.size, recipe.seed)
     # As training dealt them out: a folder that has grown since would be dealt out anew.
     splits = counter.run.splits()
     if splits:
         images = replace(images, splits=np.array([splits.get(n, "") for n in images.names]))
     if images.of("test").labelled.any():
-        return images.of("test"), "test split (images of groups never trained on)", skipped
+        kind = "simulated images" if section.simulated else "images"
+        return images.of("test"), f"test split ({kind} of groups never trained on)", skipped
     subject = "validation split (the data has no test split)"
     return images.of("validation"), subject, skipped
 

@@ -120,14 +120,14 @@ def _train(run: Run, other: Recipe | None) -> Run:
     recipe = run.recipe
     check_recipe(recipe)
     # Of the test split only a folder's file names are kept, for `evaluate` to find them again.
-    wanted = ("train", "validation") if recipe.data.natural.source == "simulated" else SPLITS
+    wanted = SPLITS if hasattr(recipe.data.natural, "folder") else ("train", "validation")
     natural, skipped = natural_images(
         recipe.data.natural, recipe.image_size, recipe.seed, splits=wanted
     )
     run.keep_splits(natural)
     training, validation = natural.of("train"), natural.of("validation")
     validation = validation.take(validation.labelled)
-    simulated = " simulated" if recipe.data.natural.source == "simulated" else ""
+    simulated = " simulated" if recipe.data.natural.simulated else ""
     log.info(
         "%s: %d%s natural training images (%d labelled), %d labelled for validation",
         recipe.name, len(training), simulated, training.labelled.sum(), len(validation),
@@ -351,7 +351,7 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
-    simulated = "simulated " if run.recipe.data.natural.source == "simulated" else ""
+    simulated = "simulated " if run.recipe.data.natural.simulated else ""
     log.info(
         "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d %simages",
         scores["mae"],
