@@ -23,9 +23,9 @@ of 255; *area* is the foreground divided by the count, *parts* its connected com
                   drawn  101.6  69.1       0.670  2426    9.6       147,  25         0.9, 0.9
 
 No pixel of either is saturated by design; of stain 1 drawn with 100 cells a few reach 255. More
-cells on the same area cover each other: of the foreground of stain 1, cells overlap on 1 % with 100
-cells, on 31 % with 600, 37 % with 650 and 44 % with 700; of stain 2 on 17 % with 100, and with 600
-or more everywhere, so that hardly a cell can be told (choose a smaller ``radius`` for crowds).
+cells on the same area cover each other: of the foreground of stain 1, cells overlap on 0.5 % with
+100 cells, on 31 % with 600, 38 % with 650 and 44 % with 700; of stain 2 on 16 % with 100, and with
+600 or more everywhere, so that hardly a cell can be told (choose a smaller ``radius`` for crowds).
 """
 
 from dataclasses import dataclass
