@@ -25,6 +25,7 @@ from pydantic import (
 from cellzoo.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 # The sections that say how a network learns.
 _LEARNING = {"augment", "loss", "train"}
 
@@ -210,7 +211,7 @@ class Brightness(_Classical):
     """Arguments of :meth:`cellzoo.models.brightness.Brightness.fit`."""
 
     name: Literal["brightness"]
-    image_size: PositiveInt = 128
+    image_size: ImageSize = 128
     features: Literal["mean", "histogram"] = "histogram"
     bins: Annotated[int, Field(ge=2)] = 13
     ridge: NonNegativeFloat = 0.01

@@ -96,6 +96,15 @@ def test_numbers_as_people_write_them(load):
     assert recipe.train.averaging == 0.9
 
 
+def test_an_image_size_is_one_number_or_height_and_width(load):
+    text = "name: b\ndata: {natural: {source: folder, folder: x}}\nmodel: {name: brightness}\n"
+    assert load(text).image_size == 128
+    pair = load(text, "model.image_size=[520, 696]")
+    assert pair.image_size == (520, 696)
+    assert load(pair.to_yaml()) == pair
+    assert "model.image_size.0 is 0, but" in refusal(load, text, "model.image_size=[0, 5]")
+
+
 def test_a_recipe_is_frozen(load):
     with pytest.raises(ValueError):
         load().train.epochs = 3
