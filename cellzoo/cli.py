@@ -240,6 +240,8 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
 @click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
 @click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")
+@click.option("--overlay", type=_PATH, help="New folder for pictures with the cells outlined.")
+@click.option("--masks", type=_PATH, help="New folder for masks and probabilities, TIFF.")
 @_connection
 @_verb
 def count(
@@ -248,6 +250,8 @@ def count(
     out: Path,
     axes: str | None,
     channel: int | None,
+    overlay: Path | None,
+    masks: Path | None,
     **connection: Any,
 ) -> None:
     r"""Count the cells in images and folders of images.
@@ -271,7 +275,9 @@ def count(
     else:
         _start_tensorflow()
         counter = load_counter(model)
-    rows = count_files(images, counter, out, axes=axes, channel=channel)
+    rows = count_files(
+        images, counter, out, axes=axes, channel=channel, overlay=overlay, masks=masks
+    )
     failed = [row for row in rows if row.error]
     for row in failed:
         click.echo(f"Error: {row.error}", err=True)

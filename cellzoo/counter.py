@@ -51,7 +51,7 @@ class Counter(Protocol):
         """The frame as this counter takes it, float32 ``[h, w]`` in [0, 1], or a UserError."""
 
     def count(self, images: np.ndarray) -> Counts:
-        """Counts of prepared images, ``[n, h, w]``, or RefusedImages.
+        """Counts of prepared images of one size, ``[n, h, w]``, or RefusedImages.
 
         A counter with an attribute ``window`` is asked for so many batches at the same time.
         """
@@ -68,7 +68,8 @@ class RunCounter:
         run: the opened folder.
         network: the whole network; None for a classical counter.
         classical: the classical counter, see :data:`cellzoo.models.CLASSICAL`; None for a network.
-        size: height and width in pixels of the images that it takes.
+        size: height and width in pixels of the images that it takes; one that segments also takes
+            others, at the same scale, in tiles.
 
     Raises:
         UserError: it is no run folder, or no model has been saved there yet.
@@ -80,14 +81,19 @@ class RunCounter:
 
         self.run = Run(run_folder)
         recipe = self.run.recipe
-        self.network = self.classical = None
+        self.network = self.classical = self.tiled = None
         if recipe.classical:
             self.classical = self.run.load_classical()
         else:
-            from cellzoo.models.counting import domain_counter
+            from cellzoo.models.counting import TiledMaps, domain_counter
+            from cellzoo.models.dcc import receptive_radius
 
             self.network = self.run.load_network(selection)
             self.models = {d: domain_counter(self.network, d) for d in self.network.input}
+            if "natural_mask" in self.network.output:
+                stages, convolutions = len(recipe.model.channels), recipe.model.convolutions
+                margin = receptive_radius(stages, convolutions)
+                self.tiled = TiledMaps(self.network, margin, 2**stages)
         self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
         natural = recipe.data.natural
         self.axes = getattr(natural, "axes", None)
@@ -106,10 +112,15 @@ class RunCounter:
             return image
         if getattr(natural, "size", "error") == "resize":
             return resize(image, self.size)
+        if self.tiled:
+            return self._at_the_scale_of_training(image)
         raise UserError(
             f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "
             f"{width} x {height}: crop it, or train with data.natural.size: resize."
         )
+
+    def _at_the_scale_of_training(self, image: np.ndarray) -> np.ndarray:
+        return image
 
     def count(self, images: np.ndarray, domain: str = "natural") -> Counts:
         """See :class:`Counter`.
@@ -119,16 +130,49 @@ class RunCounter:
             domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
                 of its network; a model without one counts them as it counts natural ones.
         """
+        half_width = self.half_width
         if self.network is None:
             raw = self.classical.count(images)
+        elif self.tiled and images.shape[1:] != sides(self.size):
+            raw = np.array([self.tiled.count(image) for image in images], np.float32)
+            half_width = None  # the validation images had another size and other counts
         else:
-            model = self.models.get(domain, self.models["natural"])
-            raw = model.predict(images, batch_size=64, verbose=0)
-        if self.half_width is None:
+            from cellzoo.models.counting import predict
+
+            raw = predict(self.models.get(domain, self.models["natural"]), images)
+        if half_width is None:
             unknown = np.full_like(raw, np.nan)
             return Counts(raw, unknown, unknown)
-        low = np.maximum(raw - self.half_width, 0)
-        return Counts(raw, low, np.maximum(raw + self.half_width, 0))
+        return Counts(raw, np.maximum(raw - half_width, 0), np.maximum(raw + half_width, 0))
+
+    @property
+    def segments(self) -> bool:
+        """Whether there is a mask to show, learned from masks."""
+        return bool(self.tiled) or hasattr(self.classical, "segment")
+
+    def segment(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Where the cells of a prepared image are; only if :attr:`segments`.
+
+        Args:
+            image: float32 ``[h, w]``, as :meth:`prepare` gives it.
+
+        Returns:
+            The mask, bool ``[h, w]``, and the probability that it comes from, float32 ``[h, w]``,
+            which a classical counter does not have.
+        """
+        if self.tiled is None:
+            return self.classical.segment(image) > 0, None
+        from cellzoo.models.thresholds import Threshold
+
+        probability = self.tiled.map("mask", image)
+        model = self.run.recipe.model
+        threshold = Threshold(
+            "simple" if model.threshold == "none" else model.threshold,
+            model.threshold_block,
+            model.threshold_offset,
+        )
+        mask = np.asarray(threshold(probability[None]))[0] > 0
+        return mask, probability
 
 
 def load_counter(model: str, connection: "Connection | None" = None) -> Counter:

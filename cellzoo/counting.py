@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.files import write_csv
 from cellzoo.images import Frame, find_images, read_frames
+from cellzoo.overlays import SegmentationPictures
 
 BATCH = 64
 MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
@@ -55,6 +56,8 @@ def count_files(
     *,
     axes: str | None = None,
     channel: int | None = None,
+    overlay: Path | None = None,
+    masks: Path | None = None,
 ) -> list[CountRow]:
     """Counts every frame of files and folders into a CSV.
 
@@ -66,25 +69,30 @@ def count_files(
         out: CSV to write; it appears when it is complete.
         axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
         channel: to read from files with several; None: as in training.
+        overlay: new folder for a picture of each frame, with its cells outlined and its count.
+        masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
 
     Returns:
         The rows that were written.
 
     Raises:
-        UserError: ``out`` exists, or there is no image.
+        UserError: ``out`` or a folder for pictures exists, there is no image, or pictures are
+            wanted of a model that does not segment.
         UsageError: ``axes`` is written wrongly.
     """
     check_output(out)
+    pictures = SegmentationPictures(counter, overlay, masks) if overlay or masks else None
     files = find_images(paths)
     rows = []
     axes = counter.axes if axes is None else axes
     channel = counter.channel if channel is None else channel
 
-    def prepared() -> Iterator[tuple[CountRow, np.ndarray]]:
-        for row, image in _prepared(files, counter, axes, channel):
-            rows.append(row)
-            if image is not None:
-                yield row, image
+    def prepared() -> Iterator[_Prepared]:
+        for item in _prepared(files, counter, axes, channel):
+            rows.append(item.row)
+            if item.image is not None:
+                # Frames take memory, and only pictures need them again.
+                yield item if pictures else replace(item, frame=None)
 
     window = getattr(counter, "window", 1)
     under_way: deque[Future] = deque()
@@ -93,7 +101,7 @@ def count_files(
             for batch in _batches(prepared()):
                 if len(under_way) == window:
                     under_way.popleft().result()
-                under_way.append(pool.submit(_count, batch, counter))
+                under_way.append(pool.submit(_count, batch, counter, pictures))
             for future in under_way:
                 future.result()
         except BaseException:
@@ -101,6 +109,15 @@ def count_files(
             raise
     _write(rows, out)
     return rows
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A frame, as it was read and as the counter takes it, and its row; None if it cannot be."""
+
+    row: CountRow
+    image: np.ndarray | None = None
+    frame: Frame | None = None
 
 
 def check_output(out: Path) -> None:
@@ -115,22 +132,21 @@ def check_output(out: Path) -> None:
         raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
 
 
-def _batches(
-    prepared: Iterator[tuple[CountRow, np.ndarray]],
-) -> Iterator[list[tuple[CountRow, np.ndarray]]]:
+def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
     """Images of one size and type together; the same batches whatever counts them."""
-    waiting: dict[tuple, list[tuple[CountRow, np.ndarray]]] = {}
-    for row, image in prepared:
-        batch = waiting.setdefault((image.shape, image.dtype), [])
-        batch.append((row, image))
-        if len(batch) >= min(BATCH, MAX_BATCH_BYTES // image.nbytes):
-            yield waiting.pop((image.shape, image.dtype))
+    waiting: dict[tuple, list[_Prepared]] = {}
+    for item in prepared:
+        kind = (item.image.shape, item.image.dtype)
+        batch = waiting.setdefault(kind, [])
+        batch.append(item)
+        if len(batch) >= min(BATCH, MAX_BATCH_BYTES // item.image.nbytes):
+            yield waiting.pop(kind)
     yield from waiting.values()
 
 
 def _prepared(
     files: Sequence[Path], counter: Counter, axes: str | None, channel: int | None
-) -> Iterator[tuple[CountRow, np.ndarray | None]]:
+) -> Iterator[_Prepared]:
     for file in files:
         index = 0
         try:
@@ -140,7 +156,7 @@ def _prepared(
         except UsageError:  # wrong for every file alike
             raise
         except UserError as error:
-            yield _row(file, index, counter, _with_options(str(error))), None
+            yield _Prepared(_row(file, index, counter, _with_options(str(error))))
 
 
 def _with_options(message: str) -> str:
@@ -151,37 +167,39 @@ def _with_options(message: str) -> str:
     return message
 
 
-def _prepare(frame: Frame, counter: Counter) -> tuple[CountRow, np.ndarray | None]:
+def _prepare(frame: Frame, counter: Counter) -> _Prepared:
     try:
-        return _row(frame.path, frame.index, counter), counter.prepare(frame)
+        return _Prepared(_row(frame.path, frame.index, counter), counter.prepare(frame), frame)
     except UserError as error:
-        return _row(frame.path, frame.index, counter, str(error)), None
+        return _Prepared(_row(frame.path, frame.index, counter, str(error)))
 
 
 def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:
     return CountRow(str(file), frame, model=counter.name, version=counter.version, error=error)
 
 
-def _count(batch: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:
+def _count(
+    batch: list[_Prepared], counter: Counter, pictures: SegmentationPictures | None
+) -> None:
     started = time.monotonic()
-    images = [image for _, image in batch]
-    if len(images) == 1:
+    images = [item.image for item in batch]
+    if len(images) == 1 and images[0].nbytes <= MAX_BATCH_BYTES:
         # A lone image would be a vector where two are a matrix, and be rounded differently; its
         # count must not depend on who else asks a server at that moment.
         images = images * 2
     try:
-        counts = counter.count(np.stack(images))
+        counts = counter.count(np.stack(images) if len(images) > 1 else images[0][None])
     except RefusedImages as error:
         if len(batch) > 1:
             half = len(batch) // 2
-            _count(batch[:half], counter)
-            _count(batch[half:], counter)
+            _count(batch[:half], counter, pictures)
+            _count(batch[half:], counter, pictures)
         else:
-            row = batch[0][0]
+            row = batch[0].row
             row.error = f"{row.image}: {error}"
         return
     seconds = (time.monotonic() - started) / len(batch)
-    for k, (row, _) in enumerate(batch):
+    for k, row in enumerate(item.row for item in batch):
         if not np.isfinite(counts.raw[k]):
             row.error = f"{row.image}: {row.model} gives no finite count, train it anew."
             continue
@@ -190,6 +208,8 @@ def _count(batch: list[tuple[CountRow, np.ndarray]], counter: Counter) -> None:
         row.count_low = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.3f}"
         row.count_high = "" if np.isnan(counts.high[k]) else f"{counts.high[k]:.3f}"
         row.seconds = f"{seconds:.5f}"
+    for item in batch if pictures else ():
+        pictures.write(item.frame, item.image, item.row.count)
 
 
 def _write(rows: Sequence[CountRow], out: Path) -> None:

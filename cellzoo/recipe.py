@@ -203,6 +203,26 @@ class TwinVAESpatial(_Section):
     center: bool = True
 
 
+Pixels = Annotated[int, Field(ge=2)]
+
+
+class DCC(_Section):
+    """Arguments of :func:`cellzoo.models.dcc.dcc`."""
+
+    name: Literal["dcc"]
+    image_size: Pixels | tuple[Pixels, Pixels] = 784
+    channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=6)] = [64, 128, 256]
+    convolutions: PositiveInt = 1
+    head: Literal["regressor", "additive"] = "regressor"
+    threshold: Literal["none", "simple", "adaptive_gaussian", "otsu"] = "simple"
+    threshold_block: Annotated[int, Field(ge=3)] = 101
+    threshold_offset: float = 0.0
+    pooling: Annotated[int, Field(ge=2, multiple_of=2)] = 28
+    regressor_channels: tuple[PositiveInt, PositiveInt] = (32, 64)
+    regressor_units: PositiveInt = 512
+    density_channels: PositiveInt = 32
+
+
 class _Classical(_Section):
     """A counter that is fitted in one go: its recipe has no ``augment``, ``loss`` or ``train``."""
 
@@ -228,6 +248,8 @@ class Loss(_Section):
     count_mean: Literal["labelled", "batch"] = "labelled"
     kl_weight: NonNegativeFloat = 2.0
     synthetic_count_weight: NonNegativeFloat = 1.0
+    count_loss: Literal["squared", "poisson", "relative"] = "squared"
+    mask_weight: NonNegativeFloat = 1.0
 
 
 class Train(_Section):
@@ -257,7 +279,7 @@ class Recipe(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     data: Data
     augment: Augment = Augment()
-    model: Annotated[TwinVAE | TwinVAESpatial | Brightness, Field(discriminator="name")]
+    model: Annotated[TwinVAE | TwinVAESpatial | DCC | Brightness, Field(discriminator="name")]
     loss: Loss = Loss()
     train: Train = Train()
 
@@ -593,6 +615,7 @@ SOURCE_SECTIONS = {
 MODEL_SECTIONS = {
     "twinvae": TwinVAE,
     "twinvae_spatial": TwinVAESpatial,
+    "dcc": DCC,
     "brightness": Brightness,
 }
 _TAGS: dict[Any, type[_Section]] = SOURCE_SECTIONS | MODEL_SECTIONS

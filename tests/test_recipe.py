@@ -273,7 +273,7 @@ def test_a_recipe_does_not_differ_from_itself(load):
         ("name: twinvae", "nam: twinvae", "recipe.yaml:11: there is no key model.nam; did you mean name?"),
         ("latent:", "laten:", "recipe.yaml:12: there is no key model.laten; did you mean latent?"),
         ("radius:", "raduis:", "recipe.yaml:9: there is no key data.synthetic.raduis; did you mean radius?"),
-        ("kl_weight:", "zzz:", "recipe.yaml:14: there is no key loss.zzz; valid keys here: count_mean,"),
+        ("kl_weight:", "zzz:", "recipe.yaml:14: there is no key loss.zzz; valid keys here: count_loss,"),
         ("source: simulated", "source: simulate", "recipe.yaml:3: data.natural.source is simulate; did you mean simulated?"),
         ("source: simulated", "source: 7", "recipe.yaml:3: data.natural.source is 7; it can be simulated, folder, bbbc005, simulated_fluorescence."),
         ("source: simulated", "", "recipe.yaml:3: data.natural.source is missing; it can be simulated, folder, bbbc005, simulated_fluorescence."),

@@ -341,6 +341,25 @@ def check_recipe(recipe: Recipe) -> None:
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))
+    if recipe.model.name == "dcc":
+        _check_dcc(recipe)
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)
+
+
+def _check_dcc(recipe: Recipe) -> None:
+    model = recipe.model
+    stride = 2 ** len(model.channels)
+    if any(side % stride for side in sides(model.image_size)):
+        raise UsageError(
+            f"model.image_size is {model.image_size}, but {len(model.channels)} stages halve it to "
+            f"{stride} times less: choose multiples of {stride}."
+        )
+    if model.threshold_block % 2 == 0:
+        raise UsageError(
+            f"model.threshold_block is {model.threshold_block}: the window needs a centre, "
+            "choose an odd number."
+        )
+    if recipe.data.synthetic:
+        raise UsageError("model dcc has no synthetic half: leave data.synthetic out.")

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from cellzoo.models.brightness import Brightness
+from cellzoo.models.dcc import dcc
 from cellzoo.models.twinvae import twinvae
 from cellzoo.models.twinvae_spatial import twinvae_spatial
 
@@ -13,6 +14,7 @@ from cellzoo.models.twinvae_spatial import twinvae_spatial
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "twinvae": twinvae,
     "twinvae_spatial": twinvae_spatial,
+    "dcc": dcc,
 }
 
 # Counters that are fitted in one go. Each is a frozen dataclass of plain numbers, so that JSON can

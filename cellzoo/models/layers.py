@@ -1,6 +1,7 @@
 """The few layers that Keras does not have."""
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -56,3 +57,27 @@ class ImageCentering(keras.layers.Layer):
     def call(self, images):
         """Maps ``[batch, h, w, 1]`` to the same shape, mean 0 and spread about 1 in each image."""
         return (images - ops.mean(images, axis=(1, 2, 3), keepdims=True)) / self.spread
+
+
+@keras.saving.register_keras_serializable(package="cellzoo")
+class ImageScaling(keras.layers.Layer):
+    """Subtracts the training images' background and divides by their spread.
+
+    Both are weights set by :meth:`adapt`, the same for every image and every place in it: unlike a
+    layer that looks at the whole image it lets a tile be counted as the image is.
+    """
+
+    def build(self, input_shape):
+        """Creates level and spread, 0 and 1 until adapted."""
+        self.level = self.add_weight(name="level", shape=(), initializer="zeros", trainable=False)
+        self.spread = self.add_weight(name="spread", shape=(), initializer="ones", trainable=False)
+
+    def adapt(self, images) -> None:
+        """Sets them from training images, ``[n, h, w]``: median and standard deviation."""
+        images = images[:: -(-len(images) // 64)]
+        self.level.assign(float(np.median(images)))
+        self.spread.assign(max(float(images.std()), 1e-6))
+
+    def call(self, images):
+        """Maps images of any shape to the same shape."""
+        return (images - self.level) / self.spread

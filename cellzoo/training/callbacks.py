@@ -12,7 +12,7 @@ import numpy as np
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import count_metrics
-from cellzoo.models.counting import natural_counter, translations
+from cellzoo.models.counting import natural_counter, predict, translations
 from cellzoo.recipe import parse_duration
 from cellzoo.training.runs import Run
 from cellzoo.training.trainer import Trainer
@@ -118,7 +118,7 @@ class EpochEnd(keras.callbacks.Callback):
         self._save(at_once=last or reason is not None)
 
     def _validate(self) -> dict[str, float]:
-        predicted = self.counter.predict(self.validation.images, batch_size=64, verbose=0)
+        predicted = predict(self.counter, self.validation.images)
         return count_metrics(self.validation.counts, predicted)
 
     def _save_selected(self, scores: dict[str, float]) -> None:

@@ -17,7 +17,7 @@ from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
 from cellzoo.recipe import Recipe, parse_duration
 from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
@@ -61,7 +61,16 @@ def fit(
 
 
 def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
-    """The batches that a recipe describes, from its natural training images."""
+    """The batches that a recipe describes, from its natural training images.
+
+    Raises:
+        UserError: the model learns from masks alone what the images have none for.
+    """
+    if getattr(recipe.model, "head", None) == "regressor" and natural.masks is None:
+        raise UserError(
+            "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
+            "labels.csv, or set model.head: additive."
+        )
     size = recipe.image_size
     source = None
     if recipe.data.synthetic:
@@ -204,14 +213,14 @@ def _new_trainer(recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int)
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
-    """Sets the spreads by which the encoders divide, where the model has such layers."""
+    """Sets by what grey levels are scaled, where the model has layers for it."""
     samples = {"natural": batches.natural.images}
     if batches.synthetic:
         source = batches.synthetic
         samples["synthetic"], _ = source.batch(0, np.arange(min(256, source.size)))
     for domain, images in samples.items():
-        for part in (layer for layer in network.layers if layer.name == f"{domain}_encoder"):
-            for layer in part.layers:
+        for part in (layer for layer in network.layers if layer.name.startswith(f"{domain}_")):
+            for layer in getattr(part, "layers", [part]):
                 if hasattr(layer, "adapt"):
                     layer.adapt(images)
 

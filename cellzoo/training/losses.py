@@ -1,4 +1,4 @@
-"""The three terms of the Twin-VAE's loss (paper, section 2.3.2, equation 1).
+"""The terms of the losses: the Twin-VAE's three (paper, section 2.3.2, equation 1) and the mask's.
 
 docs/fidelity.md says where the equation, the authors' program and these functions differ.
 All take and return float32 tensors and use ``keras.ops`` alone, so they train on every backend.
@@ -38,10 +38,39 @@ def kl_divergence(mean, log_variance, pixels: int):
     return -0.5 * ops.mean(ops.sum(terms, axis=latent_axes)) / pixels
 
 
-def count_loss(counts, predicted, weights):
+# What the squared error of a count is divided by.
+COUNT_LOSSES = {
+    "squared": lambda counts: 1.0,
+    "poisson": lambda counts: counts + 1.0,
+    "relative": lambda counts: ops.square(counts + 1.0),
+}
+
+
+def count_loss(counts, predicted, weights, kind: str = "squared"):
     """Mean over the batch of ``weights`` x squared error of the count, all ``[batch]``.
 
     The weight is 0 for an unlabelled image (equation 1). What it is for a labelled one decides the
     average: 1 is the authors' mean over the whole batch, batch / labelled that over the labelled.
+
+    Args:
+        counts: true counts.
+        predicted: predicted counts.
+        weights: of the images.
+        kind: ``"squared"``; ``"poisson"``: divided by the count + 1, so that an error as large as
+            a Poisson count's own spread weighs the same at 1 cell and at 100; or ``"relative"``:
+            by its square, so that an error of 10 % does.
     """
-    return ops.mean(weights * ops.square(predicted - counts))
+    return ops.mean(weights * ops.square(predicted - counts) / COUNT_LOSSES[kind](counts))
+
+
+def mask_loss(masks, probability, weights):
+    """Mean over batch and pixels of ``weights`` x cross entropy of masks.
+
+    Args:
+        masks: 1 in cells, 0 elsewhere, ``[batch, h, w]``.
+        probability: that a pixel belongs to a cell, in [0, 1], of the same shape.
+        weights: of the images, ``[batch]``; 0 where the mask is unknown.
+    """
+    probability = ops.clip(probability, 1e-6, 1 - 1e-6)
+    entropy = masks * ops.log(probability) + (1 - masks) * ops.log(1 - probability)
+    return -ops.mean(weights * ops.mean(entropy, axis=(1, 2)))

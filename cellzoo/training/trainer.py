@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from cellzoo.training.losses import RECONSTRUCTION_LOSSES, count_loss, kl_divergence
+from cellzoo.training.losses import RECONSTRUCTION_LOSSES, count_loss, kl_divergence, mask_loss
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class LossWeights:
         count_start_epoch: epochs before C_Reg is switched on (paper: 100).
         kl_weight: C_DKL (paper: 2).
         synthetic_count_weight: factor on the count loss of synthetic images (paper: 1).
+        count_loss: how an error grows with the count, see
+            :func:`cellzoo.training.losses.count_loss`.
+        mask_weight: of the cross entropy of the mask, where network and images have masks.
     """
 
     reconstruction: str = "mse"
@@ -36,18 +39,22 @@ class LossWeights:
     count_mean: str = "labelled"
     kl_weight: float = 2.0
     synthetic_count_weight: float = 1.0
+    count_loss: str = "squared"
+    mask_weight: float = 1.0
 
 
 class Trainer(keras.Model):
     """Trains a network of :mod:`cellzoo.models` with a natural and perhaps a synthetic input.
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
-    ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count.
+    ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count;
+    perhaps ``<domain>_mask``, float32 ``[batch, h, w]``, and ``<domain>_mask_weight``.
 
     Args:
         network: a functional model with the input ``natural``, perhaps ``synthetic``, and for each
-            domain the output ``<domain>_count``. Where it also has ``<domain>_reconstruction`` or
-            ``<domain>_mean`` and ``<domain>_log_variance``, the loss has their terms too.
+            domain the output ``<domain>_count``. Where it also has ``<domain>_reconstruction``,
+            ``<domain>_mean`` and ``<domain>_log_variance``, or ``<domain>_mask``, the loss has
+            their terms too.
         loss: weights and schedule.
         steps_per_epoch: training steps that make an epoch, for the schedule.
     """
@@ -73,6 +80,7 @@ class Trainer(keras.Model):
                 ("reconstruction", "reconstruction"),
                 ("count", "count"),
                 ("kl", "log_variance"),
+                ("mask", "mask"),
             )
             if f"{domain}_{output}" in network.output
         }
@@ -96,7 +104,10 @@ class Trainer(keras.Model):
             images = x[domain]
             trust = settings.synthetic_count_weight if domain == "synthetic" else 1.0
             count = count_loss(
-                y[f"{domain}_count"], y_pred[f"{domain}_count"], y[f"{domain}_weight"]
+                y[f"{domain}_count"],
+                y_pred[f"{domain}_count"],
+                y[f"{domain}_weight"],
+                settings.count_loss,
             )
             terms = {"count": (count_weight * trust, count)}
             if f"{domain}_reconstruction" in y_pred:
@@ -111,6 +122,11 @@ class Trainer(keras.Model):
                     pixels=images.shape[1] * images.shape[2],
                 )
                 terms["kl"] = (settings.kl_weight, divergence)
+            if f"{domain}_mask" in y_pred and f"{domain}_mask" in y:
+                error = mask_loss(
+                    y[f"{domain}_mask"], y_pred[f"{domain}_mask"], y[f"{domain}_mask_weight"]
+                )
+                terms["mask"] = (settings.mask_weight, error)
             for term, (weight, value) in terms.items():
                 self.term_means[f"{domain}_{term}"].update_state(value)
                 total = total + weight * value

@@ -1,0 +1,99 @@
+"""Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from cellzoo.counter import Counter
+from cellzoo.errors import UserError
+from cellzoo.images import Frame
+
+OUTLINE = (60, 200, 255)  # blue, green, red
+
+
+class SegmentationPictures:
+    """Writes pictures of frames as they are counted.
+
+    A frame of ``day1/a.tif`` gives ``a_mask.tif`` (uint8, 255 in a cell), ``a_probability.tif``
+    (float32 in [0, 1]) and ``a.png``; of a stack each frame has its number behind the name.
+
+    Args:
+        counter: a counter that segments, see :meth:`cellzoo.counter.RunCounter.segment`.
+        overlay: new folder for pictures with outlined cells; None: none.
+        masks: new folder for masks and probabilities; None: none.
+
+    Raises:
+        UserError: one of the folders exists already, or the counter does not segment.
+    """
+
+    def __init__(self, counter: Counter, overlay: Path | None, masks: Path | None):
+        """Makes the folders."""
+        if not getattr(counter, "segments", False):
+            raise UserError(
+                f"{counter.name} counts without a mask: leave --overlay and --masks out, or train "
+                "a model that segments, such as dcc."
+            )
+        self.counter, self.overlay, self.masks = counter, overlay, masks
+        self.written: set[str] = set()
+        for folder in filter(None, (overlay, masks)):
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                raise UserError(f"{folder} exists: name a new folder, or move it away.") from None
+
+    def write(self, frame: Frame, image: np.ndarray, count: int | str) -> None:
+        """Writes a frame's pictures, all of the frame's own size.
+
+        Args:
+            frame: as it was read.
+            image: as the counter prepared it, float32 ``[h, w]`` in [0, 1].
+            count: to write into the picture.
+        """
+        mask, probability = self.counter.segment(image)
+        height, width = frame.pixels.shape
+        mask = cv2.resize(
+            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        name = self._name(frame)
+        if self.masks:
+            tifffile.imwrite(self.masks / f"{name}_mask.tif", 255 * mask)
+            if probability is not None:
+                probability = cv2.resize(probability, (width, height))
+                tifffile.imwrite(self.masks / f"{name}_probability.tif", probability)
+        if self.overlay:
+            file = self.overlay / f"{name}.png"
+            if not cv2.imwrite(str(file), outlined(frame.pixels, mask, f"{count}")):
+                raise UserError(f"{file} cannot be written: is the disk full?")
+
+    def _name(self, frame: Frame) -> str:
+        """A name that no picture has yet: files of several folders may be called the same."""
+        stem = frame.path.stem + (f"_{frame.index}" if frame.index else "")
+        name, k = stem, 1
+        while name in self.written:
+            k += 1
+            name = f"{stem}-{k}"
+        self.written.add(name)
+        return name
+
+
+def outlined(pixels: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
+    """A picture of grey pixels with the outlines of a mask.
+
+    Args:
+        pixels: ``[h, w]`` of any grey type; the darkest becomes black, the brightest white.
+        mask: uint8 ``[h, w]``, above 0 in cells.
+        text: to write into the upper left corner.
+
+    Returns:
+        uint8 ``[h, w, 3]``, blue, green, red.
+    """
+    grey = cv2.normalize(pixels, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, OUTLINE, 1)
+    size = max(picture.shape[0] / 600, 0.4)
+    place = (round(8 * size), round(28 * size))
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, OUTLINE, 1, cv2.LINE_AA)
+    return picture
