@@ -235,6 +235,56 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
 
 @main.command()
+@click.argument("methods", nargs=-1, required=True, metavar="RECIPE|RUN...")
+@click.option("--out", type=_PATH, default=Path("comparison"), show_default=True,
+              help="Folder for the table; an interrupted comparison there goes on.")  # fmt: skip
+@_settings
+@click.option("--quick", is_flag=True, help="The recipes' overlays for 2 CPU cores.")
+@click.option("--budget", metavar="TIME", help="Train each for so long: 90s, 10m, 2h.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0),
+              help="Train each recipe with this seed; repeat it for several.")  # fmt: skip
+@click.option("--natural-only", is_flag=True, help="Also each recipe without synthetic images.")
+@_verb
+def compare(
+    methods: tuple[str, ...],
+    out: Path,
+    settings: tuple[str, ...],
+    quick: bool,
+    budget: str | None,
+    seeds: tuple[int, ...],
+    natural_only: bool,
+) -> None:
+    """Score several methods on the same images, in one table.
+
+    A recipe is trained first; a run folder, or a folder of several, is taken as it is. LABEL=PATH
+    calls a method by another name than that of its model.
+
+    Example: cellzoo compare recipes/twinvae_bf.yaml watershed=runs/watershed --quick --seed 1
+    """
+    from cellzoo.evaluation.comparison_report import check_output
+
+    check_output(out)
+    if budget:
+        settings = (*settings, f"train.budget={budget}")
+    _start_tensorflow()
+    from cellzoo.evaluation.compare import compare
+
+    result = compare(
+        methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only
+    )
+    click.echo(f"{result.subject}, natural images:")
+    for row in result.rows:
+        if row["seed"] == "all":
+            best = "  best" if row["best"] else ""
+            click.echo(
+                f"  MAE {row['natural_mae']:5.2f}  MRE {100 * row['natural_mre']:6.2f} %  "
+                f"exact {100 * row['natural_exact']:6.2f} %  {row['method']}{best}"
+            )
+    for file in result.files:
+        click.echo(f"wrote {file}")
+
+
+@main.command()
 @click.argument("images", nargs=-1, required=True, type=_PATH)
 @click.option("--model", required=True, help="A run folder, or HOST:PORT/NAME of a served model.")
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)

@@ -27,7 +27,7 @@ def test_every_verb_has_help_with_an_example(run_cli, verb):
 
 
 def test_the_verbs_that_exist():
-    verbs = {"list", "check", "synth", "fit", "evaluate", "count", "import-labels"}
+    verbs = {"list", "check", "synth", "fit", "evaluate", "compare", "count", "import-labels"}
     assert verbs <= set(main.commands)
 
 
@@ -210,6 +210,32 @@ def test_import_labels_says_how_many(run_cli, tmp_path, write_cells):
     result = run_cli("import-labels", cells / "old.csv", "-o", out)
     assert result.stdout == f"wrote 2 rows to {out}\n"
     assert out.read_text().splitlines() == ["image,count", "00.png,3", "01.png,"]
+
+
+def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
+    run_cli, tmp_path, monkeypatch, write_cells
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "grey.yaml").write_text(
+        "name: grey\n"
+        "data:\n"
+        "  natural: {source: folder, folder: cells}\n"
+        "model: {name: brightness, image_size: 16}\n"
+    )
+    result = run_cli("compare", "my grey=grey.yaml", "--budget", "1m", "--seed", 2, "--seed", 3)
+    assert result.exit_code == 0, result.stderr
+    assert "test split (images of groups never trained on), natural images:" in result.stdout
+    printed = [line.split(" %  ")[-1] for line in result.stdout.splitlines() if "  MAE " in line]
+    assert sorted(line.removesuffix("  best") for line in printed) == [
+        "mean of the training labels", "my grey"
+    ]  # fmt: skip
+    assert sum(line.endswith("  best") for line in printed) == 1
+    with (tmp_path / "comparison/comparison.csv").open(newline="") as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["2", "3", "all"] * 2
+    result = run_cli("compare", "grey.yaml")
+    sentence = "Error: comparison/predictions.csv is there already: choose another --out.\n"
+    assert (result.exit_code, result.stderr) == (1, sentence)
 
 
 def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells):

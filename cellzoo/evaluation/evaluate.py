@@ -9,13 +9,15 @@ import keras
 import numpy as np
 
 from cellzoo.counter import RunCounter
-from cellzoo.data.folder import ImageSet, Skipped, load_folder
+from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.models.counting import translations
+from cellzoo.recipe import Recipe
+from cellzoo.training.runs import Run
 
 
 @dataclass(frozen=True)
@@ -139,20 +141,37 @@ def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str, list
         # Not folder_natural: all of it is scored, so two images are enough and none is split off.
         images, skipped = load_folder(data, **reading, image_size=counter.size)
         return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
-    if not hasattr(section, "folder"):
-        images, _ = natural_images(section, counter.size, recipe.seed, splits=("test",))
-        groups = "chambers" if section.source == "simulated" else "layouts"
-        return images, f"test split (simulated images of {groups} never trained on)", []
-    images, skipped = natural_images(section, counter.size, recipe.seed)
-    # As training dealt them out: a folder that has grown since would be dealt out anew.
-    splits = counter.run.splits()
-    if splits:
-        images = replace(images, splits=np.array([splits.get(n, "") for n in images.names]))
-    if images.of("test").labelled.any():
-        kind = "simulated images" if section.simulated else "images"
-        return images.of("test"), f"test split ({kind} of groups never trained on)", skipped
-    subject = "validation split (the data has no test split)"
-    return images.of("validation"), subject, skipped
+    splits = SPLITS if hasattr(section, "folder") else ("test",)
+    images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
+    images = as_trained(images, counter.run)
+    split = split_to_score(images)
+    return images.of(split), split_in_words(split, recipe), skipped
+
+
+def as_trained(images: ImageSet, run: Run) -> ImageSet:
+    """The images in the splits that training dealt them out to.
+
+    A folder that has grown since would be dealt out anew; what was not there is in no split.
+    """
+    splits = run.splits()
+    if not splits or not hasattr(run.recipe.data.natural, "folder"):
+        return images
+    return replace(images, splits=np.array([splits.get(name, "") for name in images.names]))
+
+
+def split_to_score(images: ImageSet) -> str:
+    """``"test"``, or ``"validation"`` where no image of a test split has a count."""
+    return "test" if images.of("test").labelled.any() else "validation"
+
+
+def split_in_words(split: str, recipe: Recipe) -> str:
+    """Which of a recipe's own images are scored; says so if they are simulated."""
+    section = recipe.data.natural
+    kind = "simulated images" if section.simulated else "images"
+    if split == "validation":
+        return "validation split (the data has no test split)"
+    groups = {"simulated": "chambers", "simulated_fluorescence": "layouts"}
+    return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
 
 
 def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float | None:

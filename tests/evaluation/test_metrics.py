@@ -9,6 +9,8 @@ from cellzoo.evaluation.metrics import (
     bootstrap_intervals,
     conformal_half_width,
     count_metrics,
+    holm,
+    paired_p_value,
     round_count,
 )
 
@@ -156,3 +158,38 @@ def test_bootstrap_draws_whole_groups():
     assert (low, high) == pytest.approx((few_low, few_high), abs=0.15)
     alone_low, alone_high = bootstrap_intervals(counts, predicted)["mae"]
     assert alone_high - alone_low < 0.6 * (high - low)
+
+
+def test_paired_test_of_four_groups_that_all_agree():
+    # 16 ways to flip signs; only all plus and all minus differ by as much.
+    worse, better = np.array([1, 2, 3, 4]), np.zeros(4)
+    assert paired_p_value(worse, better, np.arange(4)) == 2 / 16
+    assert paired_p_value(better, worse, np.arange(4)) == 2 / 16
+
+
+def test_paired_test_counts_groups_and_not_images():
+    worse, better = np.repeat([1, 2, 3, 4], 5), np.zeros(20)
+    assert paired_p_value(worse, better, np.repeat(list("abcd"), 5)) == 2 / 16
+
+
+def test_paired_test_of_differences_that_cancel():
+    # 1 + 2 - 3: every flip is at least as far from 0.
+    assert paired_p_value(np.array([1, 2, 0]), np.array([0, 0, 3]), np.arange(3)) == 1
+
+
+def test_paired_test_where_nothing_can_be_said():
+    assert np.isnan(paired_p_value(np.ones(3), np.zeros(3), np.zeros(3)))
+    assert paired_p_value(np.ones(3), np.ones(3), np.arange(3)) == 1
+
+
+def test_paired_test_of_many_groups_draws_flips():
+    random = np.random.default_rng(1)
+    noise = random.normal(size=(2, 200))
+    assert paired_p_value(*noise, np.arange(200)) > 0.05
+    assert paired_p_value(noise[0] + 1, noise[1], np.arange(200)) == 2 / 10000
+
+
+def test_holm():
+    corrected = holm(np.array([0.01, np.nan, 0.04, 0.03]))
+    np.testing.assert_allclose(corrected, [0.03, np.nan, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.7, 0.8])), [1, 1])

@@ -1,0 +1,188 @@
+"""From the counts of several methods on the same images to a table; knows nothing of models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.evaluation.metrics import (
+    bootstrap_intervals,
+    count_metrics,
+    holm,
+    paired_p_value,
+    round_count,
+)
+
+POOLED = "all"
+
+# What the columns of comparison.csv hold; every score is followed by the ends of its interval.
+_SCORES_IN_WORDS = {
+    "mae": "mean absolute error in cells",
+    "mre": "mean relative error over images with cells",
+    "exact": "share of images counted exactly",
+}
+MEANINGS = {
+    "method": "label of the method",
+    "seed": f"seed of data and training; `{POOLED}`: the images of all seeds together",
+    "images": "natural images scored",
+    "groups": "groups (chambers, scenes, time-lapses) that they come from",
+    **{
+        f"{domain}_{score}": f"{meaning}, {domain} images; `_low`, `_high`: its 95 % interval"
+        for domain in ("natural", "synthetic")
+        for score, meaning in _SCORES_IN_WORDS.items()
+    },
+    "natural_mae_sd": "standard deviation of natural_mae over the seeds",
+    "best": "1 for the method with the lowest natural_mae over all seeds",
+    "p": "paired test of natural_mae against the best method",
+    "p_holm": "the same, corrected for the number of tests (Holm)",
+    "parameters": "weights that were trained",
+    "training_seconds": "time that the training took; of all seeds: the mean",
+    "images_per_second": "natural images counted in a second, measured in this comparison",
+}
+COLUMNS = [
+    column
+    for name in MEANINGS
+    for column in (
+        (name, f"{name}_low", f"{name}_high") if name.endswith(tuple(_SCORES_IN_WORDS)) else (name,)
+    )
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Synthetic images of one seed, and what a method's synthetic half counted in them.
+
+    Attributes:
+        generator: 1 for the first generator among those compared, 2 for the next.
+        counts: true counts, ``[n]``.
+        predicted: ``[n]``, not rounded.
+    """
+
+    generator: int
+    counts: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(eq=False)
+class Method:
+    """What one method counted.
+
+    Attributes:
+        label: its name in table and plots.
+        natural: its counts by seed, ``[n]`` each, not rounded, of the images compared on.
+        synthetic: by seed; empty if it has no synthetic half.
+        parameters: number of trainable weights; None if that means nothing.
+        training_seconds: by seed.
+        images_per_second: how fast it counts; None if that means nothing.
+    """
+
+    label: str
+    natural: dict[int, np.ndarray] = field(default_factory=dict)
+    synthetic: dict[int, Drawn] = field(default_factory=dict)
+    parameters: int | None = None
+    training_seconds: dict[int, float] = field(default_factory=dict)
+    images_per_second: float | None = None
+
+
+def table(
+    methods: Sequence[Method], images: dict[int, ImageSet], *, same_groups: bool
+) -> list[dict[str, object]]:
+    """The rows of ``comparison.csv``: for each method one per seed, then one of all seeds.
+
+    Args:
+        methods: each has counted the images of every seed.
+        images: those that the methods are compared on, by seed, all labelled.
+        same_groups: whether a group's name means the same cells in every seed, so that its images
+            are drawn together by the bootstrap and flipped together by the paired test.
+
+    Returns:
+        Dicts with the keys of :data:`COLUMNS`; None where there is nothing to say.
+    """
+    seeds = list(images)
+    true = np.concatenate([images[seed].counts for seed in seeds])
+    groups = np.concatenate(
+        [
+            images[seed].groups if same_groups else [f"{seed}/{g}" for g in images[seed].groups]
+            for seed in seeds
+        ]
+    )
+    predicted = [np.concatenate([method.natural[seed] for seed in seeds]) for method in methods]
+    errors = [np.abs(round_count(counts) - true) for counts in predicted]
+    best = int(np.argmin([error.mean() for error in errors]))
+    p_values = np.array(
+        [
+            np.nan if k == best else paired_p_value(error, errors[best], groups)
+            for k, error in enumerate(errors)
+        ]
+    )
+    rows = []
+    for k, (method, corrected) in enumerate(zip(methods, holm(p_values), strict=True)):
+        by_seed = [_seed_row(method, seed, images[seed]) for seed in seeds]
+        pooled = {
+            "seed": POOLED,
+            **_natural(true, predicted[k], groups),
+            **_synthetic(list(method.synthetic.values())),
+            "natural_mae_sd": _spread([row["natural_mae"] for row in by_seed]),
+            "best": int(k == best),
+            "p": _known(p_values[k]),
+            "p_holm": _known(corrected),
+            "training_seconds": _mean(list(method.training_seconds.values())),
+        }
+        of_all = {
+            "method": method.label,
+            "parameters": method.parameters,
+            "images_per_second": method.images_per_second,
+        }
+        rows += [{**dict.fromkeys(COLUMNS), **of_all, **row} for row in (*by_seed, pooled)]
+    return rows
+
+
+def _seed_row(method: Method, seed: int, images: ImageSet) -> dict[str, object]:
+    drawn = [method.synthetic[seed]] if seed in method.synthetic else []
+    return {
+        "seed": seed,
+        **_natural(images.counts, method.natural[seed], images.groups),
+        **_synthetic(drawn),
+        "training_seconds": method.training_seconds.get(seed),
+    }
+
+
+def _natural(true: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> dict[str, object]:
+    sizes = {"images": len(true), "groups": len(set(groups))}
+    return sizes | _scores("natural", true, predicted, groups)
+
+
+def _synthetic(drawn: list[Drawn]) -> dict[str, object]:
+    if not drawn:
+        return {}
+    true = np.concatenate([part.counts for part in drawn])
+    return _scores("synthetic", true, np.concatenate([part.predicted for part in drawn]), None)
+
+
+def _scores(
+    domain: str, true: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None
+) -> dict[str, object]:
+    scores = count_metrics(true, predicted)
+    intervals = bootstrap_intervals(true, predicted, groups=groups)
+    cells: dict[str, object] = {}
+    for name in _SCORES_IN_WORDS:
+        low, high = intervals.get(name, (None, None))
+        cells |= {
+            f"{domain}_{name}": _known(scores[name]),
+            f"{domain}_{name}_low": low,
+            f"{domain}_{name}_high": high,
+        }
+    return cells
+
+
+def _spread(values: list[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
