@@ -226,6 +226,14 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
         low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
         value = factor * result.scores[key]
         click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
+    for kind, scores in result.by_kind.items():
+        click.echo(
+            f"  {kind}: MAE {scores['mae']:.2f}, MRE {100 * scores['mre']:.2f} %, "
+            f"exact {100 * scores['exact']:.0f} %"
+        )
+    if result.segmentation:
+        masks = ", ".join(f"{name} {value:.3f}" for name, value in result.segmentation.items())
+        click.echo(f"  masks: {masks}")
     if result.mean_prediction_mae is not None:
         click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
     for file in result.skipped:

@@ -1,11 +1,13 @@
 """Counters: whatever gives counts for grey images. Every verb that counts speaks to this alone."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from cellzoo.data.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
 from cellzoo.images import Frame, resize, sides, to_unit
 
@@ -110,17 +112,19 @@ class RunCounter:
         height, width = sides(self.size)
         if image.shape == (height, width):
             return image
+        if self.tiled and natural.source == "bbbc005":
+            # Any size, but cells as large as in training.
+            shrunk = [side / of for side, of in zip((height, width), ORIGINAL_SIZE, strict=True)]
+            shape = [max(1, round(s * by)) for s, by in zip(image.shape, shrunk, strict=True)]
+            return resize(image, tuple(shape))
         if getattr(natural, "size", "error") == "resize":
             return resize(image, self.size)
         if self.tiled:
-            return self._at_the_scale_of_training(image)
+            return image
         raise UserError(
             f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "
             f"{width} x {height}: crop it, or train with data.natural.size: resize."
         )
-
-    def _at_the_scale_of_training(self, image: np.ndarray) -> np.ndarray:
-        return image
 
     def count(self, images: np.ndarray, domain: str = "natural") -> Counts:
         """See :class:`Counter`.
@@ -144,6 +148,20 @@ class RunCounter:
             unknown = np.full_like(raw, np.nan)
             return Counts(raw, unknown, unknown)
         return Counts(raw, np.maximum(raw - half_width, 0), np.maximum(raw + half_width, 0))
+
+    def with_threshold(self, method: str) -> "RunCounter":
+        """The same DCC with another threshold between its two halves; it promises no interval."""
+        from cellzoo.models.counting import domain_counter
+        from cellzoo.training.runs import build_network
+
+        other = copy.copy(self)
+        recipe = self.run.recipe
+        model = recipe.model.model_copy(update={"threshold": method})
+        other.network = build_network(recipe.model_copy(update={"model": model}))
+        other.network.set_weights(self.network.get_weights())
+        other.models = {"natural": domain_counter(other.network, "natural")}
+        other.half_width = None
+        return other
 
     @property
     def segments(self) -> bool:

@@ -178,6 +178,29 @@ def write_cells():
 
 
 @pytest.fixture(scope="session")
+def write_bbbc005():
+    """A function that fills a folder with 24 images named as BBBC005's, and their masks."""
+    import cv2
+
+    def write(folder, size=(32, 48)):
+        random = np.random.default_rng(6)
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for k in range(24):
+            count, stain = 1 + k // 2 % 4, 1 + k % 2
+            name = f"A{count:02d}_C{count}_F1_s{1 + k // 8:02d}_w{stain}.png"
+            mask = np.zeros(size, np.uint8)
+            for cell in range(count):
+                cv2.circle(mask, (6 + 11 * cell, 10 + int(random.integers(12))), 4, 255, -1)
+            image = np.clip(0.6 * mask + random.normal(5, 3, size), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / "images" / name), image)
+            cv2.imwrite(str(folder / "masks" / name), mask)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A run folder whose model was never trained, but tells images apart. Not to be changed."""
     from cellzoo.recipe import load_recipe

@@ -20,9 +20,19 @@ SMALL_SIMULATED = [
     }.items()
 ]  # fmt: skip
 
+SMALL_FLUORESCENCE = [
+    f"data.natural.{key}={value}"
+    for key, value in {
+        "train": 8, "validation": 2, "test": 2, "count_range": [1, 3], "test_count_range": [4, 5],
+        "radius": [3, 4],
+    }.items()
+]  # fmt: skip
+SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3, 4]"]
+
 
 def test_there_are_recipes():
     assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in NETWORKS}
+    assert {"dcc_bbbc005", "dcc_fluorescence"} <= {path.stem for path in NETWORKS}
     assert "brightness" in {path.stem for path in CLASSICAL}
 
 
@@ -44,23 +54,30 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
     assert ("quick" in sections) == (path in NETWORKS)
 
 
-def small_images(path, quick, tmp_path, write_cells):
+def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     """Settings with which a recipe has 24 images, or half of them for training."""
-    if load_recipe(path, quick=quick).data.natural.source == "simulated":
+    source = load_recipe(path, quick=quick).data.natural.source
+    if source == "simulated":
         return SMALL_SIMULATED
+    if source == "simulated_fluorescence":
+        return SMALL_FLUORESCENCE
+    if source == "bbbc005":
+        return [f"data.natural.folder={write_bbbc005(tmp_path / 'cells')}"]
     folder = write_cells(tmp_path / "cells", images=24, size=40)
     return [f"data.natural.folder={folder}", "data.natural.labelled=6"]
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
-def test_a_training_step(path, quick, tmp_path, write_cells):
+def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     from cellzoo.data.sets import natural_images
     from cellzoo.training.fit import build_network, training_batches
     from cellzoo.training.optimizers import make_optimizer
     from cellzoo.training.trainer import LossWeights, Trainer
 
-    settings = SMALL + small_images(path, quick, tmp_path, write_cells)
+    settings = SMALL + small_images(path, quick, tmp_path, write_cells, write_bbbc005)
+    if load_recipe(path).model.name == "dcc":
+        settings += SMALL_DCC
     if load_recipe(path, quick=quick).data.synthetic:
         settings += ["data.synthetic.images=8"]
     recipe = load_recipe(path, settings, quick)
@@ -89,11 +106,11 @@ def test_a_training_step(path, quick, tmp_path, write_cells):
 
 
 @pytest.mark.parametrize("path", CLASSICAL, ids=lambda path: path.stem)
-def test_a_classical_counter_is_fitted_and_counts(path, tmp_path, write_cells):
+def test_a_classical_counter_is_fitted_and_counts(path, tmp_path, write_cells, write_bbbc005):
     from cellzoo.counter import load_counter
     from cellzoo.training.fit import fit
 
-    settings = small_images(path, False, tmp_path, write_cells)
+    settings = small_images(path, False, tmp_path, write_cells, write_bbbc005)
     run = fit(load_recipe(path, settings), tmp_path / "run")
     counter = load_counter(str(run.path))
     images = np.random.default_rng(0).random((3, counter.size, counter.size), np.float32)

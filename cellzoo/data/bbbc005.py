@@ -29,6 +29,8 @@ from cellzoo.images import (
     to_unit,
 )
 
+ORIGINAL_SIZE = (520, 696)  # height and width in pixels
+
 _NAME = re.compile(r"(?:SIMCEPImages_)?([A-P]\d\d)_C(\d+)_F(\d+)_s(\d+)_w(\d)", re.IGNORECASE)
 _MASK_FOLDERS = ("BBBC005_v1_ground_truth", "masks")
 

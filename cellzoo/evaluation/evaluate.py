@@ -9,9 +9,11 @@ import keras
 import numpy as np
 
 from cellzoo.counter import RunCounter
+from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.files import write_atomically, write_csv
@@ -33,6 +35,8 @@ class Evaluation:
             None if the run does not know it.
         files: what was written.
         skipped: files that could not be read, if the recipe says to skip them.
+        by_kind: scores of each kind of image, where the data has kinds: BBBC005's stains.
+        segmentation: see :func:`cellzoo.evaluation.masks.mask_scores`.
     """
 
     subject: str
@@ -42,6 +46,8 @@ class Evaluation:
     mean_prediction_mae: float | None
     files: list[Path]
     skipped: list[Skipped]
+    by_kind: dict[str, dict[str, float]]
+    segmentation: dict[str, float] | None
 
 
 def evaluate(
@@ -83,6 +89,8 @@ def evaluate(
         _mean_prediction_mae(counter, images),
         [*files, out / f"{stem}_pictures.png"],
         skipped,
+        _by_kind(images, predicted),
+        mask_scores(counter, images),
     )
     numbers = {
         "subject": subject,
@@ -92,10 +100,17 @@ def evaluate(
         "scores": scores,
         "intervals": result.intervals,
         "mean_prediction_mae": result.mean_prediction_mae,
+        "by_kind": result.by_kind,
+        "segmentation": result.segmentation,
     }
     write_atomically(files[0], json.dumps(numbers, indent=2) + "\n")
     _write_counts(files[1], images, predicted)
     _plot_counts(files[2], images.counts, predicted, f"{counter.name}, {subject}")
+    if counter.run.recipe.model.name == "dcc":
+        result.files.append(out / f"{stem}_thresholds.csv")
+        rows = threshold_table(counter, images)
+        header = max(rows, key=len)
+        write_csv(result.files[-1], header, [[row.get(key, "") for key in header] for row in rows])
     _write_picture(result.files[3], _picture_sheet(counter, images, predicted, subject))
     return result
 
@@ -179,13 +194,27 @@ def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float | None:
     return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 
+def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:
+    """Scores by stain, where all names are BBBC005's."""
+    try:
+        stains = np.array([parse_name(Path(name)).stain for name in images.names])
+    except UserError:
+        return {}
+    return {
+        f"stain {stain}": count_metrics(images.counts[stains == stain], predicted[stains == stain])
+        for stain in np.unique(stains)
+    }
+
+
 def _write_counts(file: Path, images: ImageSet, predicted: np.ndarray) -> None:
     rows = []
     labelled = zip(images.names, images.groups, images.counts, predicted, strict=True)
     for name, group, true, raw in labelled:
         count = int(round_count(raw))
-        rows.append([name, group, int(true), count, f"{raw:.3f}", count - int(true)])
-    write_csv(file, ["image", "group", "true", "count", "count_raw", "error"], rows)
+        percent = f"{100 * abs(raw - true) / true:.2f}" if true else ""
+        rows.append([name, group, int(true), count, f"{raw:.3f}", count - int(true), percent])
+    header = ["image", "group", "true", "count", "count_raw", "error", "absolute_percentage_error"]
+    write_csv(file, header, rows)
 
 
 def _plot_counts(file: Path, counts: np.ndarray, predicted: np.ndarray, title: str) -> None:
@@ -224,6 +253,11 @@ def _pictures(counter: RunCounter, images: np.ndarray) -> dict[str, np.ndarray]:
     """Images ``[n, h, w]`` and, each of that shape, what the model can show of its view of them."""
     if counter.network is not None and "natural_reconstruction" in counter.network.output:
         return translations(counter.network, images)
+    if counter.tiled:
+        found = [counter.segment(image) for image in images]
+        outlined = [_outlined(i, mask) for i, (mask, _) in zip(images, found, strict=True)]
+        probability = np.stack([probability for _, probability in found])
+        return {"natural": images, "mask": np.stack(outlined), "probability": probability}
     if hasattr(counter.classical, "segment"):
         outlined = [_outlined(image, counter.classical.segment(image)) for image in images]
         return {"natural": images, "regions": np.stack(outlined)}

@@ -19,6 +19,7 @@ from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
+from cellzoo.images import sides
 from cellzoo.recipe import Recipe, parse_duration
 from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
 from cellzoo.training.classical import fit_classical
@@ -204,8 +205,7 @@ def _new_trainer(recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int)
     )
     trainer.compile(optimizer=optimizer, jit_compile=_compilation())
     images = {
-        domain: np.zeros((1, *tensor.shape[1:]), "float32")
-        for domain, tensor in network.input.items()
+        domain: np.zeros((1, *sides(recipe.image_size)), "float32") for domain in network.input
     }
     trainer(images)
     optimizer.build(trainer.trainable_variables)

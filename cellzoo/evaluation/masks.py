@@ -1,0 +1,59 @@
+"""What a segmenting model makes of images whose masks are known."""
+
+import numpy as np
+
+from cellzoo.counter import RunCounter
+from cellzoo.data.folder import ImageSet
+from cellzoo.evaluation.metrics import count_metrics
+from cellzoo.evaluation.segmentation import instances, segmentation_metrics
+from cellzoo.models.thresholds import THRESHOLDS, Threshold
+
+
+def mask_scores(counter: RunCounter, images: ImageSet) -> dict[str, float] | None:
+    """Scores of a counter's masks, see :func:`segmentation_metrics`; None if there are none."""
+    if not counter.segments or images.masks is None or not images.has_mask.any():
+        return None
+    images = images.take(images.has_mask)
+    predicted = np.stack([counter.segment(image)[0] for image in images.images])
+    return segmentation_metrics(images.masks, predicted, _tells_cells_apart(images))
+
+
+def threshold_table(counter: RunCounter, images: ImageSet) -> list[dict[str, float | str]]:
+    """One row per threshold, all from the same network (DeepCellCount, Figs. 4 to 6).
+
+    Args:
+        counter: a DCC.
+        images: labelled images.
+
+    Returns:
+        Rows with ``threshold``; ``mae`` and ``mape`` of the count, where it depends on the mask;
+        ``components_mae`` and ``components_mape`` if the mask's connected parts are counted; and,
+        where the images have masks, the scores of :func:`segmentation_metrics`.
+    """
+    model = counter.run.recipe.model
+    probability = np.stack([counter.segment(image)[1] for image in images.images])
+    rows = []
+    for method in THRESHOLDS:
+        row: dict[str, float | str] = {"threshold": method}
+        if model.head == "regressor":
+            raw = counter.with_threshold(method).count(images.images).raw
+            row |= _count_scores("", images.counts, raw)
+        if method != "none":
+            threshold = Threshold(method, model.threshold_block, model.threshold_offset)
+            masks = np.stack([np.asarray(threshold(p[None]))[0] for p in probability])
+            parts = np.array([instances(mask).max() for mask in masks])
+            row |= _count_scores("components_", images.counts, parts)
+            if images.masks is not None and images.has_mask.all():
+                row |= segmentation_metrics(images.masks, masks, _tells_cells_apart(images))
+        rows.append(row)
+    return rows
+
+
+def _count_scores(prefix: str, counts: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    scores = count_metrics(counts, predicted)
+    return {f"{prefix}mae": scores["mae_raw"], f"{prefix}mape": scores["mape_raw"]}
+
+
+def _tells_cells_apart(images: ImageSet) -> bool:
+    """Whether masks number the cells: a mask of ones only does if no image has two cells."""
+    return any(mask.max() > 1 and len(np.unique(mask)) > 2 for mask in images.masks)
