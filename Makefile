@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest
 
-# Tests of what is large: minutes and gigabytes.
+# Tests that take minutes, or gigabytes.
 slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 

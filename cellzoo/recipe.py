@@ -20,6 +20,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from cellzoo.errors import UsageError
@@ -270,6 +271,54 @@ class Train(_Section):
     validate_every: PositiveInt = 1
     patience: PositiveInt | None = None
     select: Literal["best", "max_acc", "min_dev", "last"] = "best"
+    devices: Literal["auto", "cpu"] | PositiveInt = "auto"
+
+
+class Parameter(_Section):
+    """What a search may put in a key's place: numbers from low to high, or one of a choice."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    scale: Literal["linear", "log"] = "linear"
+    step: PositiveInt | PositiveFloat | None = None
+    choice: Annotated[list[Any] | None, Field(min_length=1)] = None
+
+    @model_validator(mode="after")
+    def _is_range_or_choice(self) -> "Parameter":
+        if (self.choice is None) == (self.low is None and self.high is None):
+            raise ValueError("it must have either low and high or a choice")
+        if self.choice is None:
+            if self.low is None or self.high is None or not self.low < self.high:
+                raise ValueError("low and high must be numbers, low the smaller")
+            if self.scale == "log" and self.low <= 0:
+                raise ValueError("a log scale begins above 0")
+        return self
+
+
+class Tune(_Section):
+    """What :func:`cellzoo.tuning.tune` searches, and how."""
+
+    space: dict[str, Parameter | None]
+    objective: str = "validation_mae_raw"
+    direction: Literal["min", "max"] = "min"
+    trials: PositiveInt = 15
+    epochs: PositiveInt | None = None
+    budget: Annotated[str | None, BeforeValidator(_seconds)] = None
+    algorithm: Literal["bayesian", "random", "hyperband"] = "bayesian"
+    seed: NonNegativeInt = 1
+
+    @model_validator(mode="after")
+    def _ends_one_way(self) -> "Tune":
+        if self.epochs and self.budget:
+            raise ValueError("a trial ends after epochs or after a budget, not both")
+        if self.algorithm == "hyperband" and not self.epochs:
+            raise ValueError("hyperband needs epochs, those of its longest trials")
+        return self
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """The keys to search; an overlay takes one out by setting it to null."""
+        return {key: parameter for key, parameter in self.space.items() if parameter}
 
 
 class Recipe(_Section):
@@ -282,6 +331,7 @@ class Recipe(_Section):
     model: Annotated[TwinVAE | TwinVAESpatial | DCC | Brightness, Field(discriminator="name")]
     loss: Loss = Loss()
     train: Train = Train()
+    tune: Tune | None = None
 
     @property
     def image_size(self) -> int | tuple[int, int]:
@@ -295,7 +345,10 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
-        document = self.model_dump(mode="json", exclude=_LEARNING if self.classical else None)
+        left_out = set(_LEARNING) if self.classical else set()
+        if self.tune is None:
+            left_out.add("tune")
+        document = self.model_dump(mode="json", exclude=left_out)
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
     def differences(self, other: "Recipe") -> list[str]:
@@ -351,6 +404,66 @@ def other_form(path: Path, settings: Sequence[str], quick: bool) -> Recipe | Non
         return load_recipe(path, settings, quick=not quick)
     except UsageError:
         return None
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with another number of epochs, the regressor starting as early in proportion."""
+    start = recipe.loss.count_start_epoch * epochs // recipe.train.epochs
+    return recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update={"epochs": epochs}),
+            "loss": recipe.loss.model_copy(update={"count_start_epoch": start}),
+        }
+    )
+
+
+def with_values(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    """The recipe with other values at dotted keys; ``model.channels.3`` is the list's fourth.
+
+    Raises:
+        UsageError: the recipe would not be valid.
+    """
+    document = yaml.safe_load(recipe.to_yaml())
+    for key, value in values.items():
+        holder, last = _holder(document, key)
+        holder[last] = value
+    return _validate(document, ", ".join(f"{k}={_show(v)}" for k, v in values.items()), None)
+
+
+def check_space(recipe: Recipe) -> None:
+    """Sees to it that every key to be searched is one of the recipe's.
+
+    Raises:
+        UsageError: one is not; the sentence names the nearest.
+    """
+    document = yaml.safe_load(recipe.to_yaml())
+    document.pop("tune", None)
+    for key in recipe.tune.searched if recipe.tune else ():
+        try:
+            _holder(document, key)
+        except KeyError:
+            known = [name for name, _ in _leaves(document)]
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "write it as section.key."
+            raise UsageError(
+                f"tune.space names {key}, which is no key of {recipe.name} with its "
+                f"{recipe.model.name}; {hint}"
+            ) from None
+
+
+def _holder(document: dict[str, Any], key: str) -> tuple[Any, Any]:
+    """The section or list that holds a dotted key, and the key's last part; or a KeyError."""
+    node: Any = document
+    holder, last = None, None
+    for part in key.split("."):
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            holder, last = node, int(part)
+        elif isinstance(node, dict) and part in node:
+            holder, last = node, part
+        else:
+            raise KeyError(key)
+        node = holder[last]
+    return holder, last
 
 
 def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -558,7 +671,7 @@ def _keys_of(location: Sequence[Any]) -> list[Any]:
     keys, previous = [], None
     for part in location:
         chosen_kind = previous in ("natural", "model") and part in _TAGS
-        chosen_type = isinstance(part, str) and not part.isidentifier()
+        chosen_type = isinstance(part, str) and not part.isidentifier() and previous != "space"
         if not chosen_kind and not chosen_type:
             keys.append(part)
         previous = part
@@ -572,7 +685,7 @@ def _sibling_keys(location: Sequence[Any]) -> set[str]:
     for part in location[:-1]:
         if previous in ("natural", "model") and part in _TAGS:
             kinds = [_TAGS[part]]
-        else:
+        elif previous != "space":  # there a key stands for a parameter
             fields = [kind.model_fields[part] for kind in kinds if part in kind.model_fields]
             kinds = [kind for field in fields for kind in _sections_in(field.annotation)]
         previous = part

@@ -14,6 +14,7 @@ from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.models.counting import natural_counter, predict, translations
 from cellzoo.recipe import parse_duration
+from cellzoo.training.devices import Devices
 from cellzoo.training.runs import Run
 from cellzoo.training.trainer import Trainer
 
@@ -35,11 +36,12 @@ def averaged_weights(trainer: keras.Model) -> Iterator[None]:
     if not trainer.optimizer.use_ema:
         yield
         return
+    # Copies: JAX would give an array to two variables, and a prediction then use it up for both.
     own = [np.array(keras.ops.convert_to_numpy(v)) for v in trainer.trainable_variables]
     # Keras's own SwapEMAWeights reads the averages from here too; there is no public name for them.
     averages = trainer.optimizer._model_variables_moving_average
     for variable, average in zip(trainer.trainable_variables, averages, strict=True):
-        variable.assign(average)
+        variable.assign(np.array(keras.ops.convert_to_numpy(average)))
     try:
         yield
     finally:
@@ -48,8 +50,13 @@ def averaged_weights(trainer: keras.Model) -> Iterator[None]:
 
 
 def training_state(trainer: keras.Model) -> list[keras.Variable]:
-    """Every variable that the next training step depends on, random seeds included."""
-    return [*trainer.variables, *trainer.optimizer.variables]
+    """Every variable that the next epoch depends on, random seeds included.
+
+    Metrics begin anew with each epoch, and reading them needs all machines of a training.
+    """
+    metrics = {id(variable) for variable in trainer.metrics_variables}
+    own = [variable for variable in trainer.variables if id(variable) not in metrics]
+    return [*own, *trainer.optimizer.variables]
 
 
 class EpochEnd(keras.callbacks.Callback):
@@ -177,6 +184,51 @@ class EpochEnd(keras.callbacks.Callback):
         if self.time_limit and self.seconds > self.time_limit:
             return f"The time budget of {self.settings.budget} is spent: stopping."
         return None
+
+
+class Together(keras.callbacks.Callback):
+    """Ends an epoch on several machines: the chief does the work, then all stop or all go on.
+
+    Args:
+        epoch_end: the chief's; None on the others.
+        devices: the machines.
+    """
+
+    GO_ON, STOP, FAILED = range(3)
+
+    def __init__(self, epoch_end: EpochEnd | None, devices: Devices):
+        """Takes note of both."""
+        super().__init__()
+        self.epoch_end, self.devices = epoch_end, devices
+
+    def set_model(self, model):
+        """Hands the model on, too."""
+        super().set_model(model)
+        if self.epoch_end:
+            self.epoch_end.set_model(model)
+
+    def on_train_begin(self, logs=None):
+        """See :class:`EpochEnd`."""
+        if self.epoch_end:
+            self.epoch_end.on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """See :class:`EpochEnd`."""
+        if self.epoch_end:
+            self.epoch_end.on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Lets the chief validate, save and report, and tells the others what follows from it."""
+        verdict = self.FAILED
+        try:
+            if self.epoch_end:
+                self.epoch_end.on_epoch_end(epoch, logs)
+            verdict = self.STOP if self.model.stop_training else self.GO_ON
+        finally:
+            verdict = self.devices.chiefs_number(verdict)
+        if verdict == self.FAILED:
+            raise UserError("The training failed on the chief: its output says why.")
+        self.model.stop_training = verdict == self.STOP
 
 
 class Pictures(keras.callbacks.Callback):

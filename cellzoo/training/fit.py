@@ -3,6 +3,7 @@
 import logging
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ from cellzoo import __version__
 from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
-from cellzoo.data.pipeline import TrainingBatches
+from cellzoo.data.pipeline import Batch, TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
 from cellzoo.images import sides
-from cellzoo.recipe import Recipe, parse_duration
-from cellzoo.training.callbacks import EpochEnd, Pictures, duration, training_state
+from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
+from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
 from cellzoo.training.classical import fit_classical
+from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
 from cellzoo.training.trainer import LossWeights, Trainer
@@ -53,12 +55,27 @@ def fit(
         UserError: the data cannot be used, or ``out`` holds something else.
         KeyboardInterrupt: after saving a model that can count.
     """
+    recipe = recipe.model_copy(update={"tune": None})  # what a search did is no part of a run
+    devices = Devices() if recipe.classical else choose_devices(recipe.train.devices)
+    devices.check_batch(recipe.train.batch)
+    if devices.machines > 1:
+        other = None
+    if not devices.chief:
+        return _work_for_chief(recipe, devices)
     run = _open_run(recipe, out, fresh)
-    with _log_to(run.path / "run.log"):
-        if run.finished:
+    with devices.coming_back(), _log_to(run.path / "run.log"):
+        if devices.chiefs_number(run.finished):
             log.info("%s is finished already: another --out starts another run.", run.path)
             return run
-        return _train(run, other)
+        return _train(run, other, devices)
+
+
+def _work_for_chief(recipe: Recipe, devices: Devices) -> Run:
+    """Trains beside the chief, in a folder that is only there for the time."""
+    with devices.coming_back(), tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder) / "run", recipe)
+        finished = devices.chiefs_number(0)
+        return run if finished else _train(run, None, devices)
 
 
 def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
@@ -118,15 +135,16 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:
-    """What differs, but for the schedule that a budget was translated into."""
-    changes = old.differences(new)
+    """What differs, but for the devices and the schedule that a budget was translated into."""
+    changes = [line for line in old.differences(new) if not line.startswith("train.devices:")]
     if old.train.budget:
         fitted = ("train.epochs:", "loss.count_start_epoch:")
         changes = [change for change in changes if not change.startswith(fitted)]
     return changes
 
 
-def _train(run: Run, other: Recipe | None) -> Run:
+def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
+    _fetch_from_chief(run, devices)
     recipe = run.recipe
     check_recipe(recipe)
     # Of the test split only a folder's file names are kept, for `evaluate` to find them again.
@@ -146,7 +164,9 @@ def _train(run: Run, other: Recipe | None) -> Run:
         _write_environment(run)
         seconds = fit_classical(run, training, validation)
     else:
-        seconds = _train_network(run, training, validation, other)
+        seconds = _train_network(run, training, validation, other, devices)
+    if not devices.chief:
+        return run
     _finish(run, training, validation, seconds)
     for file in skipped:
         log.warning("skipped %s: %s", file.name, file.reason)
@@ -154,28 +174,31 @@ def _train(run: Run, other: Recipe | None) -> Run:
 
 
 def _train_network(
-    run: Run, training: ImageSet, validation: ImageSet, other: Recipe | None
+    run: Run, training: ImageSet, validation: ImageSet, other: Recipe | None, devices: Devices
 ) -> float:
     """Trains epoch by epoch and returns the seconds that it took, earlier starts included."""
     recipe = run.recipe
     batches = training_batches(recipe, training)
     steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
-    trainer = _new_trainer(recipe, batches, steps_per_epoch)
+    trainer = _new_trainer(recipe, batches, steps_per_epoch, devices)
     # Not run.history(): a kill may fall between the first epoch's row and its state.
     if not run.last_state.is_file():
         _plan(run, trainer, batches, steps_per_epoch, other)
         # Measuring has trained a little: start from the seed again, with the planned length.
-        trainer = _new_trainer(run.recipe, batches, steps_per_epoch)
+        trainer = _new_trainer(run.recipe, batches, steps_per_epoch, devices)
         _write_environment(run)
     else:
         run.load_state(training_state(trainer))
-    first_epoch = round(float(trainer.trained_steps) / steps_per_epoch)
+    trained_steps = float(keras.ops.convert_to_numpy(trainer.trained_steps))
+    first_epoch = round(trained_steps / steps_per_epoch)
     run.forget_history_after(first_epoch)
     if first_epoch:
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
     try:
         _fit_epochs(run, trainer, batches, validation, steps_per_epoch, first_epoch)
     except KeyboardInterrupt:
+        if not devices.chief:
+            raise
         if not run.best_weights.exists():
             run.save_best(trainer.network)
         log.info(
@@ -183,15 +206,36 @@ def _train_network(
             run.path,
         )
         raise
-    return run.history()[-1]["seconds"]
+    return run.history()[-1]["seconds"] if devices.chief else float("nan")
 
 
-def _new_trainer(recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int) -> Trainer:
+def _fetch_from_chief(run: Run, devices: Devices) -> None:
+    """Copies what the chief's run folder has to go on from, on the other machines."""
+    for file in (run.recipe_file, run.splits_file, run.last_state):
+        content = file.read_bytes() if devices.chief and file.is_file() else b""
+        content = devices.from_chief(content)
+        if content and not devices.chief:
+            file.write_bytes(content)
+    if not devices.chief:
+        run.recipe = load_recipe(run.recipe_file)
+
+
+def _new_trainer(
+    recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
+) -> Trainer:
+    with devices.scope():
+        return _trainer_in_scope(recipe, batches, steps_per_epoch, devices)
+
+
+def _trainer_in_scope(
+    recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
+) -> Trainer:
     network = build_network(recipe)
+    devices.synchronize(network)
     _adapt(network, batches)
     settings = recipe.train
     loss = LossWeights(**recipe.loss.model_dump())
-    trainer = Trainer(network, loss, steps_per_epoch)
+    trainer = Trainer(network, loss, steps_per_epoch, devices)
     rate = _learning_rate(recipe, settings.epochs * steps_per_epoch)
     averaging = {}
     if settings.averaging:
@@ -273,30 +317,26 @@ def _plan(
     else:
         other_batches = training_batches(other, batches.natural)
         steps = other.train.steps_per_epoch or other_batches.steps_per_pass
-        other_trainer = _new_trainer(other, other_batches, steps)
+        other_trainer = _new_trainer(other, other_batches, steps, trainer.devices)
         seconds = other.train.epochs * steps * _seconds_per_step(other_trainer, other_batches)
         log.info("The full recipe would take up to %s on this machine.", duration(seconds))
 
 
-def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe with another number of epochs, the regressor starting as early in proportion."""
-    start = recipe.loss.count_start_epoch * epochs // recipe.train.epochs
-    return recipe.model_copy(
-        update={
-            "train": recipe.train.model_copy(update={"epochs": epochs}),
-            "loss": recipe.loss.model_copy(update={"count_start_epoch": start}),
-        }
-    )
-
-
 def _seconds_per_step(trainer: Trainer, batches: TrainingBatches) -> float:
-    """Trains a few steps and returns the seconds that one takes."""
-    for batch in batches.between(0, WARMUP_STEPS):
-        trainer.train_on_batch(*batch)
+    """Trains a few steps and returns the seconds that one takes; on the chief, for all machines."""
+
+    def train(first: int, last: int) -> None:
+        if trainer.devices.replicas == 1:
+            for batch in batches.between(first, last):
+                trainer.train_on_batch(*batch)
+        else:  # train_on_batch would give the whole batch to every device
+            stream = _tf_dataset(batches, first, last, trainer.devices)
+            trainer.fit(stream, steps_per_epoch=last - first, shuffle=False, verbose=0)
+
+    train(0, WARMUP_STEPS)
     started = time.monotonic()
-    for batch in batches.between(WARMUP_STEPS, WARMUP_STEPS + TIMED_STEPS):
-        trainer.train_on_batch(*batch)
-    return (time.monotonic() - started) / TIMED_STEPS
+    train(WARMUP_STEPS, WARMUP_STEPS + TIMED_STEPS)
+    return trainer.devices.chiefs_number((time.monotonic() - started) / TIMED_STEPS)
 
 
 def _fit_epochs(
@@ -307,20 +347,24 @@ def _fit_epochs(
     steps_per_epoch: int,
     first_epoch: int,
 ) -> None:
-    epochs = run.recipe.train.epochs
+    epochs, devices = run.recipe.train.epochs, trainer.devices
     images_per_epoch = steps_per_epoch * batches.batch_size * len(trainer.domains)
     epoch_end = EpochEnd(run, validation, images_per_epoch)
-    if first_epoch >= epochs or epoch_end.reason_to_stop():
+    done = first_epoch >= epochs or epoch_end.reason_to_stop() is not None
+    if devices.chiefs_number(done):
         return
     callbacks: list[keras.callbacks.Callback] = [epoch_end]
+    if devices.machines > 1:
+        callbacks = [Together(epoch_end if devices.chief else None, devices)]
     steps = (first_epoch * steps_per_epoch, epochs * steps_per_epoch)
     if keras.backend.backend() == "tensorflow":
         folder = run.path / "tensorboard"
         every = max(1, epochs // 20)
-        callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        if "natural_reconstruction" in trainer.network.output:
-            callbacks.append(Pictures(str(folder / "pictures"), validation.images[:6], every))
-        stream = _tf_dataset(batches, *steps)
+        if devices.chief:
+            callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
+            if "natural_reconstruction" in trainer.network.output:
+                callbacks.append(Pictures(str(folder / "pictures"), validation.images[:6], every))
+        stream = _tf_dataset(batches, *steps, devices)
     else:
         stream = batches.between(*steps)
     trainer.fit(
@@ -334,18 +378,29 @@ def _fit_epochs(
     )
 
 
-def _tf_dataset(batches: TrainingBatches, first: int, last: int):
-    """The batches as a ``tf.data`` stream that is made while the last one trains."""
+def _tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Devices):
+    """The batches as a ``tf.data`` stream that is made while the last one trains.
+
+    Several devices each get their rows of a batch, which every machine makes for itself.
+    """
     import tensorflow as tf
+
+    rows = devices.rows(batches.batch_size)
+
+    def shares() -> Iterator[Batch]:
+        for batch in batches.between(first, last):
+            for part in rows:
+                yield tuple({key: array[part] for key, array in d.items()} for d in batch)
 
     signature = tuple(
         {key: tf.TensorSpec((None, *array.shape[1:]), array.dtype) for key, array in part.items()}
         for part in batches(first)
     )
-    stream = tf.data.Dataset.from_generator(
-        lambda: batches.between(first, last), output_signature=signature
-    )
-    return stream.prefetch(2)
+    stream = tf.data.Dataset.from_generator(shares, output_signature=signature)
+    stream = stream.prefetch(2 * len(rows))
+    if devices.strategy is None:
+        return stream
+    return devices.strategy.distribute_datasets_from_function(lambda _: stream)
 
 
 def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
@@ -379,6 +434,11 @@ def _write_environment(run: Run) -> None:
 
         packages["tensorflow"] = tf.__version__
         devices = [device.name for device in tf.config.list_physical_devices()]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        packages["jax"] = jax.__version__
+        devices = [str(device) for device in jax.devices()]
     run.write_json(
         "environment.json",
         {

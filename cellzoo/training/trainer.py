@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from cellzoo.training.devices import Devices
 from cellzoo.training.losses import RECONSTRUCTION_LOSSES, count_loss, kl_divergence, mask_loss
 
 
@@ -57,12 +58,20 @@ class Trainer(keras.Model):
             their terms too.
         loss: weights and schedule.
         steps_per_epoch: training steps that make an epoch, for the schedule.
+        devices: where it trains; None: on one device.
     """
 
-    def __init__(self, network: keras.Model, loss: LossWeights, steps_per_epoch: int):
+    def __init__(
+        self,
+        network: keras.Model,
+        loss: LossWeights,
+        steps_per_epoch: int,
+        devices: Devices | None = None,
+    ):
         """Wraps the network; ``compile`` comes next."""
         super().__init__(name="trainer")
         self.network = network
+        self.devices = devices or Devices()
         self.loss_weights = loss
         self.steps_per_epoch = steps_per_epoch
         self.domains = [tensor.name for tensor in network.inputs]
@@ -133,3 +142,50 @@ class Trainer(keras.Model):
         if training:
             self.trained_steps.assign_add(1.0)
         return total
+
+    def train_step(self, *arguments):
+        """Keras's training step, or this device's part in that of several."""
+        if self.devices.replicas == 1:
+            return super().train_step(*arguments)
+        return self._step_of_one_replica(*arguments)
+
+    def _step_of_one_replica(self, batch):
+        """Trains on the rows that this replica was given.
+
+        The loss is a mean over its rows, and all replicas have as many, so the gradient of the
+        whole batch is the mean of theirs. Keras's own step is no help here: it does not divide a
+        loss from ``compute_loss`` by the number of replicas, and clips each replica's gradient for
+        itself.
+        """
+        import tensorflow as tf
+
+        x, y = batch
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x, y, y_pred)
+        gradients = zip(
+            tape.gradient(loss, self.trainable_variables), self.trainable_variables, strict=True
+        )
+        shares, variables = zip(
+            *((g / self.devices.replicas, v) for g, v in gradients if g is not None), strict=True
+        )
+        if self.optimizer.global_clipnorm:
+            context = tf.distribute.get_replica_context()
+            whole = context.all_reduce(tf.distribute.ReduceOp.SUM, list(shares))
+            clipped, _ = tf.clip_by_global_norm(whole, self.optimizer.global_clipnorm)
+            shares = [g / self.devices.replicas for g in clipped]
+        self.optimizer.apply(shares, variables)  # adds up the shares of all replicas
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+        logs = self.compute_metrics(x, y, y_pred)
+        if self.devices.machines > 1:  # where Keras takes the mean over axis 0, also of a scalar
+            logs = {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+        return logs
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Does nothing: :func:`cellzoo.training.fit.fit` builds the trainer.
+
+        Keras would do it again under a strategy, with a batch of which each machine has a part, and
+        fail.
+        """
