@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cellzoo import __version__
-from cellzoo.errors import UserError
+from cellzoo.errors import UsageError, UserError
 
 # TensorFlow tells every user about every device that it does not have.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -129,15 +129,15 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     Example: cellzoo check recipes/*.yaml
     """
     from cellzoo.data.sets import check_recipe
-    from cellzoo.recipe import load_recipe, other_form
+    from cellzoo.recipe import check_space, load_recipe, other_form
 
     worst = 0
     for path in recipes:
         try:
-            check_recipe(load_recipe(path, settings))
-            quick = other_form(path, settings, quick=False)
-            if quick:
-                check_recipe(quick)
+            forms = [load_recipe(path, settings), other_form(path, settings, quick=False)]
+            for form in filter(None, forms):
+                check_recipe(form)
+                check_space(form)
             click.echo(f"{path}: ok")
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
@@ -199,7 +199,48 @@ def fit(
     from cellzoo.training.fit import fit
 
     run = fit(chosen, out, fresh, other)
-    click.echo(f"run folder: {run.path}")
+    if run.path.exists():  # on several machines only the chief's is kept
+        click.echo(f"run folder: {run.path}")
+
+
+@main.command()
+@click.argument("recipe", type=_PATH)
+@_settings
+@click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
+@click.option("--trials", type=click.IntRange(min=1), help="Combinations to try.")
+@click.option("--out", type=_PATH, help="Search folder; a search there goes on.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Trials at a time; each has a GPU, or a share of the processor.")
+@click.option("--serve", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Be the chief of a search on several machines.")
+@click.option("--chief", metavar="HOST:PORT", help="Work for that chief.")
+@_verb
+def tune(
+    recipe: Path,
+    settings: tuple[str, ...],
+    quick: bool,
+    trials: int | None,
+    out: Path | None,
+    workers: int,
+    serve: int | None,
+    chief: str | None,
+) -> None:
+    """Search the ranges in a recipe's tune section for its best settings.
+
+    Example: cellzoo tune recipes/twinvae_bf.yaml --quick --trials 20 --out searches/bf
+    """
+    from cellzoo.recipe import load_recipe
+
+    if serve and chief:
+        raise UsageError("--serve and --chief exclude each other: a machine is one or the other.")
+    if trials:
+        settings = (*settings, f"tune.trials={trials}")
+    chosen = load_recipe(recipe, settings, quick)
+    _start_tensorflow()
+    from cellzoo.tuning import tune
+
+    for file in tune(chosen, out, workers, serve, chief):
+        click.echo(f"wrote {file}")
 
 
 @main.command()

@@ -1,0 +1,256 @@
+"""The search: what it tries, what it writes, and what cannot take it down.
+
+Most trials here are a small program that scores a recipe by a formula, not a training.
+"""
+
+import csv
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from cellzoo import tuning
+from cellzoo.errors import UsageError, UserError
+from cellzoo.recipe import check_space, load_recipe, with_values
+from cellzoo.tuning import tune
+
+RECIPE = """\
+name: tiny
+data:
+  natural: {source: folder, folder: cells}
+augment: {crop: 1}
+model: {name: twinvae_spatial, image_size: 16, channels: [2, 4], shared_channels: 2, latent: 2}
+train: {batch: 4, epochs: 2, steps_per_epoch: 2}
+tune:
+  space:
+    train.learning_rate: {low: 1.0e-5, high: 1.0e-1, scale: log}
+    model.channels.1: {choice: [2, 4]}
+  trials: 4
+quick:
+  train: {epochs: 1}
+  tune:
+    space:
+      model.channels.1: null
+"""
+
+# |log10(learning rate) + 3|: best at 1e-3. It also counts how often a trial was started.
+TRIAL = """
+import json, math, os, pathlib, signal, sys, time, yaml
+recipe = yaml.safe_load(open(sys.argv[2]))
+run = pathlib.Path(sys.argv[4])
+(run / "report").mkdir(parents=True, exist_ok=True)
+with open(run / "starts", "a") as starts:
+    starts.write("started ")
+score = abs(math.log10(recipe["train"]["learning_rate"]) + 3)
+mode = recipe["loss"]["kl_weight"]
+if mode == 4 and len((run / "starts").read_text().split()) == 1:
+    time.sleep(60)
+if mode == 5:
+    print("Error: the loss became nan.")
+    sys.exit(1)
+if mode == 6:
+    os.kill(os.getpid(), signal.SIGKILL)
+if mode == 7:
+    score = math.nan
+(run / "report" / "validation.json").write_text(json.dumps({"mae_raw": score, "seconds": 1.5}))
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "FIT", TRIAL)
+
+    def load(text=RECIPE, *settings, quick=False):
+        path = tmp_path / "tiny.yaml"
+        path.write_text(text)
+        return load_recipe(path, settings, quick)
+
+    return load
+
+
+def rows(folder):
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def modes(*values):
+    """A recipe whose trials end in these ways."""
+    space = f"  space:\n    loss.kl_weight: {{choice: {list(values)}}}\n"
+    start = RECIPE.index("  space:")
+    return RECIPE[:start] + space + f"  algorithm: random\n  trials: {len(values)}\n"
+
+
+def test_a_search_leaves_a_table_plots_and_the_best_recipe(load, tmp_path, caplog):
+    recipe = load()
+    out = tmp_path / "search"
+    with caplog.at_level("INFO", logger="cellzoo"):
+        files = tune(recipe, out)
+    table = rows(out)
+    assert [row["trial"] for row in table] == ["0", "1", "2", "3"]
+    assert {row["status"] for row in table} == {"completed"}
+    assert all(float(row["seconds"]) == 1.5 for row in table)
+    best = min(table, key=lambda row: float(row["validation_mae_raw"]))
+    tuned = load_recipe(files[0])
+    assert tuned.tune is None
+    assert tuned.train.learning_rate == float(best["train.learning_rate"])
+    assert tuned.model.channels == (2, int(best["model.channels.1"]))
+    assert tuned.train.epochs == 2
+    (change,) = [
+        line for line in (out / "changes.txt").read_text().splitlines() if "learning_rate" in line
+    ]
+    assert change.startswith("train.learning_rate: 0.00013 -> ")
+    assert all(file.is_file() for file in files)
+    assert len(list((out / "tensorboard").glob("*/events*"))) == 4
+
+
+def test_more_trials_go_on_and_nothing_runs_twice(load, tmp_path):
+    out = tmp_path / "search"
+    tune(load(RECIPE, "tune.trials=2"), out)
+    first = rows(out)
+    tune(load(RECIPE, "tune.trials=3"), out)
+    assert rows(out)[:2] == first
+    assert len(rows(out)) == 3
+    starts = [(out / "trials" / f"000{k}" / "starts").read_text() for k in range(3)]
+    assert starts == ["started "] * 3
+
+
+def test_no_trial_takes_the_search_down(load, tmp_path):
+    out = tmp_path / "search"
+    tune(load(modes(-1, 1, 5, 6, 7)), out)
+    ended = {row["loss.kl_weight"]: (row["status"], row["reason"]) for row in rows(out)}
+    assert ended["1"] == ("completed", "")
+    assert {mode for mode, (status, _) in ended.items() if status == "failed"} == {
+        "-1", "5", "6", "7",
+    }  # fmt: skip
+    assert "kl_weight is -1" in ended["-1"][1]
+    assert ended["5"][1] == "the loss became nan."
+    assert "out of memory" in ended["6"][1]
+    assert "never was a number" in ended["7"][1]
+    assert load_recipe(out / "best.yaml").loss.kl_weight == 1
+
+
+def test_a_search_in_which_every_trial_fails_says_why(load, tmp_path):
+    with pytest.raises(UserError, match="None of the 1 trials .* the loss became nan"):
+        tune(load(modes(5)), tmp_path / "search")
+
+
+def test_an_interrupted_search_goes_on_with_the_trial_it_was_at(load, tmp_path):
+    out = tmp_path / "search"
+    started = out / "trials" / "0000" / "starts"
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        tune(load(modes(4)), out)
+    tune(load(modes(4)), out)
+    assert started.read_text() == "started started "
+    assert [row["status"] for row in rows(out)] == ["completed"]
+
+
+def test_workers_share_the_trials_and_the_machine(load, tmp_path, monkeypatch):
+    out = tmp_path / "search"
+    tune(load(RECIPE, "tune.algorithm=random"), out, workers=2)
+    assert [row["status"] for row in rows(out)] == ["completed"] * 4
+    assert (out / "trials" / "0003" / "starts").read_text() == "started "
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [tuning._share(k, 3, gpus=2)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == list("010")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert tuning._share(1, 2, gpus=2) == {"CUDA_VISIBLE_DEVICES": "7"}
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert tuning._share(0, 2, gpus=0)["TF_NUM_INTRAOP_THREADS"] == "4"
+    assert tuning._share(0, 1, gpus=2) == {}
+
+
+def test_a_chief_keeps_the_results_of_its_workers(load, tmp_path):
+    recipe = load(RECIPE, "tune.algorithm=random")
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        port = s.getsockname()[1]
+    written = []
+    chief = threading.Thread(
+        target=lambda: written.extend(tune(recipe, tmp_path / "chief", serve=port)), daemon=True
+    )
+    chief.start()
+    assert tune(recipe, tmp_path / "worker", chief=f"localhost:{port}") == []
+    chief.join(timeout=60)
+    assert written[0] == tmp_path / "chief" / "best.yaml"
+    assert [row["status"] for row in rows(tmp_path / "chief")] == ["completed"] * 4
+
+
+def test_hyperband_gives_few_epochs_to_most(load, tmp_path):
+    settings = ("tune.algorithm=hyperband", "tune.epochs=4", "tune.trials=7")
+    out = tmp_path / "search"
+    tune(load(RECIPE, *settings), out)
+    epochs = [load_recipe(file).train.epochs for file in sorted((out / "trials").glob("*.yaml"))]
+    assert (epochs.count(2), epochs.count(4)) == (5, 2)
+    assert load_recipe(out / "best.yaml").train.epochs == 2  # the recipe's own
+
+
+def test_a_folder_of_something_else_is_left_alone(load, tmp_path):
+    recipe = load()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="full holds other files"):
+        tune(recipe, tmp_path / "full")
+    tune(load(RECIPE, "tune.trials=1"), tmp_path / "search")
+    with pytest.raises(UsageError, match=r"another recipe \(loss.kl_weight: 2.0 -> 1.0\)"):
+        tune(load(RECIPE, "loss.kl_weight=1"), tmp_path / "search")
+
+
+def test_a_space_that_the_recipe_does_not_have_is_one_sentence(load):
+    wrong = RECIPE.replace("train.learning_rate:", "train.learning_rat:")
+    with pytest.raises(UsageError, match="did you mean train.learning_rate?"):
+        check_space(load(wrong))
+    with pytest.raises(UsageError, match="model.channels.2"):
+        check_space(load(RECIPE.replace("channels.1", "channels.2")))
+    with pytest.raises(UsageError, match="nothing to tune"):
+        tune(load(RECIPE, "tune=null"))
+
+
+def test_an_overlay_takes_a_key_out_of_the_space(load):
+    assert list(load(quick=True).tune.searched) == ["train.learning_rate"]
+
+
+@pytest.mark.parametrize(
+    "parameter, said",
+    [
+        ("{low: 2, high: 1}", "low the smaller"),
+        ("{low: 0, high: 1, scale: log}", "log scale begins above 0"),
+        ("{low: 1}", "low and high must be numbers"),
+        ("{}", "either low and high or a choice"),
+        ("{low: 1, high: 2, choice: [1]}", "either low and high or a choice"),
+        ("{low: 1, hihg: 2}", "did you mean high?"),
+    ],
+)
+def test_a_range_that_is_none_is_one_sentence(load, parameter, said):
+    wrong = RECIPE.replace("{low: 1.0e-5, high: 1.0e-1, scale: log}", parameter)
+    with pytest.raises(UsageError, match="learning_rate") as caught:
+        load(wrong)
+    assert said in str(caught.value)
+
+
+def test_values_go_to_their_keys(load):
+    changed = with_values(load(), {"model.channels.1": 8, "train.clip_norm": 5, "model.latent": 3})
+    assert (changed.model.channels, changed.train.clip_norm) == ((2, 8), 5)
+    assert with_values(load(), {"model.channels": [6, 7]}).model.channels == (6, 7)
+    with pytest.raises(UsageError, match="model.latent is 0"):
+        with_values(load(), {"model.latent": 0})
+
+
+@pytest.mark.slow
+def test_trials_of_real_trainings(run_cli, write_cells, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    result = run_cli("tune", "tiny.yaml", "--trials", "2", "--out", "search")
+    assert result.exit_code == 0, result.output
+    assert [row["status"] for row in rows(tmp_path / "search")] == ["completed"] * 2
+    assert "wrote search/best.yaml" in result.output
+    assert (tmp_path / "search" / "trials" / "0000" / "history.csv").is_file()
