@@ -17,6 +17,7 @@ from cellzoo.errors import UsageError, UserError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _PATH = click.Path(path_type=Path)
+_PORT = click.IntRange(0, 65535)
 
 
 def _verb(function: Callable) -> Callable:
@@ -382,6 +383,34 @@ def count(
         click.echo(f"Error: {row.error}", err=True)
     click.echo(f"counted {len(rows) - len(failed)} frames, {len(failed)} failed: {out}")
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("models", type=_PATH, default=Path("saved_models"))
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every interface.")
+@click.option("--grpc-port", type=_PORT, default=8500, show_default=True)
+@click.option("--rest-port", type=_PORT, default=8501, show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["auto", "embedded", "tensorflow"]), default="auto",
+    help="auto: tensorflow_model_server if it is installed and --host is 0.0.0.0.",
+)  # fmt: skip
+@click.option("--model-config-file", type=_PATH, help="Versions and labels, instead of MODELS.")
+@click.option("--batching-file", type=_PATH, help="As serving/batching.config.")
+@click.option("--monitoring-file", type=_PATH, help="As serving/monitoring.config.")
+@_verb
+def serve(**service: Any) -> None:
+    r"""Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
+
+    Looks for new versions each second; nothing but this computer can reach it unless --host says
+    so. SIGTERM lets requests under way finish.
+
+    \b
+    Example: cellzoo serve saved_models
+             cellzoo count images/ --model localhost:8500/twinvae_bf
+    """
+    from cellzoo.serving.engines import Service, serve
+
+    serve(Service(**service), _start_tensorflow)
 
 
 @main.command("import-labels")

@@ -1,4 +1,4 @@
-"""The text files that TensorFlow Serving is set up with: models, batching, monitoring."""
+"""What there is to serve, and the text files that TensorFlow Serving is set up with."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,12 @@ from typing import Any
 from google.protobuf import text_format
 
 from cellzoo.errors import UserError
-from cellzoo.serving.messages import BatchingParameters, ModelServerConfig, MonitoringConfig
+from cellzoo.serving.messages import (
+    BatchingParameters,
+    ModelConfig,
+    ModelServerConfig,
+    MonitoringConfig,
+)
 
 # Where containers find the models, in the manifests of serving/.
 BASE_PATH = "/models"
@@ -74,6 +79,34 @@ def read_monitoring(path: Path) -> Any:
         UserError: the file is missing or wrong.
     """
     return _message(_read(path), MonitoringConfig, str(path))
+
+
+def find_versions(folder: Path) -> dict[int, Path] | None:
+    """Number -> folder of the versions below a model's folder; None where it cannot be read."""
+    try:
+        return {
+            int(path.name): path
+            for path in folder.iterdir()
+            if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        }
+    except OSError:
+        return None
+
+
+def find_models(folder: Path) -> list[Any]:
+    """A ``ModelConfig`` for each folder that holds numbered versions.
+
+    Args:
+        folder: holds one model's versions, or a folder for each of several models.
+    """
+    folder = folder.resolve()
+    if find_versions(folder):
+        return [ModelConfig(name=folder.name, base_path=str(folder))]
+    return [
+        ModelConfig(name=path.name, base_path=str(path))
+        for path in sorted(folder.iterdir() if folder.is_dir() else ())
+        if path.is_dir() and find_versions(path)
+    ]
 
 
 def _read(path: Path) -> str:

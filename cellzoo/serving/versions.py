@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellzoo.serving.config import find_versions
 from cellzoo.serving.errors import ServingError
-from cellzoo.serving.messages import CODES, STATES, ModelConfig
+from cellzoo.serving.messages import CODES, STATES
 from cellzoo.serving.servable import Servable
 
 log = logging.getLogger(__name__)
@@ -231,34 +232,6 @@ def wanted_versions(config: Any) -> dict[int, Path] | None:
         return {number: found[number] for number in policy.specific.versions if number in found}
     newest = sorted(found, reverse=True)[: policy.latest.num_versions or 1]
     return {number: found[number] for number in newest}
-
-
-def find_versions(folder: Path) -> dict[int, Path] | None:
-    """Number -> folder of the versions below a model's folder; None where it cannot be read."""
-    try:
-        return {
-            int(path.name): path
-            for path in folder.iterdir()
-            if path.name.isascii() and path.name.isdigit() and path.is_dir()
-        }
-    except OSError:
-        return None
-
-
-def find_models(folder: Path) -> list[Any]:
-    """A ``ModelConfig`` for each folder that holds numbered versions.
-
-    Args:
-        folder: holds one model's versions, or a folder for each of several models.
-    """
-    folder = folder.resolve()
-    if find_versions(folder):
-        return [ModelConfig(name=folder.name, base_path=str(folder))]
-    return [
-        ModelConfig(name=path.name, base_path=str(path))
-        for path in sorted(folder.iterdir() if folder.is_dir() else ())
-        if path.is_dir() and find_versions(path)
-    ]
 
 
 def state_number(version: Version) -> int:

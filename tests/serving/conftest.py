@@ -157,9 +157,8 @@ def served_models(tmp_path_factory):
 @pytest.fixture
 def serve():
     """A function of models (a folder or a config file) and settings that starts a server."""
-    from cellzoo.serving.config import read_model_config
+    from cellzoo.serving.config import find_models, read_model_config
     from cellzoo.serving.server import Server, Settings
-    from cellzoo.serving.versions import find_models
 
     servers = []
 
