@@ -1,0 +1,151 @@
+"""The operators' files agree with each other, with the exports and with `cellzoo serve`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cellzoo.errors import UsageError, UserError
+from cellzoo.serving import engines, metrics
+from cellzoo.serving.batching import Batcher
+from cellzoo.serving.config import (
+    BASE_PATH,
+    find_models,
+    model_config,
+    read_batching,
+    read_model_config,
+    read_monitoring,
+)
+from cellzoo.serving.engines import Service, stock_command
+
+SERVING = Path(__file__).parents[2] / "serving"
+SERVICE = Service(Path("saved_models"))
+
+
+def compose():
+    return yaml.safe_load((SERVING / "docker-compose.yaml").read_text())["services"]
+
+
+def kubernetes():
+    return list(yaml.safe_load_all((SERVING / "kubernetes.yaml").read_text()))
+
+
+def test_models_lie_where_the_containers_mount_them():
+    for model in read_model_config(SERVING / "models.config"):
+        assert model.base_path == f"{BASE_PATH}/{model.name}"
+    assert f"../saved_models:{BASE_PATH}:ro" in compose()["serving"]["volumes"]
+    container = kubernetes()[0]["spec"]["template"]["spec"]["containers"][0]
+    assert BASE_PATH in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+def test_the_same_ports_everywhere():
+    ports = [SERVICE.grpc_port, SERVICE.rest_port]
+    assert compose()["serving"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+    deployment, service = kubernetes()
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert [port["containerPort"] for port in container["ports"]] == ports
+    assert [port["port"] for port in service["spec"]["ports"]] == ports
+    assert container["startupProbe"]["grpc"]["port"] == SERVICE.grpc_port
+    assert container["readinessProbe"]["httpGet"]["port"] == SERVICE.rest_port
+    served = [model.name for model in read_model_config(SERVING / "models.config")]
+    path = container["readinessProbe"]["httpGet"]["path"]
+    assert path in [f"/v1/models/{name}" for name in served]
+
+
+def test_the_files_that_commands_name_are_there():
+    for arguments in (
+        compose()["serving"]["command"],
+        kubernetes()[0]["spec"]["template"]["spec"]["containers"][0]["args"],
+    ):
+        files = [argument.partition("=/serving/")[2] for argument in arguments]
+        files = [file for file in files if file]
+        assert len(files) == 3
+        for file in files:
+            assert (SERVING / file).is_file()
+    for service in ("prometheus", "grafana"):
+        for volume in compose()[service]["volumes"]:
+            assert (SERVING / volume.split(":")[0]).is_file(), volume
+
+
+def test_metrics_are_scraped_where_they_are():
+    monitoring = read_monitoring(SERVING / "monitoring.config").prometheus_config
+    assert (monitoring.enable, monitoring.path) == (True, metrics.PATH)
+    job = yaml.safe_load((SERVING / "prometheus.yaml").read_text())["scrape_configs"][0]
+    assert job["metrics_path"] == metrics.PATH
+    assert job["static_configs"][0]["targets"] == [f"serving:{SERVICE.rest_port}"]
+    counted = metrics.Metrics()
+    counted.observe("cells", "predict", "GRPC", "OK", 0.001)
+    panels = json.loads((SERVING / "grafana" / "dashboard.json").read_text())["panels"]
+    for panel in panels:
+        expression = panel["targets"][0]["expr"]
+        name = expression[expression.index(":tensorflow") :].split("[")[0]
+        assert name + "{" in counted.text()
+
+
+def test_the_clients_batch_is_the_servers():
+    parameters = read_batching(SERVING / "batching.config")
+    assert parameters.max_batch_size.value == 64
+    settings = engines._batching(SERVING / "batching.config")
+    batcher = Batcher(
+        settings["max_batch"],
+        settings["batch_wait"],
+        settings["max_waiting"],
+        settings["batch_threads"],
+    )
+    assert (batcher.max_batch, batcher.wait, batcher.max_waiting) == (64, 0.001, 100)
+    batcher.close()
+
+
+def test_model_config_adds_models_and_keeps_what_an_operator_wrote(tmp_path):
+    text = model_config(["a"])
+    edited = text.replace(
+        'name: "a"', 'name: "a"  # ours\n    version_labels { key: "s" value: 1 }'
+    )
+    both = model_config(["a", "b", "b"], edited)
+    assert "# ours" in both
+    (tmp_path / "models.config").write_text(both)
+    models = read_model_config(tmp_path / "models.config")
+    assert [(m.name, m.base_path) for m in models] == [("a", "/models/a"), ("b", "/models/b")]
+    assert dict(models[0].version_labels) == {"s": 1}
+    assert model_config(["b"], both) == both
+
+
+@pytest.mark.parametrize("text", ["models {", "model_config_list { }", "colour: 3"])
+def test_a_wrong_model_config_is_named(tmp_path, text):
+    file = tmp_path / "models.config"
+    file.write_text(text)
+    with pytest.raises(UserError, match="models.config"):
+        read_model_config(file)
+
+
+def test_models_are_folders_of_numbered_versions(tmp_path):
+    for path in ("a/1", "a/2", "b/notes", ".hidden/1", "c"):
+        (tmp_path / path).mkdir(parents=True)
+    names = [model.name for model in find_models(tmp_path)]
+    assert "a" in names
+    assert not {"b", "c"} & set(names)
+    assert [model.name for model in find_models(tmp_path / "a")] == ["a"]
+    assert find_models(tmp_path / "nothing") == []
+
+
+def test_nothing_to_serve(run_cli, tmp_path):
+    result = run_cli("serve", tmp_path)
+    assert result.exit_code == 1
+    assert "holds no SavedModel in a numbered folder" in result.stderr
+
+
+def test_the_stock_server_only_where_everybody_may_reach_it(monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    assert engines._engine(Service(Path("m"), host="0.0.0.0")) == "embedded"
+    with pytest.raises(UsageError, match="no tensorflow_model_server on the PATH"):
+        engines._engine(Service(Path("m"), engine="tensorflow"))
+    monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert engines._engine(Service(Path("m"))) == "embedded"
+    assert engines._engine(Service(Path("m"), host="0.0.0.0")) == "tensorflow"
+    with pytest.raises(UsageError, match="--host 0.0.0.0"):
+        engines._engine(Service(Path("m"), engine="tensorflow"))
+    service = Service(Path("m"), batching_file=Path("b"), monitoring_file=Path("p"))
+    assert {"--port=8500", "--rest_api_port=8501", "--enable_batching"} <= set(
+        stock_command(service, Path("models.config"))
+    )
