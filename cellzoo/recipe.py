@@ -224,6 +224,18 @@ class DCC(_Section):
     density_channels: PositiveInt = 32
 
 
+class EfficientNet(_Section):
+    """Arguments of :func:`cellzoo.models.efficientnet.efficientnet`."""
+
+    name: Literal["efficientnet"]
+    variant: Literal["b0", "b1", "b2", "b3"] = "b0"
+    image_size: Annotated[int, Field(ge=32)] = 128
+    weights: str | None = "imagenet"
+    frozen: bool = False
+    center: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
 class _Classical(_Section):
     """A counter that is fitted in one go: its recipe has no ``augment``, ``loss`` or ``train``."""
 
@@ -236,6 +248,21 @@ class Brightness(_Classical):
     features: Literal["mean", "histogram"] = "histogram"
     bins: Annotated[int, Field(ge=2)] = 13
     ridge: NonNegativeFloat = 0.01
+
+
+class Watershed(_Classical):
+    """Arguments of :meth:`cellzoo.models.watershed.Watershed.fit`: what its grid search tries."""
+
+    name: Literal["watershed"]
+    image_size: PositiveInt = 128
+    method: Literal["sobel", "distance"] = "sobel"
+    crop: Annotated[list[NonNegativeInt], Field(min_length=1)] = [11, 15]
+    kernel: Annotated[list[PositiveInt], Field(min_length=1)] = [3, 5]
+    divisor: Annotated[list[PositiveFloat], Field(min_length=1)] = [7, 19]
+    bright: Annotated[list[bool], Field(min_length=1)] = [False, True]
+    separation: Annotated[list[PositiveInt], Field(min_length=1)] = [2, 3, 4, 6]
+    radius: Annotated[list[PositiveFloat], Field(min_length=1)] = [1, 2, 3]
+    subtract: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0, 1, 2, 3, 4]
 
 
 class Loss(_Section):
@@ -328,7 +355,10 @@ class Recipe(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     data: Data
     augment: Augment = Augment()
-    model: Annotated[TwinVAE | TwinVAESpatial | DCC | Brightness, Field(discriminator="name")]
+    model: Annotated[
+        TwinVAE | TwinVAESpatial | DCC | EfficientNet | Brightness | Watershed,
+        Field(discriminator="name"),
+    ]
     loss: Loss = Loss()
     train: Train = Train()
     tune: Tune | None = None
@@ -729,6 +759,8 @@ MODEL_SECTIONS = {
     "twinvae": TwinVAE,
     "twinvae_spatial": TwinVAESpatial,
     "dcc": DCC,
+    "efficientnet": EfficientNet,
     "brightness": Brightness,
+    "watershed": Watershed,
 }
 _TAGS: dict[Any, type[_Section]] = SOURCE_SECTIONS | MODEL_SECTIONS

@@ -81,3 +81,26 @@ class ImageScaling(keras.layers.Layer):
     def call(self, images):
         """Maps images of any shape to the same shape."""
         return (images - self.level) / self.spread
+
+
+@keras.saving.register_keras_serializable(package="cellzoo")
+class CountScaling(keras.layers.Layer):
+    """Turns a number around 0 with a spread of about 1 into a count like those of the training set.
+
+    A new output layer then starts at the mean count, and its learning rate does not depend on how
+    many cells an image holds. Both figures are weights, so they travel with the model.
+    """
+
+    def build(self, input_shape):
+        """Creates mean and spread: 0 and 1 until adapted."""
+        self.mean = self.add_weight(name="mean", shape=(), initializer="zeros", trainable=False)
+        self.spread = self.add_weight(name="spread", shape=(), initializer="ones", trainable=False)
+
+    def adapt_to_counts(self, counts) -> None:
+        """Sets both from the known counts of the training set, ``[n]``, n >= 1."""
+        self.mean.assign(float(counts.mean()))
+        self.spread.assign(max(float(counts.std()), 1.0))
+
+    def call(self, numbers):
+        """Maps an array of any shape to one of that shape."""
+        return self.mean + self.spread * numbers

@@ -16,6 +16,7 @@ log = logging.getLogger("cellzoo")
 # recipe puts it there: parameters tuned on it would make its score worthless.
 FITTED_ON = {
     "brightness": ("train",),
+    "watershed": ("train", "validation"),
 }
 
 

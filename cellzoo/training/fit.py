@@ -257,7 +257,7 @@ def _trainer_in_scope(
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
-    """Sets by what grey levels are scaled, where the model has layers for it."""
+    """Sets by what grey levels and counts are scaled, where the model has layers for it."""
     samples = {"natural": batches.natural.images}
     if batches.synthetic:
         source = batches.synthetic
@@ -267,6 +267,9 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
             for layer in getattr(part, "layers", [part]):
                 if hasattr(layer, "adapt"):
                     layer.adapt(images)
+    for layer in network.layers:
+        if hasattr(layer, "adapt_to_counts"):
+            layer.adapt_to_counts(batches.natural.counts[batches.natural.labelled])
 
 
 def _learning_rate(recipe: Recipe, steps: int):

@@ -216,7 +216,7 @@ class Run:
         weights = self.weights(selection)
         if not weights.is_file():
             raise self._no_model()
-        network = build_network(self.recipe)
+        network = build_network(self.recipe, pretrained=False)
         try:
             network.load_weights(weights)
         except (OSError, ValueError, KeyError):
@@ -263,11 +263,19 @@ def _history_line(row: dict[str, float]) -> str:
     return ",".join(repr(value) for value in row.values())
 
 
-def build_network(recipe: Recipe) -> keras.Model:
-    """Builds the model of a recipe with the weights that its seed gives."""
+def build_network(recipe: Recipe, pretrained: bool = True) -> keras.Model:
+    """Builds the model of a recipe with the weights that it starts from.
+
+    Args:
+        recipe: names the model and the seed of its random weights.
+        pretrained: read the file of pre-trained weights that the recipe may name; a trained model
+            that is to be loaded has no use for it.
+    """
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
     arguments = recipe.model.model_dump(exclude={"name"})
+    if not pretrained and "weights" in arguments:
+        arguments["weights"] = None
     return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
 
 

@@ -151,8 +151,12 @@ def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
-def test_the_test_images_of_a_folder_leave_no_trace_in_the_parameters(name, recipe, tmp_path):
-    recipe.write_text(RECIPE.replace("name: brightness", f"name: {name}"))
+def test_the_test_images_of_a_folder_leave_no_trace_in_the_parameters(
+    name, recipe, tmp_path, write_cells
+):
+    write_cells(tmp_path / "cells", size=40)
+    text = RECIPE.replace("name: brightness", f"name: {name}")
+    recipe.write_text(text.replace("image_size: 16", "image_size: 40"))
     first = fit(load_recipe(recipe), tmp_path / "first").parameters_file.read_text()
     for k in (3, 7, 11):  # the test images: another picture, another count
         shutil.copy(tmp_path / "cells" / "01.png", tmp_path / "cells" / f"{k:02d}.png")

@@ -1,0 +1,114 @@
+"""EfficientNet: starts at the mean count, learns what it is told to; its weights' sources."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from cellzoo.errors import UserError
+from cellzoo.models.efficientnet import efficientnet
+
+WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "efficientnetb0_notop.weights.h5"
+IMAGES = np.random.default_rng(0).random((2, 32, 32), np.float32)
+
+
+def backbone_of(network):
+    return network.get_layer("efficientnetb0")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return efficientnet(image_size=32, weights=None, domains=("natural", "synthetic"))
+
+
+def test_both_domains_go_through_the_same_weights_and_start_at_the_mean_count(network):
+    network.get_layer("count_scaling").adapt_to_counts(np.array([2.0, 4.0, 12.0]))
+    counts = network({"natural": IMAGES, "synthetic": IMAGES}, training=False)
+    for domain in ("natural", "synthetic"):
+        np.testing.assert_allclose(counts[f"{domain}_count"], [6, 6])
+    head = network.get_layer("head")
+    kernel = head.kernel.numpy()
+    head.kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    counts = network({"natural": IMAGES, "synthetic": IMAGES}, training=False)
+    head.kernel.assign(kernel)
+    np.testing.assert_allclose(counts["natural_count"], counts["synthetic_count"], rtol=1e-5)
+    assert abs(float(counts["natural_count"][0] - counts["natural_count"][1])) > 1e-4
+
+
+def test_faint_images_are_given_the_contrast_of_photographs(network):
+    encoder = network.get_layer("natural_encoder")
+    faint = 0.7 + 0.01 * (IMAGES - 0.5)
+    encoder.get_layer("center").adapt(faint)
+    stretched = encoder(faint).numpy()
+    assert stretched.shape == (2, 32, 32, 1)
+    assert stretched.mean() == pytest.approx(114.5, abs=0.5)
+    assert stretched.std() == pytest.approx(57.6, rel=0.02)
+
+
+def test_a_frozen_backbone_leaves_the_dense_output_alone_to_learn():
+    network = efficientnet(image_size=32, weights=None, frozen=True)
+    assert [v.path.split("/")[-2] for v in network.trainable_variables] == ["head", "head"]
+    statistics = [v.numpy() for v in backbone_of(network).non_trainable_variables]
+    network({"natural": IMAGES}, training=True)
+    for before, after in zip(statistics, backbone_of(network).non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(before, after.numpy())
+
+
+def test_weights_that_cannot_be_had_are_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"no such file: set it to a file that .*EfficientNetB0"):
+        efficientnet(image_size=32, weights=str(tmp_path / "none.weights.h5"))
+    (tmp_path / "a.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="a.weights.h5 holds no weights of EfficientNet-B0"):
+        efficientnet(image_size=32, weights=str(tmp_path / "a.weights.h5"))
+
+    def offline(*arguments, **more):
+        raise Exception("URL fetch failure on https://example.org/b0.h5")
+
+    monkeypatch.setattr(keras.src.applications.efficientnet.file_utils, "get_file", offline)
+    with pytest.raises(UserError, match="cannot be downloaded .URL fetch failure.*where there is"):
+        efficientnet(image_size=32, weights="imagenet")
+
+
+@pytest.fixture
+def local_weights():
+    if not WEIGHTS.is_file():
+        pytest.skip(f"no {WEIGHTS.name} in ../shared/weights beside the checkout")
+    return str(WEIGHTS)
+
+
+def test_a_local_file_is_what_keras_loads_and_a_run_does_without_it(
+    local_weights, tmp_path, tiny_recipe
+):
+    from cellzoo.recipe import load_recipe
+    from cellzoo.training.runs import Run, build_network
+
+    (tmp_path / "a.yaml").write_text(tiny_recipe)
+    model = f"model={{name: efficientnet, image_size: 32, weights: {local_weights}}}"
+    recipe = load_recipe(tmp_path / "a.yaml", [model])
+    network = build_network(recipe)
+    plain = keras.applications.EfficientNetB0(weights=None, include_top=False)
+    plain.load_weights(local_weights)
+    photographs = 255 * np.repeat(IMAGES[..., None], 3, axis=-1)
+    np.testing.assert_allclose(
+        backbone_of(network).predict(photographs, verbose=0),
+        plain.predict(photographs, verbose=0),
+        atol=1e-4,
+    )
+    # The statistics of photographs stay, the rest learns.
+    assert any("kernel" in v.path for v in backbone_of(network).trainable_variables)
+    statistics = [v.numpy() for v in backbone_of(network).non_trainable_variables]
+    network({"natural": IMAGES}, training=True)
+    for before, after in zip(statistics, backbone_of(network).non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(before, after.numpy())
+
+    run = Run.create(tmp_path / "run", recipe)
+    network.get_layer("head").kernel.assign(np.ones((1280, 1)))
+    run.save_best(network)
+    recipe_file = run.recipe_file
+    recipe_file.write_text(recipe_file.read_text().replace(local_weights, "gone.weights.h5"))
+    np.testing.assert_allclose(
+        Run(run.path).load_network().predict({"natural": IMAGES}, verbose=0)["natural_count"],
+        network.predict({"natural": IMAGES}, verbose=0)["natural_count"],
+        rtol=1e-5,
+    )
