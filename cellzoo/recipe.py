@@ -254,7 +254,7 @@ class Watershed(_Classical):
     """Arguments of :meth:`cellzoo.models.watershed.Watershed.fit`: what its grid search tries."""
 
     name: Literal["watershed"]
-    image_size: PositiveInt = 128
+    image_size: ImageSize = 128
     method: Literal["sobel", "distance"] = "sobel"
     crop: Annotated[list[NonNegativeInt], Field(min_length=1)] = [11, 15]
     kernel: Annotated[list[PositiveInt], Field(min_length=1)] = [3, 5]

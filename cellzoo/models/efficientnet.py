@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from cellzoo.errors import UserError
-from cellzoo.models.layers import CountScaling, ImageCentering
+from cellzoo.models.layers import Backbone, CountScaling, ImageCentering
 
 VARIANTS = {
     "b0": keras.applications.EfficientNetB0,
@@ -85,7 +85,7 @@ def efficientnet(
     backbone.trainable = not frozen
     # Batch norm that was trained on photographs keeps their statistics: those of small batches of
     # few images would undo what the backbone knows. Random weights have to find theirs.
-    keep_statistics = {"training": False} if weights is not None or frozen else {}
+    features = Backbone(backbone, inference=weights is not None or frozen, name="backbone")
     pool = layers.GlobalAveragePooling2D(name="pool")
     drop = layers.Dropout(dropout, seed=seed, name="dropout")
     head = layers.Dense(1, kernel_initializer="zeros", name="head")
@@ -95,8 +95,8 @@ def efficientnet(
     for domain in domains:
         image = keras.Input((image_size, image_size), name=domain)
         grey = encoder(domain)(image)
-        features = backbone(ops.concatenate([grey, grey, grey], axis=-1), **keep_statistics)
-        count = scaling(head(drop(pool(features))))
+        photograph = ops.concatenate([grey, grey, grey], axis=-1)
+        count = scaling(head(drop(pool(features(photograph)))))
         inputs[domain] = image
         outputs[f"{domain}_count"] = ops.squeeze(count, axis=-1)
     return keras.Model(inputs, outputs, name=f"efficientnet_{variant}")

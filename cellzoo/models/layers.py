@@ -104,3 +104,37 @@ class CountScaling(keras.layers.Layer):
     def call(self, numbers):
         """Maps an array of any shape to one of that shape."""
         return self.mean + self.spread * numbers
+
+
+@keras.saving.register_keras_serializable(package="cellzoo")
+class Backbone(keras.layers.Layer):
+    """A pre-trained network as a layer, which may be kept in inference mode while it learns.
+
+    Calling the network with ``training=False`` while a functional model is built is not enough: the
+    model passes its own ``training`` on to each part and overrides that.
+
+    Args:
+        network: the network.
+        inference: whether batch norm keeps its statistics and dropout stays off in training, too.
+    """
+
+    def __init__(self, network: keras.Model, inference: bool, **kwargs):
+        """Wraps the network."""
+        super().__init__(**kwargs)
+        self.network = network
+        self.inference = inference
+
+    def call(self, images, training=False):
+        """Maps images to features as the network does."""
+        return self.network(images, training=training and not self.inference)
+
+    def get_config(self):
+        """The arguments that rebuild this layer."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network, "inference": self.inference}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the layer."""
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)
