@@ -1,0 +1,160 @@
+"""DeepCellCount's two heads on BBBC005 and on crowds, beside brightness least squares.
+
+    python benchmarks/dcc.py bbbc005 --folder data/bbbc005 --seeds 1 2 3
+    python benchmarks/dcc.py crowded --seeds 1 2 3
+
+Trains the quick overlay of `recipes/dcc_bbbc005.yaml` or `recipes/dcc_fluorescence.yaml` with each
+head, scores it on images of layouts never trained on, adds the rows to the CSV and prints the CSV
+as a Markdown table. `bbbc005` scores stains apart, and again on images that were blurred; `crowded`
+has 1 to 100 cells per image in training and 600 to 700 in the test. A run folder that is there
+already is not trained again. Both data sets are simulated.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
+RECIPES = {"bbbc005": "recipes/dcc_bbbc005.yaml", "crowded": "recipes/dcc_fluorescence.yaml"}
+KEY = ("data", "method", "seed", "subset")
+# Standard deviations in pixels of the model's images. The recipe trains up to 1.2.
+BLURS = (1.6, 2.4)
+
+
+def main() -> None:
+    """Parses, runs, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", choices=RECIPES)
+    parser.add_argument("--folder", default="data/bbbc005")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--heads", nargs="+", default=["additive", "regressor"])
+    parser.add_argument("--runs", type=Path, default=Path("runs/dcc"))
+    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/dcc.csv"))
+    parser.add_argument("--full", action="store_true", help="the recipe without its quick overlay")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for head in arguments.heads:
+            add_rows(arguments.csv, rows_of(arguments, head, seed))
+    print_table(arguments.csv)
+
+
+def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[str, object]]:
+    """Trains a model and scores it, and brightness least squares on the same images."""
+    size = "full" if arguments.full else "quick"
+    folder = arguments.runs / f"{arguments.data}-{head}-{size}-{seed}"
+    settings = [f"model.head={head}", f"seed={seed}", *arguments.settings]
+    if arguments.data == "bbbc005":
+        settings.append(f"data.natural.folder={arguments.folder}")
+    command = ["fit", RECIPES[arguments.data]]
+    command += [] if arguments.full else ["--quick"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([*CELLZOO, *command, "--out", str(folder)], check=True)
+    subprocess.run([*CELLZOO, "evaluate", str(folder)], check=True)
+
+    from cellzoo.counter import RunCounter
+    from cellzoo.data.sets import natural_images
+    from cellzoo.evaluation.evaluate import scored_images
+    from cellzoo.evaluation.metrics import count_metrics
+
+    counter = RunCounter(folder)
+    recipe = counter.run.recipe
+    test, subject, _ = scored_images(counter)
+    natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+    training = natural.of("train")
+    report = json.loads((folder / "report" / "validation.json").read_text())
+    common = {
+        "data": arguments.data,
+        "seed": seed,
+        "split": subject,
+        "minutes": f"{report['seconds'] / 60:.1f}",
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "command": "cellzoo " + " ".join(command),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
+    }
+    images_by_subset = {"in focus": test.images}
+    if arguments.data == "bbbc005":
+        images_by_subset |= {
+            f"blurred by {s} px": np.stack([cv2.GaussianBlur(i, (0, 0), s) for i in test.images])
+            for s in BLURS
+        }
+    rows = []
+    for subset, images in images_by_subset.items():
+        predictions = {
+            f"{head}, {size}": counter.count(images).raw,
+            "brightness, told the stain": brightness(training, replace(test, images=images)),
+        }
+        for method, predicted in predictions.items():
+            for kind, chosen in kinds(test.names).items():
+                scores = count_metrics(test.counts[chosen], predicted[chosen])
+                rows.append(
+                    common
+                    | {"method": method, "subset": f"{subset}, {kind}", "images": len(chosen)}
+                    | {k: f"{scores[k]:.4f}" for k in ("mae", "exact", "mae_raw", "mape_raw")}
+                )
+    return rows
+
+
+def kinds(names: np.ndarray) -> dict[str, np.ndarray]:
+    """Places of all images, and of those of each stain where names tell it."""
+    places = {"all": np.arange(len(names))}
+    for stain in (1, 2):
+        chosen = [k for k, name in enumerate(names) if f"_w{stain}" in str(name)]
+        if chosen:
+            places[f"stain {stain}"] = np.array(chosen)
+    return places
+
+
+def brightness(training, test) -> np.ndarray:
+    """Least squares on the mean grey level, for each stain alone; it is told the stain."""
+    predicted = np.zeros(len(test), np.float32)
+    by_stain, test_by_stain = kinds(training.names), kinds(test.names)
+    for stain in [kind for kind in by_stain if kind != "all"] or ["all"]:
+        learn = training.take(by_stain[stain])
+        grey = [set_.images.mean(axis=(1, 2)) for set_ in (learn, test)]
+        slope, offset = np.polyfit(grey[0], learn.counts, 1)
+        places = test_by_stain.get(stain, np.array([], int))
+        predicted[places] = (slope * grey[1] + offset)[places]
+    return predicted
+
+
+def add_rows(file: Path, new: list[dict[str, object]]) -> None:
+    """Adds rows, or replaces those of the same data, method, seed and subset."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    keys = {tuple(str(row[k]) for k in KEY) for row in new}
+    old = []
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as stream:
+            old = [r for r in csv.DictReader(stream) if tuple(r[k] for k in KEY) not in keys]
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(new[0]))
+        writer.writeheader()
+        writer.writerows([*old, *new])
+
+
+def print_table(file: Path) -> None:
+    """Prints the CSV as Markdown."""
+    print("| data | method | seed | images | MAE | exact | MAPE (unrounded) |")
+    print("|---|---|---|---|---|---|---|")
+    with file.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            print(
+                f"| {row['data']} | {row['method']} | {row['seed']} | {row['images']} "
+                f"{row['subset']} | {float(row['mae']):.2f} | {100 * float(row['exact']):.0f} % "
+                f"| {float(row['mape_raw']):.1f} % |"
+            )
+
+
+if __name__ == "__main__":
+    main()
