@@ -394,7 +394,12 @@ def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
     elif settings.algorithm == "random":
         oracle = oracles.RandomSearchOracle(max_trials=settings.trials, **options)
     else:
-        oracle = oracles.BayesianOptimizationOracle(max_trials=settings.trials, **options)
+        # A third of the trials at random leaves the others to the model; KerasTuner's default is
+        # three for each parameter, which can be all of them.
+        first = min(3 * len(settings.searched), max(3, settings.trials // 3))
+        oracle = oracles.BayesianOptimizationOracle(
+            max_trials=settings.trials, num_initial_points=first, **options
+        )
     if chief:
         return _client(oracle, chief)
     oracle.verbose = 0
