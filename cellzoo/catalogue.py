@@ -1,8 +1,10 @@
 """``cellzoo list``: what is at hand, with a line on each."""
 
 import ast
+import json
 from pathlib import Path
 
+from cellzoo.counter import FACTS_FILE
 from cellzoo.recipe import MODEL_SECTIONS, find_recipes
 
 
@@ -19,3 +21,19 @@ def models() -> list[tuple[str, str]]:
 def recipes() -> list[tuple[str, str]]:
     """Each recipe of the folder ``recipes`` where the command runs, and its header's first line."""
     return [(str(path), line) for path, line in find_recipes(Path("recipes"))]
+
+
+def exports() -> list[tuple[str, str]]:
+    """Each version below ``saved_models`` where the command runs, and the run it is from."""
+    rows = []
+    for file in Path("saved_models").glob(f"*/*/{FACTS_FILE}"):
+        version = file.parents[1]
+        if not version.name.isdigit():  # one that is being written
+            continue
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            rows.append((version, f"{facts['model']} from the run {facts['run']}"))
+        except (ValueError, KeyError, TypeError):
+            rows.append((version, "damaged: export it again"))
+    rows.sort(key=lambda row: (row[0].parent.name, int(row[0].name)))
+    return [(str(version), line) for version, line in rows]

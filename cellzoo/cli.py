@@ -104,16 +104,17 @@ def _connection(function: Callable) -> Callable:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["models", "recipes"]), required=False)
+@click.argument("what", type=click.Choice(["models", "recipes", "exports"]), required=False)
 @_verb
 def list_(what: str | None) -> None:
-    """Show the models and recipes at hand.
+    """Show the models, recipes and exports at hand.
 
     Example: cellzoo list recipes
     """
-    from cellzoo.catalogue import models, recipes
+    from cellzoo.catalogue import exports, models, recipes
 
-    for title, rows in (("models", models()), ("recipes", recipes())):
+    titled = (("models", models()), ("recipes", recipes()), ("exports", exports()))
+    for title, rows in titled:
         if what in (None, title):
             click.echo(f"{title}:")
             for name, line in rows:
@@ -245,7 +246,7 @@ def tune(
 
 
 @main.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", metavar="RUN|SAVED_MODEL", type=_PATH)
 @click.option("--data", type=_PATH, help="A labelled folder instead of the recipe's test split.")
 @click.option("--out", type=_PATH, help="Folder for the report; else report/ in the run.")
 @click.option(
@@ -335,8 +336,26 @@ def compare(
 
 
 @main.command()
+@click.argument("run", type=_PATH)
+@click.option(
+    "--to", type=_PATH, default=Path("saved_models"), show_default=True,
+    help="Folder of the SavedModels.",
+)  # fmt: skip
+@_verb
+def export(run: Path, to: Path) -> None:
+    """Write a run's network as the next version of a SavedModel, for TensorFlow Serving.
+
+    Example: cellzoo export runs/twinvae_bf/20261121-101500
+    """
+    _start_tensorflow()
+    from cellzoo.export import export
+
+    click.echo(f"wrote {export(run, to)}")
+
+
+@main.command()
 @click.argument("images", nargs=-1, required=True, type=_PATH)
-@click.option("--model", required=True, help="A run folder, or HOST:PORT/NAME of a served model.")
+@click.option("--model", required=True, help="A run folder, a SavedModel, or HOST:PORT/NAME.")
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
 @click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
 @click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")

@@ -1,9 +1,11 @@
 """Counters: whatever gives counts for grey images. Every verb that counts speaks to this alone."""
 
 import copy
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -12,8 +14,12 @@ from cellzoo.errors import UserError
 from cellzoo.images import Frame, resize, sides, to_unit
 
 if TYPE_CHECKING:
+    from cellzoo.counting_graph import CountingGraph
     from cellzoo.serving.client import Connection
 
+MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
+FACTS_FILE = "assets.extra/cellzoo.json"  # in a SavedModel: what counting with it needs to know
+_PIXELS_AT_A_TIME = 2**20
 
 class RefusedImages(UserError):
     """A counter will not count at least one image of a batch; the others may be sound."""
@@ -50,13 +56,84 @@ class Counter(Protocol):
     channel: int | None
 
     def prepare(self, frame: Frame) -> np.ndarray:
-        """The frame as this counter takes it, float32 ``[h, w]`` in [0, 1], or a UserError."""
+        """The frame as this counter takes it, ``[h, w]``, or a UserError.
+
+        Either raw grey levels as uint8 or uint16, or float32 in [0, 1], already scaled.
+        """
 
     def count(self, images: np.ndarray) -> Counts:
         """Counts of prepared images of one size, ``[n, h, w]``, or RefusedImages.
 
         A counter with an attribute ``window`` is asked for so many batches at the same time.
         """
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How a network's images are read.
+
+    Attributes:
+        size: height and width in pixels that the network takes.
+        resize: whether images of other sizes are resized to it, or refused.
+        intensity: see :func:`cellzoo.images.to_unit`.
+        axes: see :func:`cellzoo.images.read_frames`.
+        channel: see :func:`cellzoo.images.read_frames`.
+    """
+
+    size: tuple[int, int]
+    resize: bool = False
+    intensity: Literal["dtype"] | tuple[float, float] = "dtype"
+    axes: str | None = None
+    channel: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """Images to count at a time: the feature maps of about a million pixels fit anywhere."""
+        height, width = self.size
+        return int(np.clip(_PIXELS_AT_A_TIME // (height * width), 1, 64))
+
+    def prepare(self, frame: Frame, name: str) -> np.ndarray:
+        """Pixels for the counting graph: integers as they are, floats scaled to [0, 1].
+
+        Raises:
+            UserError: the network called ``name`` cannot take the frame.
+        """
+        height, width = frame.pixels.shape
+        if not self.resize and (height, width) != self.size:
+            raise self.refusal(frame, name)
+        if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise UserError(
+                f"{frame.path} is {width} x {height} px and {name} takes sides of {MIN_SIDE} to "
+                f"{MAX_SIDE} px: crop it."
+            )
+        if frame.pixels.dtype in (np.uint8, np.uint16):
+            return frame.pixels
+        return to_unit(frame.pixels, self.intensity, name=str(frame.path))
+
+    def refusal(self, frame: Frame, name: str) -> UserError:
+        """What to say of a frame of another size."""
+        height, width = frame.pixels.shape
+        return UserError(
+            f"{frame.path} is {width} x {height} px and {name} takes "
+            f"{self.size[1]} x {self.size[0]}: crop it, or train with data.natural.size: resize."
+        )
+
+    def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
+        """Counts of prepared images ``[n, h, w]``.
+
+        Args:
+            functions: of :class:`cellzoo.counting_graph.CountingGraph` by pixel type, ``unit`` for
+                floats.
+            images: of one size and type.
+        """
+        if not len(images):
+            return Counts(*(np.zeros(0, np.float32) for _ in range(3)))
+        count = functions["unit" if images.dtype.kind == "f" else images.dtype.name]
+        if images.dtype.kind == "f":
+            images = images.astype(np.float32)
+        parts = [count(images[k : k + self.batch]) for k in range(0, len(images), self.batch)]
+        keys = ("count", "count_low", "count_high")
+        return Counts(*(np.concatenate([np.asarray(part[key]) for part in parts]) for key in keys))
 
 
 class RunCounter:
@@ -103,34 +180,52 @@ class RunCounter:
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         scores = self.run.validation_scores() if selection == "best" else {}
         self.half_width = scores.get("interval_half_width")
+        self.intake = Intake(
+            sides(self.size),
+            getattr(natural, "size", "error") == "resize",
+            getattr(natural, "intensity", "dtype"),
+            self.axes,
+            self.channel,
+        )
+        self._graph: CountingGraph | None = None
+
+    def graph(self) -> "CountingGraph | None":
+        """Raw pixels to counts as `export` writes it; None without a network in TensorFlow."""
+        import keras
+
+        if self._graph is None and self.network and keras.backend.backend() == "tensorflow":
+            from cellzoo.counting_graph import CountingGraph
+
+            threshold = self._threshold() if self.tiled else None
+            self._graph = CountingGraph(self.network, self.intake, self.half_width, threshold)
+        return self._graph
 
     def prepare(self, frame: Frame) -> np.ndarray:
-        """Scales grey levels, and resizes if the recipe does; see :class:`Counter`."""
-        natural = self.run.recipe.data.natural
-        intensity = getattr(natural, "intensity", "dtype")
-        image = to_unit(frame.pixels, intensity, name=str(frame.path))
-        height, width = sides(self.size)
-        if image.shape == (height, width):
+        """Checks the size; scales and resizes what the network's graph does not; see Counter."""
+        if not self.tiled and self.graph():
+            return self.intake.prepare(frame, self.name)
+        # Pictures of a segmentation show the scaled image, and tiles are cut from it.
+        image = to_unit(frame.pixels, self.intake.intensity, name=str(frame.path))
+        if image.shape == self.intake.size:
             return image
-        if self.tiled and natural.source == "bbbc005":
+        if self.tiled and self.run.recipe.data.natural.source == "bbbc005":
             # Any size, but cells as large as in training.
-            shrunk = [side / of for side, of in zip((height, width), ORIGINAL_SIZE, strict=True)]
+            pairs = zip(self.intake.size, ORIGINAL_SIZE, strict=True)
+            shrunk = [side / of for side, of in pairs]
             shape = [max(1, round(s * by)) for s, by in zip(image.shape, shrunk, strict=True)]
             return resize(image, tuple(shape))
-        if getattr(natural, "size", "error") == "resize":
+        if self.intake.resize:
             return resize(image, self.size)
         if self.tiled:
             return image
-        raise UserError(
-            f"{frame.path} is {image.shape[1]} x {image.shape[0]} px and {self.name} takes "
-            f"{width} x {height}: crop it, or train with data.natural.size: resize."
-        )
+        raise self.intake.refusal(frame, self.name)
 
     def count(self, images: np.ndarray, domain: str = "natural") -> Counts:
         """See :class:`Counter`.
 
         Args:
-            images: prepared images, float32 ``[n, h, w]``.
+            images: prepared images ``[n, h, w]``: raw as uint8 or uint16, or float32 in [0, 1] as
+                training and evaluation load them.
             domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
                 of its network; a model without one counts them as it counts natural ones.
         """
@@ -140,6 +235,8 @@ class RunCounter:
         elif self.tiled and images.shape[1:] != sides(self.size):
             raw = np.array([self.tiled.count(image) for image in images], np.float32)
             half_width = None  # the validation images had another size and other counts
+        elif domain == "natural" and (graph := self.graph()):
+            return self.intake.count(graph.local_functions, images)
         else:
             from cellzoo.models.counting import predict
 
@@ -160,7 +257,7 @@ class RunCounter:
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
         other.models = {"natural": domain_counter(other.network, "natural")}
-        other.half_width = None
+        other.half_width, other._graph = None, None
         return other
 
     @property
@@ -180,24 +277,96 @@ class RunCounter:
         """
         if self.tiled is None:
             return self.classical.segment(image) > 0, None
+        probability = self.tiled.map("mask", image)
+        mask = np.asarray(self._threshold()(probability[None]))[0] > 0
+        return mask, probability
+
+    def _threshold(self) -> Callable:
+        """Probabilities to masks, as the recipe says."""
         from cellzoo.models.thresholds import Threshold
 
-        probability = self.tiled.map("mask", image)
         model = self.run.recipe.model
-        threshold = Threshold(
+        return Threshold(
             "simple" if model.threshold == "none" else model.threshold,
             model.threshold_block,
             model.threshold_offset,
         )
-        mask = np.asarray(threshold(probability[None]))[0] > 0
-        return mask, probability
+
+
+class SavedModelCounter:
+    """A SavedModel that `cellzoo export` wrote. Needs TensorFlow, but neither Keras nor the run.
+
+    Args:
+        folder: ``saved_models/NAME``, whose newest version counts, or ``saved_models/NAME/3``.
+
+    Attributes:
+        facts: what :data:`FACTS_FILE` says.
+        size: height and width in pixels of the images that the network takes.
+
+    Raises:
+        UserError: it is no such SavedModel, or damaged.
+    """
+
+    network = classical = tiled = None  # there is nothing inside to look at
+
+    def __init__(self, folder: Path):
+        """Loads the graph."""
+        import tensorflow as tf
+
+        folder = newest_version(folder) or folder
+        try:
+            self.facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text("utf-8"))
+            read = self.facts["intake"]
+            intensity = read["intensity"]
+            self.intake = Intake(
+                tuple(read["size"]),
+                read["resize"],
+                intensity if intensity == "dtype" else tuple(intensity),
+                read["axes"],
+                read["channel"],
+            )
+            self._model = tf.saved_model.load(str(folder))
+            self._functions = {
+                kind: getattr(self._model, f"count_{kind}") for kind in ("uint8", "uint16", "unit")
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{folder} is no SavedModel that `cellzoo export` wrote, or it is damaged "
+                f"({type(error).__name__}): export the run again."
+            ) from error
+        except tf.errors.OpError as error:
+            raise UserError(f"{folder} is damaged: export the run again.") from error
+        self.name, self.size = self.facts["name"], self.intake.size
+        self.version = folder.resolve().name
+        self.axes, self.channel = self.intake.axes, self.intake.channel
+
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """See :class:`Counter`."""
+        return self.intake.prepare(frame, self.name)
+
+    def count(self, images: np.ndarray) -> Counts:
+        """See :meth:`RunCounter.count`; natural images only."""
+        return self.intake.count(self._functions, images)
+
+
+def newest_version(folder: Path) -> Path | None:
+    """The highest of the folders named by an integer that a SavedModel is in."""
+    versions = [path.parent for path in folder.glob("*/saved_model.pb")]
+    versions = [path for path in versions if path.name.isascii() and path.name.isdigit()]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def is_saved_model(folder: Path) -> bool:
+    """Whether ``folder`` is a SavedModel or holds versions of one."""
+    return (folder / "saved_model.pb").is_file() or newest_version(folder) is not None
 
 
 def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     """The counter that ``--model`` names.
 
     Args:
-        model: a run folder, or ``HOST:PORT/NAME`` of a served model.
+        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions), or
+            ``HOST:PORT/NAME`` of a served model.
         connection: how to reach a served model; None: as it comes.
 
     Raises:
@@ -210,9 +379,11 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     path = Path(model)
     if not path.is_dir():
         raise UserError(
-            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, or "
-            "HOST:PORT/NAME of a served model."
+            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a "
+            "SavedModel that `cellzoo export` wrote, or HOST:PORT/NAME of a served model."
         )
+    if is_saved_model(path):
+        return SavedModelCounter(path)
     return RunCounter(path)
 
 

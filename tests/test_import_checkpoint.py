@@ -6,6 +6,7 @@ import pickle
 import struct
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from keras import ops
@@ -183,3 +184,20 @@ def test_a_refused_state_dict_changes_no_weight(authors_tensors):
         set_weights_from_state_dict(network, tensors)
     for old, weight in zip(before, network.weights, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), old)
+
+
+def test_an_imported_checkpoint_is_exported(tmp_path, authors_tensors, run_cli):
+    run = import_checkpoint(save(tmp_path / "a.pth", authors_tensors(**NARROW)), tmp_path / "run")
+    result = run_cli("export", tmp_path / "run", "--to", tmp_path / "saved")
+    assert result.exit_code == 0, result.stderr
+    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), images[0])
+    assert run_cli(
+        "count", tmp_path / "a.png", "--model", tmp_path / "saved" / run.recipe.name,
+        "-o", tmp_path / "counts.csv",
+    ).exit_code == 0  # fmt: skip
+    counted = float((tmp_path / "counts.csv").read_text().splitlines()[1].split(",")[3])
+    whole = saved_network(run).predict(
+        dict.fromkeys(("natural", "synthetic"), images[:1] / np.float32(255)), verbose=0
+    )
+    assert counted == pytest.approx(whole["natural_count"][0], abs=1e-3)

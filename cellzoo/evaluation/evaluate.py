@@ -8,7 +8,7 @@ import cv2
 import keras
 import numpy as np
 
-from cellzoo.counter import RunCounter
+from cellzoo.counter import RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
@@ -53,29 +53,39 @@ class Evaluation:
 def evaluate(
     run_folder: Path, data: Path | None = None, out: Path | None = None, protocol: str = "cellzoo"
 ) -> Evaluation:
-    """Scores the counter of a run on its test split, or on another labelled folder.
+    """Scores a run's counter on its test split, or any counter on a labelled folder.
 
     Without a test split (a folder whose ``labels.csv`` has none) the validation split is scored,
     and the subject says so.
 
     Args:
-        run_folder: as ``fit`` leaves it.
+        run_folder: as ``fit`` leaves it; or a SavedModel, which needs ``data``.
         data: a folder with ``labels.csv``; None: the recipe's own test split.
-        out: folder for the report; None: ``report/`` in the run.
+        out: folder for the report; None: ``report/`` in the run, for a SavedModel
+            ``evaluation/<name>_<version>``.
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
 
     Raises:
         UserError: there is no model or no labelled image.
-        UsageError: the model has no such protocol.
+        UsageError: the model has no such protocol, or ``data`` is missing.
     """
-    counter = RunCounter(run_folder)
+    saved = is_saved_model(run_folder)
+    if saved and protocol != "cellzoo":
+        raise UsageError(
+            f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
+            "--protocol cellzoo."
+        )
+    counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
     images, subject, skipped = scored_images(counter, data)
     if protocol == "cellzoo":
         predicted = counter.count(images.images).raw
     else:
         predicted = predict_counts(_network(counter), images.images, protocol=protocol)
     scores = count_metrics(images.counts, predicted)
+    if saved:
+        # Not into the export: its checksums are of what was exported.
+        out = out or Path("evaluation") / f"{counter.name}_{counter.version}"
     out = out or counter.run.path / "report"
     out.mkdir(parents=True, exist_ok=True)
     what = data.resolve().name if data else str(images.splits[0])
@@ -106,7 +116,7 @@ def evaluate(
     write_atomically(files[0], json.dumps(numbers, indent=2) + "\n")
     _write_counts(files[1], images, predicted)
     _plot_counts(files[2], images.counts, predicted, f"{counter.name}, {subject}")
-    if counter.run.recipe.model.name == "dcc":
+    if not saved and counter.run.recipe.model.name == "dcc":
         result.files.append(out / f"{stem}_thresholds.csv")
         rows = threshold_table(counter, images)
         header = max(rows, key=len)
@@ -116,7 +126,7 @@ def evaluate(
 
 
 def scored_images(
-    counter: RunCounter, data: Path | None = None
+    counter: RunCounter | SavedModelCounter, data: Path | None = None
 ) -> tuple[ImageSet, str, list[Skipped]]:
     """The labelled images that a counter is scored on, as ``counter.count`` takes them.
 
@@ -134,7 +144,8 @@ def scored_images(
     images, subject, skipped = _images(counter, data)
     images = images.take(images.labelled)
     if not len(images):
-        raise UserError(f"No image of {data or counter.run.path} has a count: fill labels.csv.")
+        where = counter.run.path if data is None else data
+        raise UserError(f"No image of {where} has a count: fill labels.csv.")
     return images, subject, skipped
 
 
@@ -147,7 +158,11 @@ def _network(counter: RunCounter) -> keras.Model:
     return counter.network
 
 
-def _images(counter: RunCounter, data: Path | None) -> tuple[ImageSet, str, list[Skipped]]:
+def _images(
+    counter: RunCounter | SavedModelCounter, data: Path | None
+) -> tuple[ImageSet, str, list[Skipped]]:
+    if isinstance(counter, SavedModelCounter):
+        return _images_for_saved_model(counter, data)
     recipe = counter.run.recipe
     section = recipe.data.natural
     if data is not None:
@@ -189,8 +204,33 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
 
 
-def _mean_prediction_mae(counter: RunCounter, images: ImageSet) -> float | None:
-    mean = counter.run.validation_scores().get("training_mean")
+def _images_for_saved_model(
+    counter: SavedModelCounter, data: Path | None
+) -> tuple[ImageSet, str, list[Skipped]]:
+    if data is None:
+        raise UsageError(
+            f"{counter.name} is a SavedModel, which has no test split of its own: "
+            "name a labelled folder with --data."
+        )
+    intake = counter.intake
+    images, skipped = load_folder(
+        data,
+        image_size=intake.size,
+        size="resize" if intake.resize else "error",
+        intensity=intake.intensity,
+        axes=intake.axes,
+        channel=intake.channel,
+    )
+    return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
+
+
+def _mean_prediction_mae(
+    counter: RunCounter | SavedModelCounter, images: ImageSet
+) -> float | None:
+    if isinstance(counter, SavedModelCounter):
+        mean = counter.facts.get("training_mean")
+    else:
+        mean = counter.run.validation_scores().get("training_mean")
     return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 

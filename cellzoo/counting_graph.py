@@ -1,0 +1,286 @@
+"""Raw pixels -> count and interval as a TensorFlow graph: what runs here is what `export` writes.
+
+Scaling and resizing are those of :mod:`cellzoo.images`, to float32's rounding. Whatever cannot be
+counted is refused inside the graph with INVALID_ARGUMENT: TensorFlow Serving does not compare
+shapes with the signature, and a wrong rank that reaches a convolution ends its process.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cellzoo.counter import MAX_SIDE, MIN_SIDE, Intake
+
+MAX_PIXELS = 2**28  # of a batch, before resizing
+OUTPUTS = ("count", "count_low", "count_high")
+_SHORTEST_FILE = 33  # bytes: a PNG's signature and header
+
+
+class CountingGraph(tf.Module):
+    """Functions from images to counts, one per type of pixel.
+
+    Each ``count_*`` maps ``[batch, height, width]`` to ``count``, ``count_low`` and ``count_high``,
+    each float32 ``[batch]``; the ends of the interval are NaN where none can be promised.
+
+    Args:
+        network: takes ``natural``, float32 ``[batch, h, w]`` in [0, 1], and has the output
+            ``natural_count`` and perhaps ``natural_mean`` (the latent) and ``natural_mask``.
+        intake: how images are read.
+        half_width: of the 95 % interval; None: unknown.
+        threshold: probabilities to masks, both ``[batch, h, w]``; only with ``natural_mask``.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        intake: Intake,
+        half_width: float | None,
+        threshold: Callable | None = None,
+    ):
+        """Takes from the network what counting needs; see the class."""
+        super().__init__(name="counting_graph")
+        image, outputs = network.input["natural"], network.output
+        wanted = {"count": "natural_count", "embedding": "natural_mean", "mask": "natural_mask"}
+        # Hidden in a function, so that only the parameters below are saved, not Keras's objects.
+        parts = {
+            key: keras.Model(image, outputs[name])
+            for key, name in wanted.items()
+            if name in outputs
+        }
+        self._part: Callable = lambda key, images: parts[key](images, training=False)
+        weights = {id(w): w for part in parts.values() for w in part.weights}
+        self.parameters = [weight.value for weight in weights.values()]
+        self._intake, self._half_width = intake, half_width
+        self._mask: Callable = lambda probability: threshold(probability)
+
+        def function(body: Callable, dtype: tf.DType, rank: int = 3) -> Callable:
+            spec = tf.TensorSpec([None] * rank, dtype, name="images")
+            return tf.function(body, input_signature=[spec], autograph=False)
+
+        # Lambdas of their own: TensorFlow takes one function with many types for a mistake.
+        self.count_uint8 = function(lambda images: self._count(images), tf.uint8)
+        self.count_uint16 = function(lambda images: self._count(images), tf.uint16)
+        self.count_float32 = function(lambda images: self._count(images), tf.float32)
+        # Images whose grey levels are scaled already, as training and evaluation load them.
+        self.count_unit = function(lambda images: self._count(images, "dtype"), tf.float32)
+        self.count_encoded = function(self._count_files, tf.string, rank=1)
+        self.embed = function(self._embed, tf.float32) if "embedding" in parts else None
+        self.segment = function(self._segment, tf.float32) if "mask" in parts else None
+
+    @property
+    def signatures(self) -> dict[str, Callable]:
+        """Signature name -> function, as a SavedModel has them; the input is ``images``."""
+        found = {
+            "serving_default": self.count_float32,
+            "uint8": self.count_uint8,
+            "uint16": self.count_uint16,
+            "encoded": self.count_encoded,
+            "embedding": self.embed,
+            "mask": self.segment,
+        }
+        return {name: function for name, function in found.items() if function is not None}
+
+    @property
+    def local_functions(self) -> dict[str, Callable]:
+        """What :meth:`cellzoo.counter.Intake.count` asks for."""
+        return {
+            "uint8": self.count_uint8, "uint16": self.count_uint16, "unit": self.count_unit
+        }  # fmt: skip
+
+    def _count(self, images, intensity=None):
+        return self._counts(self._read(images, intensity))
+
+    def _count_files(self, files):
+        return self._counts(self._decode(files))
+
+    def _embed(self, images):
+        embedding = self._part("embedding", self._read(images))
+        return {"embedding": tf.reshape(embedding, [tf.shape(embedding)[0], -1])}
+
+    def _segment(self, images):
+        probability = self._part("mask", self._read(images))
+        return {"mask": self._mask(probability), "probability": probability}
+
+    def _counts(self, images):
+        count = tf.cast(self._part("count", images), tf.float32)
+        if self._half_width is None:
+            unknown = tf.fill(tf.shape(count), np.float32(np.nan))
+            return dict(zip(OUTPUTS, (count, unknown, unknown), strict=True))
+        half = np.float32(self._half_width)
+        ends = (tf.maximum(count - half, 0.0), tf.maximum(count + half, 0.0))
+        return dict(zip(OUTPUTS, (count, *ends), strict=True))
+
+    def _read(self, images, intensity=None):
+        """Checked raw images ``[n, h, w]`` -> what the network takes."""
+        images = tf.ensure_shape(images, [None, None, None])
+        images = self._checked_sizes(images)
+        return self._fitted(scale(images, intensity or self._intake.intensity))
+
+    def _checked_sizes(self, images):
+        shape = tf.shape(images, out_type=tf.int64)
+        sides = shape[1:]
+        fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
+        checks = [
+            _check(shape[0] > 0, "the batch holds no image", shape),
+            _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape),
+            _check(
+                tf.reduce_prod(tf.cast(shape, tf.float64)) <= MAX_PIXELS,
+                f"a batch must not have more than {MAX_PIXELS} pixels",
+                shape,
+            ),
+        ]
+        if not self._intake.resize:
+            height, width = self._intake.size
+            same = tf.reduce_all(tf.equal(sides, [height, width]))
+            checks.append(_check(same, f"images must be {width} x {height} pixels", shape))
+        with tf.control_dependencies(checks):
+            return tf.identity(images, "checked_sizes")
+
+    def _fitted(self, images):
+        """Images ``[n, h, w]`` in [0, 1] at the network's size, with a shape that tells."""
+        height, width = self._intake.size
+        if self._intake.resize:
+            same = tf.reduce_all(tf.equal(tf.shape(images)[1:], [height, width]))
+            images = tf.cond(same, lambda: images, lambda: resize(images, height, width))
+        return tf.ensure_shape(images, [None, height, width])
+
+    def _decode(self, files):
+        """PNG and JPEG files ``[n]`` -> what the network takes."""
+        files = tf.ensure_shape(files, [None])
+        count = tf.shape(files)[0]
+        shortest = tf.reduce_min(tf.strings.length(files))
+        checks = [
+            _check(count > 0, "the batch holds no image", tf.shape(files)),
+            _check(
+                shortest >= _SHORTEST_FILE, "a file is no whole picture", shortest
+            ),
+        ]
+        with tf.control_dependencies(checks):
+            files = tf.identity(files, "checked_files")
+        height, width = self._intake.size
+        spec = tf.TensorSpec([height, width], tf.float32)
+        return tf.map_fn(self._decode_one, files, fn_output_signature=spec)
+
+    def _decode_one(self, file):
+        jpeg = tf.equal(tf.strings.substr(file, 0, 3), b"\xff\xd8\xff")
+        unit = tf.cond(jpeg, lambda: self._decode_jpeg(file), lambda: self._decode_png(file))
+        return self._fitted(unit[None])[0]
+
+    def _decode_jpeg(self, file):
+        shape = tf.io.extract_jpeg_shape(file)
+        with tf.control_dependencies([self._checked_sizes_of_file(shape)]):
+            # The accurate transform is the one that other readers of JPEG use.
+            pixels = tf.io.decode_jpeg(tf.identity(file), dct_method="INTEGER_ACCURATE")
+        return self._grey_unit(pixels)
+
+    def _decode_png(self, file):
+        png = tf.equal(tf.strings.substr(file, 0, 8), b"\x89PNG\r\n\x1a\n")
+        head = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 9), tf.uint8), tf.int32)
+        powers = tf.constant([2**24, 2**16, 2**8, 1], tf.float64)
+        sides = tf.stack([
+            tf.reduce_sum(tf.cast(head[k : k + 4], tf.float64) * powers) for k in (4, 0)
+        ])  # fmt: skip
+        checks = [
+            _check(png, "a file is neither PNG nor JPEG", tf.strings.length(file)),
+            _check(head[8] > 1, "a PNG of one bit per pixel is a mask, no picture", head[8]),
+            self._checked_sizes_of_file(sides),
+        ]
+        with tf.control_dependencies(checks):
+            file = tf.identity(file)
+        # With the wrong type the decoder would rescale grey levels without a word.
+        return tf.cond(
+            tf.equal(head[8], 16),
+            lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint16)),
+            lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint8)),
+        )
+
+    def _checked_sizes_of_file(self, shape):
+        sides = tf.cast(shape[:2], tf.float64)
+        fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
+        return _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", sides)
+
+    def _grey_unit(self, pixels):
+        """Decoded ``[h, w, samples]`` -> checked grey levels ``[h, w]`` in [0, 1]."""
+        samples = tf.shape(pixels)[2]
+        colours = tf.where(tf.equal(samples, 2), 1, tf.minimum(samples, 3))  # the others are alpha
+        channel = self._intake.channel
+        if channel is None:
+            sound = tf.reduce_all(tf.equal(pixels[..., :colours], pixels[..., :1]))
+            message = "a colour picture: send the channel to count as grey"
+        else:
+            sound = (channel < colours) | tf.equal(samples, 1)
+            message = f"a picture has no channel {channel}"
+        with tf.control_dependencies([_check(sound, message, tf.shape(pixels))]):
+            pixels = tf.identity(pixels)
+        grey = pixels[..., 0] if channel is None else pixels[..., tf.minimum(channel, samples - 1)]
+        return scale(self._checked_sizes(grey[None]), self._intake.intensity)[0]
+
+
+def scale(images, intensity):
+    """Grey levels in [0, 1] as :func:`cellzoo.images.to_unit` makes them.
+
+    Args:
+        images: uint8, uint16 or float32, any shape.
+        intensity: ``"dtype"`` or (low, high).
+
+    Returns:
+        float32 of the same shape. Floats outside [0, 1] are refused with ``"dtype"``, floats that
+        are not finite always.
+    """
+    if images.dtype in (tf.uint8, tf.uint16):
+        # A table: no optimiser of graphs can round it differently.
+        levels = np.arange(int(images.dtype.max) + 1)
+        if intensity == "dtype":
+            table = levels.astype(np.float32) / np.float32(images.dtype.max)
+        else:
+            low, high = intensity
+            table = np.clip((levels - low) / (high - low), 0, 1).astype(np.float32)
+        return tf.gather(tf.constant(table), tf.cast(images, tf.int32))
+    finite = tf.reduce_all(tf.math.is_finite(images))
+    checks = [_check(finite, "images hold NaN or infinity", tf.shape(images))]
+    if intensity == "dtype":
+        least, most = tf.reduce_min(images), tf.reduce_max(images)
+        within = tf.logical_not(finite) | ((least >= 0) & (most <= 1))
+        ends = tf.stack([least, most])
+        checks.append(_check(within, "float images must lie in [0, 1]; theirs are", ends))
+    with tf.control_dependencies(checks):
+        images = tf.identity(images, "checked_values")
+    if intensity == "dtype":
+        return images
+    low, high = intensity
+    scaled = (tf.cast(images, tf.float64) - low) / (high - low)
+    return tf.cast(tf.clip_by_value(scaled, 0, 1), tf.float32)
+
+
+def resize(images, height: int, width: int):
+    """Resizes ``[n, h, w]`` to ``[n, height, width]`` as :func:`cellzoo.images.resize` does.
+
+    A side that shrinks is averaged over areas, one that grows is interpolated linearly: both are
+    weighted means of rows and of columns, so two matrix products.
+    """
+    rows, columns = tf.shape(images)[1], tf.shape(images)[2]
+    narrow = tf.einsum("nhw,xw->nhx", images, _weights(columns, width))
+    resized = tf.einsum("nhx,yh->nyx", narrow, _weights(rows, height))
+    least = tf.reduce_min(images, axis=(1, 2), keepdims=True)
+    most = tf.reduce_max(images, axis=(1, 2), keepdims=True)
+    return tf.clip_by_value(resized, least, most)
+
+
+def _weights(old, new: int):
+    """By how much each of ``old`` places counts for each of ``new``: float32 ``[new, old]``."""
+    step = tf.cast(old, tf.float64) / new
+    place = tf.range(new, dtype=tf.float64)[:, None]
+    source = tf.cast(tf.range(old), tf.float64)[None]
+    shared = tf.minimum((place + 1) * step, source + 1) - tf.maximum(place * step, source)
+    area = tf.maximum(shared, 0.0) / step
+    last = tf.cast(old, tf.float64) - 1
+    at = tf.clip_by_value((place + 0.5) * step - 0.5, 0.0, last)
+    linear = tf.maximum(1 - tf.abs(at - source), 0.0)
+    return tf.cast(tf.where(old >= new, area, linear), tf.float32)
+
+
+def _check(condition, message: str, value):
+    """An operation that fails with INVALID_ARGUMENT unless ``condition`` holds."""
+    return tf.raw_ops.Assert(condition=condition, data=[message, value], summarize=4)

@@ -1,0 +1,260 @@
+"""``cellzoo export``: a run's network as a SavedModel that TensorFlow Serving can serve."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cellzoo import __version__
+from cellzoo.counter import FACTS_FILE, MAX_SIDE, MIN_SIDE, RunCounter
+from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
+from cellzoo.errors import UserError
+from cellzoo.files import write_atomically
+from cellzoo.serving.messages import PredictionLog
+from cellzoo.serving.tensors import to_message
+
+log = logging.getLogger(__name__)
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
+
+
+def export(run_folder: Path, to: Path = Path("saved_models")) -> Path:
+    """Writes a run's network to ``<to>/<name>/<next integer>/``, whole or not at all.
+
+    An unfinished run is exported with the best weights so far, and says so.
+
+    Args:
+        run_folder: as ``fit`` or ``import-checkpoint`` leaves it.
+        to: folder of the SavedModels.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        UserError: there is no network in the run, or the written model does not count as the run
+            does; nothing is left then.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
+    counter = RunCounter(run_folder)
+    graph = counter.graph()
+    if graph is None:
+        raise UserError(
+            f"{run_folder} holds {counter.run.recipe.model.name}, which is no network and cannot "
+            "become a SavedModel: `cellzoo count --model` takes the run folder itself."
+        )
+    if not counter.run.finished:
+        log.info("The run has no validation scores: its best weights so far, without intervals.")
+    base = to / counter.name
+    base.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving looks only at folders named by an integer.
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
+    try:
+        _write(counter, graph, temporary)
+        temporary.chmod(0o755)
+        return _take_next_version(temporary, base)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_next_version(temporary: Path, base: Path) -> Path:
+    while True:
+        taken = [int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdigit()]
+        folder = base / str(max(taken, default=0) + 1)
+        try:
+            folder.mkdir()  # fails where another export was faster
+        except FileExistsError:
+            continue
+        os.rename(temporary, folder)  # takes the place of the empty folder at once
+        return folder
+
+
+def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
+    signatures = graph.signatures
+    tf.saved_model.save(graph, str(folder), signatures=signatures)
+    (folder / "assets.extra").mkdir()
+    examples = {name: _example(name, counter.intake.size) for name in signatures}
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for name, images in examples.items():
+            writer.write(_warmup_record(counter.name, name, images))
+    outputs = {name: signatures[name](images) for name, images in examples.items()}
+    _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
+    facts = _facts(counter, graph)
+    write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=2) + "\n")
+    _verify(folder, examples, outputs)
+    write_atomically(folder / "README.md", _model_card(counter, facts))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_atomically(folder / "checksums.txt", "".join(sums))
+
+
+def _example(signature: str, size: tuple[int, int]) -> np.ndarray:
+    """Two images of noise, as the signature takes them."""
+    grey = np.random.default_rng(0).integers(0, 256, (2, *size))
+    if signature == "uint8":
+        return grey.astype(np.uint8)
+    if signature == "uint16":
+        return (257 * grey).astype(np.uint16)
+    if signature == "encoded":
+        files = [cv2.imencode(".png", image)[1].tobytes() for image in grey.astype(np.uint8)]
+        return np.array(files, object)
+    return (grey / 255).astype(np.float32)
+
+
+def _warmup_record(model: str, signature: str, images: np.ndarray) -> bytes:
+    record = PredictionLog()
+    request = record.predict_log.request
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    request.inputs["images"].CopyFrom(to_message(images))
+    return record.SerializeToString()
+
+
+def _write_test_vector(file: Path, examples: dict, outputs: dict) -> None:
+    """``<signature>/images`` and ``<signature>/<output>``; files of pictures as rows of bytes."""
+    arrays = {}
+    for name, images in examples.items():
+        if images.dtype == object:
+            for k, content in enumerate(images):
+                arrays[f"{name}/images/{k}"] = np.frombuffer(content, np.uint8)
+        else:
+            arrays[f"{name}/images"] = images
+        arrays |= {f"{name}/{key}": value.numpy() for key, value in outputs[name].items()}
+    np.savez(file, **arrays)
+
+
+def _verify(folder: Path, examples: dict, outputs: dict) -> None:
+    """Loads what was written and compares it with what it was written from."""
+    loaded = tf.saved_model.load(str(folder))
+    for name, images in examples.items():
+        answers = loaded.signatures[name](images=tf.constant(images))
+        for key, expected in outputs[name].items():
+            if not np.allclose(answers[key], expected, rtol=1e-5, atol=1e-5, equal_nan=True):
+                raise UserError(
+                    f"The written model answers {key} of {name} otherwise than the run: nothing "
+                    "was exported; check the disk and try again."
+                )
+
+
+def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
+    run, section = counter.run, counter.run.recipe.data.natural
+    return {
+        "name": counter.name,
+        "model": run.recipe.model.name,
+        "run": counter.version,
+        "finished": run.finished,
+        "intake": asdict(counter.intake),
+        "interval_half_width": counter.half_width,
+        "training_mean": run.validation_scores().get("training_mean"),
+        "signatures": sorted(graph.signatures),
+        "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
+        "simulated": section.source == "simulated" or bool(getattr(section, "simulated", False)),
+        "versions": {
+            "cellzoo": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _model_card(counter: RunCounter, facts: dict[str, Any]) -> str:
+    run, recipe = counter.run, counter.run.recipe
+    height, width = counter.intake.size
+    simulated = " **The natural images are simulated**, not microscope images." * facts["simulated"]
+    others = "resized to" if counter.intake.resize else "refused unless they are"
+    half = counter.half_width
+    interval = (
+        "none can be promised (too few validation labels, or the run is not finished): NaN"
+        if half is None
+        else f"count - {half:.2f} to count + {half:.2f}, never below 0 (split conformal prediction "
+        "on the validation split; holds for images like those)"
+    )
+    rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
+    reports = sorted((run.path / "report").glob("evaluation_*.json"))
+    scores = [line for file in reports for line in _score_rows(file)]
+    if not scores:
+        scores = ["No evaluation report lay in the run folder: `cellzoo evaluate` writes one."]
+    validation = run.validation_scores()
+    labelled = ", ".join(
+        f"{key} {value:.4g}" for key, value in validation.items() if isinstance(value, int | float)
+    )
+    origin = "" if run.finished else " (**training was not finished**)"
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    data = json.dumps(recipe.data.model_dump(mode="json"), indent=2)
+    return f"""# {counter.name}
+
+Counts cells in grey microscope images: model `{facts["model"]}`, {facts["parameters"]:,}
+parameters, from the run `{counter.version}`{origin}.{simulated}
+
+## Intended use
+Images of the kind that it was trained on: the same modality, magnification (pixel size) and range
+of counts, see Data. Other images are counted without a warning, and wrongly. Not for diagnosis.
+
+## Inputs and outputs
+Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
+{MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
+`{counter.intake.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
+
+| signature | `images` | outputs |
+|---|---|---|
+{chr(10).join(rows)}
+
+95 % interval: {interval}.
+
+## Scores
+{chr(10).join(scores)}
+
+Validation split (which chose the checkpoint): {labelled or "no scores"}.
+
+## Data
+Splits are by group (chamber, time-lapse, layout); the test split chose nothing.
+
+```json
+{data}
+```
+
+## Versions, licence, reproduction
+{versions}, seed {recipe.seed}. The licence of the training images applies to what is learned from
+them; cellzoo states none for you. `cellzoo fit` with the run folder's `recipe.yaml` trains it
+again. `checksums.txt` has the SHA-256 of every file, `{TEST_VECTOR_FILE}` images with the
+expected answers.
+"""
+
+
+def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
+    counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
+    pixels = "`[batch, height, width]`"
+    rows = {
+        "serving_default": (f"float32 {pixels}", counts),
+        "uint8": (f"uint8 {pixels}", counts),
+        "uint16": (f"uint16 {pixels}", counts),
+        "encoded": ("string `[batch]`: PNG (8, 16 bit) or JPEG files", counts),
+        "embedding": (f"float32 {pixels}", "`embedding`: float32 `[batch, features]`"),
+        "mask": (f"float32 {pixels}", "`mask` (0 or 1), `probability`: float32, network's size"),
+    }
+    return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]
+
+
+def _score_rows(file: Path) -> list[str]:
+    report = json.loads(file.read_text(encoding="utf-8"))
+    rows = [f"{report['images']} images, {report['subject']}:", ""]
+    for key, value in report["scores"].items():
+        interval = report["intervals"].get(key)
+        ends = f" (95 % interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+        if isinstance(value, int | float):
+            rows.append(f"- {key} {value:.4g}{ends}")
+    return [*rows, ""]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,138 @@
+"""Runs become SavedModels that count as the run does, beside all that an operator needs."""
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cellzoo.counter import RunCounter, SavedModelCounter, load_counter
+from cellzoo.errors import UserError
+from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, export
+from cellzoo.serving.messages import PredictionLog
+from cellzoo.serving.servable import Servable
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory):
+    """Version 1 of the tiny run. Not to be changed."""
+    return export(tiny_run, tmp_path_factory.mktemp("exports"))
+
+
+def columns(out):
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = ("image", "frame", "count", "count_raw", "count_low", "count_high", "error")
+    return [[row[key] for key in kept] for row in rows]
+
+
+def test_a_saved_model_counts_bit_for_bit_as_its_run(
+    exported, tiny_run, write_cells, run_cli, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    sixteen = np.random.default_rng(5).integers(0, 65536, (16, 16)).astype(np.uint16)
+    cv2.imwrite("cells/sixteen.png", sixteen)
+    cv2.imwrite("cells/wrong.png", np.zeros((16, 17), np.uint8))
+    tables = []
+    for number, model in enumerate((tiny_run, exported, exported.parent)):
+        result = run_cli("count", "cells", "--model", model, "-o", f"{number}.csv")
+        assert result.exit_code == 1 and "17 x 16 px" in result.stderr
+        tables.append(columns(tmp_path / f"{number}.csv"))
+    assert tables[0] == tables[1] == tables[2] and len(tables[0]) == 14
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16)).astype(np.uint8)
+    for pixels in (images, 100 * images.astype(np.uint16), (images / 255).astype(np.float32)):
+        mine, theirs = RunCounter(tiny_run).count(pixels), load_counter(str(exported)).count(pixels)
+        np.testing.assert_array_equal(mine.raw, theirs.raw)
+        assert len(set(mine.raw)) > 1
+
+
+def test_what_lies_beside_the_graph(exported):
+    lines = (exported / "checksums.txt").read_text().splitlines()
+    sums = dict(reversed(line.split("  ")) for line in lines)
+    files = {f.relative_to(exported).as_posix() for f in exported.rglob("*") if f.is_file()}
+    assert files - {"checksums.txt"} == set(sums)
+    for name, digest in sums.items():
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+    records = [
+        PredictionLog.FromString(record).predict_log.request
+        for record in tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator()
+    ]
+    names = [request.model_spec.signature_name for request in records]
+    assert names == ["serving_default", "uint8", "uint16", "encoded", "embedding"]
+    assert {request.model_spec.name for request in records} == {"tiny"}
+    card = (exported / "README.md").read_text()
+    assert "training was not finished" in card and "16 x 16 pixels" in card
+
+
+def test_the_embedded_server_runs_the_warm_up_records(exported):
+    Servable("tiny", 1, exported).warm_up(exported)
+
+
+def test_needs_nothing_of_ours(exported):
+    program = f"""
+import sys, numpy as np, tensorflow as tf
+model = tf.saved_model.load({str(exported)!r})
+with np.load({str(exported / TEST_VECTOR_FILE)!r}) as vector:
+    answer = model.signatures["uint8"](images=tf.constant(vector["uint8/images"]))
+    np.testing.assert_array_equal(answer["count"], vector["uint8/count"])
+assert "cellzoo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_what_counts_is_exported(exported, tiny_run):
+    network = RunCounter(tiny_run).network
+    parts = ["natural_encoder", "shared_encoder", "regressor", "latent_mean"]
+    expected = sum(network.get_layer(name).count_params() for name in parts)
+    facts = json.loads((exported / "assets.extra/cellzoo.json").read_text())
+    assert facts["parameters"] == expected
+
+
+def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypatch):
+    (tmp_path / "tiny" / "7").mkdir(parents=True)
+    (tmp_path / "tiny" / "7" / "mine").write_text("x")
+    assert export(tiny_run, tmp_path) == tmp_path / "tiny" / "8"
+    before = contents(tmp_path)
+
+    def fail(*arguments):
+        raise UserError("answers otherwise")
+
+    monkeypatch.setattr("cellzoo.export._verify", fail)
+    with pytest.raises(UserError, match="answers otherwise"):
+        export(tiny_run, tmp_path)
+    assert contents(tmp_path) == before
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["7", "8"]
+
+
+def test_list_shows_exports(exported, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").symlink_to(exported.parents[1])
+    lines = run_cli("list", "exports").stdout.splitlines()
+    assert lines[1].split()[:2] == ["saved_models/tiny/1", "twinvae_spatial"]
+
+
+def test_a_damaged_export_is_refused(tmp_path, run_cli, write_cells):
+    folder = tmp_path / "sm" / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"x")
+    with pytest.raises(UserError, match="no SavedModel that `cellzoo export` wrote"):
+        SavedModelCounter(tmp_path / "sm")
+
+
+def test_evaluates_a_saved_model(exported, tiny_run, write_cells, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    result = run_cli("evaluate", exported)
+    assert result.exit_code == 2 and "--data" in result.stderr
+    for model, out in ((exported, "a"), (tiny_run, "b")):
+        assert run_cli("evaluate", model, "--data", "cells", "--out", out).exit_code == 0
+    name = "evaluation_cells.json"
+    a, b = (json.loads((tmp_path / out / name).read_text()) for out in ("a", "b"))
+    assert a == b
