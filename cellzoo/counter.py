@@ -308,6 +308,7 @@ class SavedModelCounter:
     """
 
     network = classical = tiled = None  # there is nothing inside to look at
+    segments = False
 
     def __init__(self, folder: Path):
         """Loads the graph."""
