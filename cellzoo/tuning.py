@@ -354,11 +354,8 @@ class Search:
 def _open_folder(recipe: Recipe, folder: Path) -> Path:
     """Makes the search folder, or sees to it that it holds a search of this recipe."""
     file = folder / "recipe.yaml"
-    if (folder / "checkpoints").exists() or (
-        folder.exists()
-        and not file.is_file()
-        and (not folder.is_dir() or any(folder.iterdir()))
-    ):
+    run = (folder / "checkpoints").exists()
+    if run or (folder.exists() and not file.is_file() and not _is_empty(folder)):
         raise UsageError(f"{folder} holds other files: choose another --out.")
     if file.is_file():
         # More trials may be wanted; anything else would mix what cannot be compared.
@@ -371,6 +368,11 @@ def _open_folder(recipe: Recipe, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, recipe.to_yaml())
     return folder
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether there is nothing, or what another worker is just beginning with."""
+    return folder.is_dir() and all(f.name.startswith("recipe.yaml") for f in folder.iterdir())
 
 
 def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
@@ -439,7 +441,8 @@ def _serve(search: Search, port: int) -> None:
 
     oracle = search.oracle
     server = grpc.server(ThreadPoolExecutor(max_workers=1))
-    protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(oracle), server)
+    servicer = OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(f"[::]:{port}")
     except RuntimeError:
@@ -454,9 +457,8 @@ def _serve(search: Search, port: int) -> None:
             if len(oracle.end_order) != written:
                 written = len(oracle.end_order)
                 search.write_results()
-            finished = written >= search.settings.trials or (
-                search.settings.algorithm == "hyperband" and not oracle.tuner_ids and written > 0
-            )
+            nothing_left = servicer.stop_triggered and not oracle.ongoing_trials
+            finished = written >= search.settings.trials or nothing_left
             if finished and finished_at == math.inf:
                 finished_at = time.monotonic()
     finally:

@@ -58,6 +58,13 @@ def fit(
     recipe = recipe.model_copy(update={"tune": None})  # what a search did is no part of a run
     devices = Devices() if recipe.classical else choose_devices(recipe.train.devices)
     devices.check_batch(recipe.train.batch)
+    if devices.replicas > 1:
+        log.info(
+            "Training on %d devices, %d of the %d images of a batch on each.",
+            devices.replicas,
+            recipe.train.batch // devices.replicas,
+            recipe.train.batch,
+        )
     if devices.machines > 1:
         other = None
     if not devices.chief:

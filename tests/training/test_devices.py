@@ -31,12 +31,17 @@ from cellzoo.training import fit
 from cellzoo.training.callbacks import training_state
 from cellzoo.training.devices import choose_devices
 
-# Noise is drawn on each device, so it is left out here.
+# Noise is drawn on each device, so it is left out here: that of the latent, and what is dropped.
 LatentSampler.call = lambda self, mean, log_variance, training=False: mean
+keras.layers.Dropout.call = lambda self, inputs, training=False: inputs
 # Adam divides a gradient by its own size, after which a vanishing one is all rounding error.
 fit.make_optimizer = lambda name, rate, decay, **options: keras.optimizers.SGD(rate, **options)
 
-recipe = load_recipe(sys.argv[1], sys.argv[2:])
+recipe, steps = load_recipe(sys.argv[1], sys.argv[3:]), int(sys.argv[2])
+if recipe.model.name == "efficientnet":
+    keras.applications.EfficientNetB0(weights=None, include_top=False).save_weights(
+        recipe.model.weights
+    )
 natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
 batches = fit.training_batches(recipe, natural.of("train"))
 weights = batches(0)[1]["natural_weight"]
@@ -46,8 +51,8 @@ for number in (1, 2):
     devices = choose_devices(number)
     trainer = fit._new_trainer(recipe, batches, 1, devices)
     before = [np.array(v) for v in trainer.trainable_variables]
-    stream = fit._tf_dataset(batches, 0, 1, devices)
-    trainer.fit(stream, steps_per_epoch=1, verbose=0, shuffle=False)
+    stream = fit._tf_dataset(batches, 0, steps, devices)
+    trainer.fit(stream, steps_per_epoch=steps, verbose=0, shuffle=False)
     states.append([keras.ops.convert_to_numpy(v) for v in training_state(trainer)])
 after = [keras.ops.convert_to_numpy(v) for v in trainer.trainable_variables]
 print(json.dumps({
@@ -61,6 +66,7 @@ print(json.dumps({
 MODELS = {
     "twinvae_spatial": "{name: twinvae_spatial, image_size: 16, shared_channels: 4, latent: 2}",
     "dcc": "{name: dcc, image_size: 16, channels: [2, 4], head: additive, density_channels: 2}",
+    "efficientnet": "{name: efficientnet, image_size: 32, weights: random.weights.h5}",
     "twinvae": "{name: twinvae, channels: [2, 2, 4, 4], shared_channels: 4, latent: 2, dropout: 0}",
 }
 
@@ -76,21 +82,28 @@ def write_recipe(folder, model, train):
     path.write_text(
         "name: parity\ndata:\n"
         "  natural: {source: folder, folder: cells, labelled: 3, size: resize}\n"
-        f"{'' if model == 'dcc' else SYNTHETIC}"
+        f"{SYNTHETIC if 'twinvae' in model else ''}"
         f"augment: {{crop: 1}}\nmodel: {MODELS[model]}\ntrain: {train}\n"
     )
     return path
 
 
 @pytest.mark.parametrize(
-    "model, clip_norm", [("twinvae_spatial", "1.0e-2"), ("twinvae", "null"), ("dcc", "null")]
+    "model, clip_norm, steps",
+    [
+        ("twinvae_spatial", "1.0e-2", 1),
+        ("twinvae", "null", 1),
+        ("dcc", "null", 1),
+        # Its last layer begins with zeros, so that the first step changes nothing else.
+        pytest.param("efficientnet", "1.0e-2", 2, marks=pytest.mark.slow),
+    ],
 )
-def test_a_step_on_two_devices_is_the_step_on_one(model, clip_norm, write_cells, tmp_path):
+def test_a_step_on_two_devices_is_the_step_on_one(model, clip_norm, steps, write_cells, tmp_path):
     write_cells(tmp_path / "cells", images=16)
     train = f"{{batch: 8, labelled_share: 0.25, clip_norm: {clip_norm}, averaging: 0.9}}"
     path = write_recipe(tmp_path, model, train)
     rate = "train.learning_rate=" + ("1e-3" if clip_norm == "null" else "1.0")
-    result = child([sys.executable, "-c", STEP, str(path), rate], tmp_path)
+    result = child([sys.executable, "-c", STEP, str(path), str(steps), rate], tmp_path)
     assert result["replicas"] == 2
     assert result["labelled"] == [2, 0]  # all labels on the first device
     assert result["moved"] > 3e-4
