@@ -278,6 +278,7 @@ class Loss(_Section):
     synthetic_count_weight: NonNegativeFloat = 1.0
     count_loss: Literal["squared", "poisson", "relative"] = "squared"
     mask_weight: NonNegativeFloat = 1.0
+    density_weight: NonNegativeFloat = 1.0
 
 
 class Train(_Section):

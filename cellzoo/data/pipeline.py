@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from cellzoo.data.augment import Augmentation
+from cellzoo.data.density import cells_per_pixel
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import SyntheticSource
 
@@ -78,7 +79,8 @@ class TrainingBatches:
 
         All float32: images ``[batch, h, w]``, counts and weights ``[batch]``, and for a set with
         masks ``natural_mask`` ``[batch, h, w]``, 1 in a cell and 0 outside, and
-        ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask.
+        ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask, and ``natural_density``
+        ``[batch, h, w]``, see :func:`cellzoo.data.density.cells_per_pixel`.
         """
         chosen = np.concatenate(
             [
@@ -99,6 +101,9 @@ class TrainingBatches:
             x = {"natural": images}
             y["natural_mask"] = (masks > 0).astype(np.float32)
             y["natural_mask_weight"] = self.natural.has_mask[chosen].astype(np.float32)
+            y["natural_density"] = np.stack(
+                [cells_per_pixel(m, c) for m, c in zip(masks, y["natural_count"], strict=True)]
+            )
         if self.synthetic is not None:
             order = self.synthetic_order.take(step * self.batch_size, self.batch_size)
             images, counts = self.synthetic.batch(step, order)

@@ -31,7 +31,7 @@ def dcc(
     """Builds a U-Net that segments, and one of two heads that count.
 
     Tesfamariam et al. 2025 (DeepCellCount), section 3.2. The U-Net has as many encoder stages as
-    ``channels`` has numbers (paper: three), each 3 x 3 convolutions, normalisation, ReLU and a
+    ``channels`` has numbers (paper: three), each 3 x 3 convolutions with ReLU and a
     halving; as many decoder stages that double the size again, with the encoder's features of the
     same size beside them; and a sigmoid at the end.
 
@@ -48,11 +48,14 @@ def dcc(
 
         density = softplus(a(features)) + grey level above background x softplus(b(features))
 
+    Where images have masks it also learns where the cells are
+    (:func:`cellzoo.training.losses.density_loss`), which one number per image says only faintly.
+
     Why it extrapolates: nothing in it knows the whole image. The density of a pixel follows from
     the pixels within :func:`receptive_radius` (21 for the paper's three stages), so a picture with
     ten times the cells is ten times such neighbourhoods, and a tile counts as it does within its
-    image. That holds only without statistics of the whole image: batch normalisation, whose
-    statistics are fixed after training, stands in for group normalisation, and grey levels are
+    image. That holds only without statistics of the whole image: nothing is normalised within the
+    U-Net (batch normalisation made validation errors jump from epoch to epoch), and grey levels are
     scaled by numbers of the training set. Where cells overlap, their outlines vanish, but light
     adds up where fluorescence is not saturated: hence the term that follows the grey level, with
     which neighbourhoods fuller than any in training still count more. Where one cell hides the
@@ -142,8 +145,6 @@ def _unet(image, channels: Sequence[int], convolutions: int, by_group: bool):
             )(x)
             if by_group:
                 x = layers.GroupNormalization(math.gcd(width, 8), name=f"{name}_norm{k}")(x)
-            else:
-                x = layers.BatchNormalization(momentum=0.95, name=f"{name}_norm{k}")(x)
             x = layers.ReLU(name=f"{name}_relu{k}")(x)
         return x
 

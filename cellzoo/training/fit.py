@@ -324,7 +324,7 @@ def _plan(
         return
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
-    else:
+    elif other.image_size == recipe.image_size:  # else its images would have to be loaded first
         other_batches = training_batches(other, batches.natural)
         steps = other.train.steps_per_epoch or other_batches.steps_per_pass
         other_trainer = _new_trainer(other, other_batches, steps, trainer.devices)

@@ -74,3 +74,25 @@ def mask_loss(masks, probability, weights):
     probability = ops.clip(probability, 1e-6, 1 - 1e-6)
     entropy = masks * ops.log(probability) + (1 - masks) * ops.log(1 - probability)
     return -ops.mean(weights * ops.mean(entropy, axis=(1, 2)))
+
+
+def density_loss(density, predicted, counts, weights, blocks=(4, 16)):
+    """How far a density map is from where the cells are; ours.
+
+    Cells are counted in blocks of ``blocks`` pixels on a side, so that it does not matter where in
+    itself a cell is counted. The squared errors of the blocks are summed and divided by the image's
+    count + 1: an error per cell, however many there are.
+
+    Args:
+        density: true cells per pixel, ``[batch, h, w]``.
+        predicted: predicted cells per pixel, of the same shape.
+        counts: true counts, ``[batch]``.
+        weights: of the images, ``[batch]``.
+        blocks: sides in pixels; what is left over at the border is not compared.
+    """
+    difference = ops.expand_dims(predicted - density, -1)
+    total = 0.0
+    for side in blocks:
+        cells = side**2 * ops.average_pool(difference, side, strides=side, padding="valid")
+        total = total + ops.sum(ops.square(cells), axis=(1, 2, 3)) / (counts + 1.0)
+    return ops.mean(weights * total)

@@ -6,7 +6,13 @@ import keras
 from keras import ops
 
 from cellzoo.training.devices import Devices
-from cellzoo.training.losses import RECONSTRUCTION_LOSSES, count_loss, kl_divergence, mask_loss
+from cellzoo.training.losses import (
+    RECONSTRUCTION_LOSSES,
+    count_loss,
+    density_loss,
+    kl_divergence,
+    mask_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class LossWeights:
         count_loss: how an error grows with the count, see
             :func:`cellzoo.training.losses.count_loss`.
         mask_weight: of the cross entropy of the mask, where network and images have masks.
+        density_weight: of the error of the density map, where the network has one and images have
+            masks.
     """
 
     reconstruction: str = "mse"
@@ -42,6 +50,7 @@ class LossWeights:
     synthetic_count_weight: float = 1.0
     count_loss: str = "squared"
     mask_weight: float = 1.0
+    density_weight: float = 1.0
 
 
 class Trainer(keras.Model):
@@ -49,13 +58,14 @@ class Trainer(keras.Model):
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
     ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count;
-    perhaps ``<domain>_mask``, float32 ``[batch, h, w]``, and ``<domain>_mask_weight``.
+    perhaps ``<domain>_mask`` and ``<domain>_density``, float32 ``[batch, h, w]``, and
+    ``<domain>_mask_weight``.
 
     Args:
         network: a functional model with the input ``natural``, perhaps ``synthetic``, and for each
             domain the output ``<domain>_count``. Where it also has ``<domain>_reconstruction``,
-            ``<domain>_mean`` and ``<domain>_log_variance``, or ``<domain>_mask``, the loss has
-            their terms too.
+            ``<domain>_mean`` and ``<domain>_log_variance``, ``<domain>_mask`` or
+            ``<domain>_density``, the loss has their terms too.
         loss: weights and schedule.
         steps_per_epoch: training steps that make an epoch, for the schedule.
         devices: where it trains; None: on one device.
@@ -90,6 +100,7 @@ class Trainer(keras.Model):
                 ("count", "count"),
                 ("kl", "log_variance"),
                 ("mask", "mask"),
+                ("density", "density"),
             )
             if f"{domain}_{output}" in network.output
         }
@@ -136,6 +147,14 @@ class Trainer(keras.Model):
                     y[f"{domain}_mask"], y_pred[f"{domain}_mask"], y[f"{domain}_mask_weight"]
                 )
                 terms["mask"] = (settings.mask_weight, error)
+            if f"{domain}_density" in y_pred and f"{domain}_density" in y:
+                error = density_loss(
+                    y[f"{domain}_density"],
+                    y_pred[f"{domain}_density"],
+                    y[f"{domain}_count"],
+                    y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
+                )
+                terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():
                 self.term_means[f"{domain}_{term}"].update_state(value)
                 total = total + weight * value

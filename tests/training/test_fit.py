@@ -185,3 +185,21 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(recipe, tmp_path):
     assert process.returncode == 1
     assert "train.learning_rate" in err
     assert "Traceback" not in err
+
+
+def test_a_quick_overlay_may_take_images_of_another_shape(tmp_path, write_cells, run_cli):
+    # The full form would turn its square images by 90 degrees, which these cannot be.
+    folder = write_cells(tmp_path / "cells")
+    (tmp_path / "dcc.yaml").write_text(
+        f"""\
+name: dcc
+data: {{natural: {{source: folder, folder: {folder}, size: resize}}}}
+augment: {{crop: 1}}
+model: {{name: dcc, image_size: 16, channels: [2, 4], head: additive}}
+train: {{batch: 4, epochs: 1, steps_per_epoch: 1}}
+quick: {{model: {{image_size: [16, 24]}}}}
+"""
+    )
+    result = run_cli("fit", tmp_path / "dcc.yaml", "--quick", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert Run(tmp_path / "run").finished

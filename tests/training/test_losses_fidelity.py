@@ -11,6 +11,7 @@ from cellzoo.recipe import Loss
 from cellzoo.training.losses import (
     binary_cross_entropy,
     count_loss,
+    density_loss,
     kl_divergence,
     mean_squared_error,
 )
@@ -151,6 +152,19 @@ def loss_after(epochs, **loss):
 
 def test_weights_are_the_papers_for_phase_contrast():
     assert loss_after(0) == pytest.approx(100 * 1 + 3 * 2 + 2 * 3, rel=1e-6)
+
+
+def test_a_density_may_lie_anywhere_in_its_block_but_not_in_another():
+    def loss(row, cells=1.0, count=1.0, weight=1.0):
+        true, predicted = np.zeros((2, 1, 8, 8), np.float32)
+        true[0, 1, 1], predicted[0, row, 2] = 1, cells
+        return float(density_loss(true, predicted, np.array([count]), np.array([weight]), (4,)))
+
+    assert loss(3) == pytest.approx(0)
+    assert loss(4) == pytest.approx((1 + 1) / 2)  # missing in one block, too many in another
+    assert loss(3, cells=3.0) == pytest.approx(2**2 / 2)
+    assert loss(4, count=9.0) == pytest.approx(2 / 10)
+    assert loss(4, weight=0.0) == 0
 
 
 def test_a_network_that_only_counts_has_no_other_terms():

@@ -1,0 +1,47 @@
+"""A mask and a count become cells per pixel."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellzoo.data.density import cells_per_pixel
+
+
+def test_parts_share_the_count_by_area_in_whole_cells():
+    mask = np.zeros((8, 12), np.uint8)
+    mask[0:2, 0:2] = 255  # 4 px
+    mask[4:6, 0:3] = 255  # 6 px
+    mask[0:5, 6:8] = 255  # 10 px; of 4 cells: 0.8, 1.2 and 2.0
+    density = cells_per_pixel(mask, 4)
+    assert density.dtype == np.float32
+    assert density[0, 0] == pytest.approx(1 / 4)
+    assert density[5, 2] == pytest.approx(1 / 6)
+    assert density[4, 7] == pytest.approx(2 / 10)
+    assert (density[mask == 0] == 0).all()
+
+
+def test_an_instance_is_a_cell_however_large():
+    mask = np.zeros((6, 6), np.uint16)
+    mask[0, :4], mask[1, :2], mask[5, 5] = 3, 7, 12  # the first two touch
+    density = cells_per_pixel(mask, 3)
+    assert density[0, 0] == pytest.approx(1 / 4)
+    assert density[1, 0] == pytest.approx(1 / 2)
+    assert density[5, 5] == 1
+    assert density.sum() == pytest.approx(3)
+
+
+def test_instances_that_fill_the_image_are_all_counted():
+    mask = np.array([[1, 1, 2], [1, 1, 2]], np.uint8)
+    np.testing.assert_allclose(cells_per_pixel(mask, 2), [[0.25, 0.25, 0.5]] * 2)
+
+
+def test_an_empty_mask_has_no_density():
+    assert not cells_per_pixel(np.zeros((4, 4), np.uint8), 5).any()
+
+
+@given(st.integers(0, 40), st.integers(0, 1000))
+def test_the_sum_is_the_count(count, seed):
+    mask = (np.random.default_rng(seed).random((12, 9)) < 0.3).astype(np.uint8)
+    mask[0, 0] = 1
+    assert cells_per_pixel(mask, count).sum() == pytest.approx(count, abs=1e-4)
