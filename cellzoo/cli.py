@@ -341,8 +341,9 @@ def compare(
     "--to", type=_PATH, default=Path("saved_models"), show_default=True,
     help="Folder of the SavedModels.",
 )  # fmt: skip
+@click.option("--serving", type=_PATH, help="Folder whose models.config gets the model, too.")
 @_verb
-def export(run: Path, to: Path) -> None:
+def export(run: Path, to: Path, serving: Path | None) -> None:
     """Write a run's network as the next version of a SavedModel, for TensorFlow Serving.
 
     Example: cellzoo export runs/twinvae_bf/20261121-101500
@@ -350,7 +351,9 @@ def export(run: Path, to: Path) -> None:
     _start_tensorflow()
     from cellzoo.export import export
 
-    click.echo(f"wrote {export(run, to)}")
+    click.echo(f"wrote {export(run, to, serving)}")
+    if serving:
+        click.echo(f"{serving / 'models.config'} has the model")
 
 
 @main.command()

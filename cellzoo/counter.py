@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
 FACTS_FILE = "assets.extra/cellzoo.json"  # in a SavedModel: what counting with it needs to know
+# The same over the network: string [n], whatever it says, to `facts`, the file's text n times.
+FACTS_SIGNATURE = "facts"
 _PIXELS_AT_A_TIME = 2**20
+_MAX_LONE_BYTES = 2**26  # a larger image fills a batch of its own
+
 
 class RefusedImages(UserError):
     """A counter will not count at least one image of a batch; the others may be sound."""
@@ -78,6 +82,7 @@ class Intake:
         intensity: see :func:`cellzoo.images.to_unit`.
         axes: see :func:`cellzoo.images.read_frames`.
         channel: see :func:`cellzoo.images.read_frames`.
+        resize_from: height and width of the only other images that are resized; None: any.
     """
 
     size: tuple[int, int]
@@ -85,6 +90,20 @@ class Intake:
     intensity: Literal["dtype"] | tuple[float, float] = "dtype"
     axes: str | None = None
     channel: int | None = None
+    resize_from: tuple[int, int] | None = None
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> "Intake":
+        """From what a SavedModel says of itself, see :data:`FACTS_FILE`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it says too little.
+        """
+        read = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in facts["intake"].items()
+        }
+        return cls(**read)
 
     @property
     def batch(self) -> int:
@@ -99,7 +118,8 @@ class Intake:
             UserError: the network called ``name`` cannot take the frame.
         """
         height, width = frame.pixels.shape
-        if not self.resize and (height, width) != self.size:
+        resized = self.resize and self.resize_from in (None, (height, width))
+        if not resized and (height, width) != self.size:
             raise self.refusal(frame, name)
         if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
             raise UserError(
@@ -113,17 +133,20 @@ class Intake:
     def refusal(self, frame: Frame, name: str) -> UserError:
         """What to say of a frame of another size."""
         height, width = frame.pixels.shape
-        return UserError(
-            f"{frame.path} is {width} x {height} px and {name} takes "
-            f"{self.size[1]} x {self.size[0]}: crop it, or train with data.natural.size: resize."
-        )
+        taken = f"{self.size[1]} x {self.size[0]}"
+        if self.resize_from:
+            taken += f" or {self.resize_from[1]} x {self.resize_from[0]}"
+            cure = "crop it, or count with the run folder, which takes any size"
+        else:
+            cure = "crop it, or train with data.natural.size: resize"
+        return UserError(f"{frame.path} is {width} x {height} px and {name} takes {taken}: {cure}.")
 
     def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
         """Counts of prepared images ``[n, h, w]``.
 
         Args:
-            functions: of :class:`cellzoo.counting_graph.CountingGraph` by pixel type, ``unit`` for
-                floats.
+            functions: of :class:`cellzoo.counting_graph.CountingGraph`, here or behind a server,
+                by pixel type, ``unit`` for floats.
             images: of one size and type.
         """
         if not len(images):
@@ -131,9 +154,30 @@ class Intake:
         count = functions["unit" if images.dtype.kind == "f" else images.dtype.name]
         if images.dtype.kind == "f":
             images = images.astype(np.float32)
-        parts = [count(images[k : k + self.batch]) for k in range(0, len(images), self.batch)]
-        keys = ("count", "count_low", "count_high")
-        return Counts(*(np.concatenate([np.asarray(part[key]) for part in parts]) for key in keys))
+        return count_in_parts(count, images, self.batch)
+
+
+def count_in_parts(
+    count: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, batch: int
+) -> Counts:
+    """Counts of images, so many at a time, the same wherever ``count`` runs.
+
+    A lone image would be a vector where two are a matrix, and be rounded differently: it is counted
+    beside itself, so that its count does not depend on who else asks a server at that moment.
+
+    Args:
+        count: images ``[n, h, w]`` to ``count``, ``count_low`` and ``count_high``.
+        images: at least one, ``[n, h, w]``.
+        batch: images to count at a time.
+    """
+    columns: list[list[np.ndarray]] = [[], [], []]
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        lone = len(part) == 1 and part.nbytes <= _MAX_LONE_BYTES
+        answer = count(np.concatenate([part, part]) if lone else part)
+        for column, key in zip(columns, ("count", "count_low", "count_high"), strict=True):
+            column.append(np.asarray(answer[key])[: len(part)])
+    return Counts(*map(np.concatenate, columns))
 
 
 class RunCounter:
@@ -186,6 +230,8 @@ class RunCounter:
             getattr(natural, "intensity", "dtype"),
             self.axes,
             self.channel,
+            # The run counts others in tiles, with cells as large as in training.
+            ORIGINAL_SIZE if self.tiled and natural.source == "bbbc005" else None,
         )
         self._graph: CountingGraph | None = None
 
@@ -317,15 +363,7 @@ class SavedModelCounter:
         folder = newest_version(folder) or folder
         try:
             self.facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text("utf-8"))
-            read = self.facts["intake"]
-            intensity = read["intensity"]
-            self.intake = Intake(
-                tuple(read["size"]),
-                read["resize"],
-                intensity if intensity == "dtype" else tuple(intensity),
-                read["axes"],
-                read["channel"],
-            )
+            self.intake = Intake.from_facts(self.facts)
             self._model = tf.saved_model.load(str(folder))
             self._functions = {
                 kind: getattr(self._model, f"count_{kind}") for kind in ("uint8", "uint16", "unit")

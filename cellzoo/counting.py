@@ -183,10 +183,6 @@ def _count(
 ) -> None:
     started = time.monotonic()
     images = [item.image for item in batch]
-    if len(images) == 1 and images[0].nbytes <= MAX_BATCH_BYTES:
-        # A lone image would be a vector where two are a matrix, and be rounded differently; its
-        # count must not depend on who else asks a server at that moment.
-        images = images * 2
     try:
         counts = counter.count(np.stack(images) if len(images) > 1 else images[0][None])
     except RefusedImages as error:

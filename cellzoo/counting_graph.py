@@ -76,6 +76,7 @@ class CountingGraph(tf.Module):
             "serving_default": self.count_float32,
             "uint8": self.count_uint8,
             "uint16": self.count_uint16,
+            "unit": self.count_unit,
             "encoded": self.count_encoded,
             "embedding": self.embed,
             "mask": self.segment,
@@ -131,10 +132,13 @@ class CountingGraph(tf.Module):
                 shape,
             ),
         ]
-        if not self._intake.resize:
-            height, width = self._intake.size
-            same = tf.reduce_all(tf.equal(sides, [height, width]))
-            checks.append(_check(same, f"images must be {width} x {height} pixels", shape))
+        taken = [self._intake.size]
+        if self._intake.resize:
+            taken = [*taken, self._intake.resize_from] if self._intake.resize_from else []
+        if taken:
+            same = tf.reduce_any(tf.reduce_all(tf.equal(sides, taken), axis=1))
+            sizes = " or ".join(f"{width} x {height}" for height, width in taken)
+            checks.append(_check(same, f"images must be {sizes} pixels", shape))
         with tf.control_dependencies(checks):
             return tf.identity(images, "checked_sizes")
 

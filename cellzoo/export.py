@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo import __version__
-from cellzoo.counter import FACTS_FILE, MAX_SIDE, MIN_SIDE, RunCounter
+from cellzoo.counter import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE, RunCounter
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
 from cellzoo.files import write_atomically
+from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.tensors import to_message
 
@@ -27,9 +29,12 @@ log = logging.getLogger(__name__)
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
+MODELS_CONFIG = "models.config"
 
 
-def export(run_folder: Path, to: Path = Path("saved_models")) -> Path:
+def export(
+    run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None
+) -> Path:
     """Writes a run's network to ``<to>/<name>/<next integer>/``, whole or not at all.
 
     An unfinished run is exported with the best weights so far, and says so.
@@ -37,13 +42,15 @@ def export(run_folder: Path, to: Path = Path("saved_models")) -> Path:
     Args:
         run_folder: as ``fit`` or ``import-checkpoint`` leaves it.
         to: folder of the SavedModels.
+        serving: folder whose ``models.config``, for TensorFlow Serving, gets the model if it lacks
+            it; what else stands there stays.
 
     Returns:
         The folder of the new version.
 
     Raises:
-        UserError: there is no network in the run, or the written model does not count as the run
-            does; nothing is left then.
+        UserError: there is no network in the run, ``models.config`` is wrong, or the written model
+            does not count as the run does; nothing is left then.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
@@ -56,6 +63,7 @@ def export(run_folder: Path, to: Path = Path("saved_models")) -> Path:
         )
     if not counter.run.finished:
         log.info("The run has no validation scores: its best weights so far, without intervals.")
+    config = _models_config(serving, counter.name) if serving else ""
     base = to / counter.name
     base.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving looks only at folders named by an integer.
@@ -63,9 +71,22 @@ def export(run_folder: Path, to: Path = Path("saved_models")) -> Path:
     try:
         _write(counter, graph, temporary)
         temporary.chmod(0o755)
-        return _take_next_version(temporary, base)
+        folder = _take_next_version(temporary, base)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    if serving:
+        serving.mkdir(parents=True, exist_ok=True)
+        write_atomically(serving / MODELS_CONFIG, config)
+    return folder
+
+
+def _models_config(serving: Path, name: str) -> str:
+    file = serving / MODELS_CONFIG
+    try:
+        existing = file.read_text(encoding="utf-8") if file.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read ({error}): move it away.") from error
+    return model_config([name], existing, name=str(file))
 
 
 def _take_next_version(temporary: Path, base: Path) -> Path:
@@ -82,7 +103,10 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
 
 def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     signatures = graph.signatures
-    tf.saved_model.save(graph, str(folder), signatures=signatures)
+    facts = _facts(counter, graph)
+    facts_text = json.dumps(facts, indent=2) + "\n"
+    all_signatures = {**signatures, FACTS_SIGNATURE: _facts_signature(facts_text)}
+    tf.saved_model.save(graph, str(folder), signatures=all_signatures)
     (folder / "assets.extra").mkdir()
     examples = {name: _example(name, counter.intake.size) for name in signatures}
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
@@ -90,13 +114,21 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
             writer.write(_warmup_record(counter.name, name, images))
     outputs = {name: signatures[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
-    facts = _facts(counter, graph)
-    write_atomically(folder / FACTS_FILE, json.dumps(facts, indent=2) + "\n")
+    write_atomically(folder / FACTS_FILE, facts_text)
     _verify(folder, examples, outputs)
     write_atomically(folder / "README.md", _model_card(counter, facts))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     write_atomically(folder / "checksums.txt", "".join(sums))
+
+
+def _facts_signature(text: str) -> Callable:
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="asked")], autograph=False)
+    def facts(asked):
+        # An answer for each element: servers that make batches want an input and such outputs.
+        return {"facts": tf.fill(tf.shape(tf.ensure_shape(asked, [None])), text)}
+
+    return facts
 
 
 def _example(signature: str, size: tuple[int, int]) -> np.ndarray:
@@ -156,7 +188,7 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "intake": asdict(counter.intake),
         "interval_half_width": counter.half_width,
         "training_mean": run.validation_scores().get("training_mean"),
-        "signatures": sorted(graph.signatures),
+        "signatures": sorted([*graph.signatures, FACTS_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
         "simulated": section.source == "simulated" or bool(getattr(section, "simulated", False)),
         "versions": {
@@ -238,9 +270,11 @@ def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
         "serving_default": (f"float32 {pixels}", counts),
         "uint8": (f"uint8 {pixels}", counts),
         "uint16": (f"uint16 {pixels}", counts),
+        "unit": (f"float32 {pixels}, scaled to 0 to 1 already", counts),
         "encoded": ("string `[batch]`: PNG (8, 16 bit) or JPEG files", counts),
         "embedding": (f"float32 {pixels}", "`embedding`: float32 `[batch, features]`"),
         "mask": (f"float32 {pixels}", "`mask` (0 or 1), `probability`: float32, network's size"),
+        "facts": ("instead `asked`: string `[batch]`, anything", "`facts`: how images are read"),
     }
     return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]
 

@@ -13,7 +13,7 @@ from cellzoo.counting_graph import CountingGraph, resize, scale
 from cellzoo.images import resize as resize_image
 from cellzoo.images import to_unit
 
-SIGNATURES = ("serving_default", "uint8", "uint16", "encoded", "embedding", "mask")
+SIGNATURES = ("serving_default", "uint8", "uint16", "unit", "encoded", "embedding", "mask")
 
 
 def small_network(size):

@@ -64,7 +64,7 @@ def test_what_lies_beside_the_graph(exported):
         for record in tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator()
     ]
     names = [request.model_spec.signature_name for request in records]
-    assert names == ["serving_default", "uint8", "uint16", "encoded", "embedding"]
+    assert names == ["serving_default", "uint8", "uint16", "unit", "encoded", "embedding"]
     assert {request.model_spec.name for request in records} == {"tiny"}
     card = (exported / "README.md").read_text()
     assert "training was not finished" in card and "16 x 16 pixels" in card

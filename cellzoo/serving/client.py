@@ -1,17 +1,19 @@
 """A counter behind TensorFlow Serving's gRPC, or behind `cellzoo serve`. Needs no TensorFlow."""
 
+import json
 import random
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 
-from cellzoo.counter import Counts, RefusedImages
+from cellzoo.counter import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.serving import messages
@@ -127,18 +129,23 @@ class _Signature(NamedTuple):
 class RemoteCounter:
     """A served model; a :class:`~cellzoo.counter.Counter`.
 
-    The version that answers first answers to the end, so that one table never mixes two.
+    The version that answers first answers to the end, so that one table never mixes two. One that
+    `cellzoo export` wrote says how its images are read, so that they are read, scaled and put into
+    batches as at home. Of another only the signatures are known.
 
     Args:
         address: of the model.
         connection: how to reach its server.
 
+    Attributes:
+        intake: how its images are read; None of a model that `cellzoo export` did not write.
+
     Raises:
         UserError: no server answers, it does not know the model, or the model is no counter.
     """
 
-    axes = None
-    channel = None
+    axes: str | None = None
+    channel: int | None = None
     window = WINDOW
 
     def __init__(self, address: Address, connection: Connection | None = None):
@@ -153,15 +160,22 @@ class RemoteCounter:
         self._version = reply.model_spec.version.value
         self.version = str(self._version)
         packed = reply.metadata["signature_def"].value
-        self._signatures = _signatures(messages.SignatureDefMap.FromString(packed))
+        definitions = messages.SignatureDefMap.FromString(packed)
+        self._signatures = _signatures(definitions)
         if not self._signatures:
             raise UserError(
                 f"{address.name} at {address.server} is no counter: none of its signatures takes "
                 "images and answers with count, count_low and count_high."
             )
+        self.intake: Intake | None = None
+        if FACTS_SIGNATURE in definitions.signature_def:
+            self.intake = self._read_intake()
+            self.axes, self.channel = self.intake.axes, self.intake.channel
 
     def prepare(self, frame: Frame) -> np.ndarray:
-        """The frame's pixels as they are: scaling is part of the served model."""
+        """As at home; without an intake the pixels as they are: scaling is the model's."""
+        if self.intake:
+            return self.intake.prepare(frame, self.name)
         pixels = frame.pixels
         signature = self._signatures.get(pixels.dtype)
         if signature is None:
@@ -185,31 +199,61 @@ class RemoteCounter:
             RefusedImages: the model refuses at least one of the images.
             UserError: the server does not answer in time, or has unloaded the version.
         """
-        if self._largest_batch and len(images) > self._largest_batch:
-            return self._count_halves(images)
+        if self.intake:
+            functions = {
+                key: partial(self._count, _Signature(key, "images", None))
+                for key in ("uint8", "uint16", "unit")
+            }
+            return self.intake.count(functions, images)
         signature = self._signatures[images.dtype]
-        request = messages.PredictRequest(output_filter=OUTPUTS)
-        request.model_spec.name = self.name
-        request.model_spec.version.value = self._version
-        request.model_spec.signature_name = signature.name
+        return count_in_parts(partial(self._count, signature), images, max(len(images), 1))
+
+    def _count(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs of a signature for images ``[n, h, w]``."""
+        if self._largest_batch and len(images) > self._largest_batch:
+            return self._count_halves(signature, images)
+        request = self._request(signature.name)
+        request.output_filter.extend(OUTPUTS)
         request.inputs[signature.input].CopyFrom(to_message(images))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
         except grpc.RpcError as error:
             if len(images) > 1 and _too_large(error):
                 self._largest_batch = len(images) // 2
-                return self._count_halves(images)
+                return self._count_halves(signature, images)
             raise self._refusal(error) from error
-        counts = [from_message(reply.outputs[key]).astype(np.float32) for key in OUTPUTS]
-        if any(column.shape != (len(images),) for column in counts):
+        counts = {key: from_message(reply.outputs[key]).astype(np.float32) for key in OUTPUTS}
+        if any(column.shape != (len(images),) for column in counts.values()):
             raise UserError(f"{self.name} at {self.address.server} does not give one count each.")
-        return Counts(*counts)
+        return counts
 
-    def _count_halves(self, images: np.ndarray) -> Counts:
+    def _count_halves(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
         half = len(images) // 2
-        first, second = self.count(images[:half]), self.count(images[half:])
-        pairs = ((getattr(first, key), getattr(second, key)) for key in ("raw", "low", "high"))
-        return Counts(*map(np.concatenate, pairs))
+        first, second = self._count(signature, images[:half]), self._count(signature, images[half:])
+        return {key: np.concatenate([first[key], second[key]]) for key in OUTPUTS}
+
+    def _request(self, signature: str) -> Any:
+        request = messages.PredictRequest()
+        request.model_spec.name = self.name
+        request.model_spec.version.value = self._version
+        request.model_spec.signature_name = signature
+        return request
+
+    def _read_intake(self) -> Intake:
+        """What the model says of itself, see :data:`cellzoo.counter.FACTS_SIGNATURE`."""
+        request = self._request(FACTS_SIGNATURE)
+        request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
+        try:
+            reply = self._call("Predict", request, messages.PredictResponse)
+            (facts,) = from_message(reply.outputs["facts"])
+            return Intake.from_facts(json.loads(facts))
+        except grpc.RpcError as error:
+            raise self._refusal(error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.name} at {self.address.server} was exported by another version of cellzoo "
+                f"({type(error).__name__}): install that one here, or export the run again."
+            ) from error
 
     def _refusal(self, error: grpc.RpcError) -> UserError:
         if error.code() == grpc.StatusCode.INVALID_ARGUMENT:

@@ -18,7 +18,12 @@ from cellzoo.serving.messages import (
 BASE_PATH = "/models"
 
 
-def model_config(names: Iterable[str], existing: str = "", base_path: str = BASE_PATH) -> str:
+def model_config(
+    names: Iterable[str],
+    existing: str = "",
+    base_path: str = BASE_PATH,
+    name: str = "models.config",
+) -> str:
     """Text of a ``models.config`` with an entry for each model.
 
     Args:
@@ -26,21 +31,22 @@ def model_config(names: Iterable[str], existing: str = "", base_path: str = BASE
         existing: text of the file so far. What an operator wrote there (version policies, labels,
             comments) stays as it is; only models that it lacks are added.
         base_path: folder of the models as the server sees it.
+        name: what an error calls the file.
 
     Raises:
         UserError: ``existing`` is no model configuration.
     """
     text = existing if existing.strip() else "model_config_list {\n}\n"
-    known = {model.name for model in _parsed(text, ModelServerConfig, "models.config")}
+    known = {model.name for model in _parsed(text, ModelServerConfig, name)}
     entries = "".join(
-        f'  config {{\n    name: "{name}"\n    base_path: "{base_path}/{name}"\n'
+        f'  config {{\n    name: "{model}"\n    base_path: "{base_path}/{model}"\n'
         '    model_platform: "tensorflow"\n  }\n'
-        for name in dict.fromkeys(names)
-        if name not in known
+        for model in dict.fromkeys(names)
+        if model not in known
     )
     body, _, rest = text.rpartition("}")
     text = f"{body}{entries}}}{rest}"
-    _parsed(text, ModelServerConfig, "models.config")
+    _parsed(text, ModelServerConfig, name)
     return text
 
 
