@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import time
+from typing import Any
 
 import numpy as np
 
@@ -32,16 +33,38 @@ def fit_classical(run: Run, training: ImageSet, validation: ImageSet) -> float:
         The seconds that it took.
     """
     splits = {"train": training.take(training.labelled), "validation": validation}
-    model = run.recipe.model
-    chosen = [splits[split] for split in FITTED_ON[model.name]]
+    chosen = [splits[split] for split in FITTED_ON[run.recipe.model.name]]
     started = time.monotonic()
-    counter = CLASSICAL[model.name].fit(
-        np.concatenate([images.images for images in chosen]),
-        np.concatenate([images.counts for images in chosen]),
-        **model.model_dump(exclude={"name", "image_size"}),
-    )
+    counter = _fitted(run, chosen)
     seconds = time.monotonic() - started
     parameters = dataclasses.asdict(counter)
     run.write_json(str(run.parameters_file.relative_to(run.path)), parameters)
     log.info("fitted on %d labelled images in %.1f s", sum(map(len, chosen)), seconds)
     return seconds
+
+
+def unseen_counts(
+    run: Run, training: ImageSet, validation: ImageSet, predicted: np.ndarray
+) -> np.ndarray:
+    """Counts of the validation images by a counter that was not fitted on them, ``[n]``.
+
+    From them comes the interval, which errors on images already seen would make too narrow.
+
+    Args:
+        run: whose counter was fitted by :func:`fit_classical`.
+        training: as there.
+        validation: as there.
+        predicted: counts of the validation images by the run's own counter, ``[n]``.
+    """
+    if "validation" not in FITTED_ON[run.recipe.model.name]:
+        return predicted
+    return _fitted(run, [training.take(training.labelled)]).count(validation.images)
+
+
+def _fitted(run: Run, chosen: list[ImageSet]) -> Any:
+    model = run.recipe.model
+    return CLASSICAL[model.name].fit(
+        np.concatenate([images.images for images in chosen]),
+        np.concatenate([images.counts for images in chosen]),
+        **model.model_dump(exclude={"name", "image_size"}),
+    )

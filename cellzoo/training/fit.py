@@ -25,7 +25,7 @@ from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
-from cellzoo.training.classical import fit_classical
+from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
@@ -423,7 +423,10 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = RunCounter(run.path).count(validation.images).raw
     scores = count_metrics(validation.counts, predicted)
-    interval = Interval.fit(validation.counts, predicted, validation.groups)
+    held_out = predicted
+    if run.recipe.classical:
+        held_out = unseen_counts(run, training, validation, predicted)
+    interval = Interval.fit(validation.counts, held_out, validation.groups)
     summary = {
         "images": len(validation),
         **scores,

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cellzoo.counter import load_counter
+from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
+from cellzoo.evaluation.intervals import Interval
 from cellzoo.models import CLASSICAL
 from cellzoo.recipe import MODEL_SECTIONS, load_recipe
 from cellzoo.training import classical
@@ -133,6 +135,23 @@ def test_a_finished_run_is_never_replaced(run_cli, recipe, contents):
     assert {k: v for k, v in after.items() if k != log} == {
         k: v for k, v in before.items() if k != log
     }
+
+
+def test_the_interval_of_a_counter_that_saw_the_validation_images_is_of_one_that_did_not(
+    recipe, tmp_path, write_cells
+):
+    write_cells(tmp_path / "cells", images=80, size=40)
+    text = RECIPE.replace("name: brightness, image_size: 16", "name: watershed, image_size: 40")
+    recipe.write_text(text)
+    run = fit(load_recipe(recipe), tmp_path / "run")
+    images, _ = natural_images(run.recipe.data.natural, 40, run.recipe.seed)
+    train, validation = images.of("train"), images.of("validation")
+    grid = run.recipe.model.model_dump(exclude={"name", "image_size"})
+    unseen = CLASSICAL["watershed"].fit(train.images, train.counts, **grid)
+    expected = Interval.fit(
+        validation.counts, unseen.count(validation.images), validation.groups
+    )
+    assert load_counter(str(run.path)).interval == expected
 
 
 # The test split
