@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.data.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
 from cellzoo.images import Frame, resize, sides, to_unit
@@ -404,8 +405,8 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     """The counter that ``--model`` names.
 
     Args:
-        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions), or
-            ``HOST:PORT/NAME`` of a served model.
+        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions),
+            ``zoo:NAME``, or ``HOST:PORT/NAME`` of a served model.
         connection: how to reach a served model; None: as it comes.
 
     Raises:
@@ -415,11 +416,11 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
         from cellzoo.serving.client import RemoteCounter, parse_address
 
         return RemoteCounter(parse_address(model), connection)
-    path = Path(model)
+    path = zoo.find(model)
     if not path.is_dir():
         raise UserError(
-            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a "
-            "SavedModel that `cellzoo export` wrote, or HOST:PORT/NAME of a served model."
+            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a SavedModel "
+            "that `cellzoo export` wrote, zoo:NAME, or HOST:PORT/NAME of a served model."
         )
     if is_saved_model(path):
         return SavedModelCounter(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cellzoo import __version__
+from cellzoo import __version__, zoo
 from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
@@ -237,7 +237,7 @@ def _new_trainer(
 def _trainer_in_scope(
     recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
 ) -> Trainer:
-    network = build_network(recipe)
+    network = _new_network(recipe)
     devices.synchronize(network)
     _adapt(network, batches)
     settings = recipe.train
@@ -261,6 +261,28 @@ def _trainer_in_scope(
     trainer(images)
     optimizer.build(trainer.trainable_variables)
     return trainer
+
+
+def _new_network(recipe: Recipe) -> keras.Model:
+    """The network with its first weights: random, pre-trained, or those of another run.
+
+    Raises:
+        UsageError: the other run's network is another one.
+    """
+    start = recipe.train.start_from
+    if start is None:
+        return build_network(recipe)
+    other = Run(zoo.find(start))
+    network = build_network(recipe, pretrained=False)
+    try:
+        network.set_weights(other.load_network().get_weights())
+    except ValueError:
+        differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
+        raise UsageError(
+            f"train.start_from: {start} holds another network than the recipe describes "
+            f"({'; '.join(differ[:3]) or 'model'}): make the model sections alike."
+        ) from None
+    return network
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
@@ -422,6 +444,9 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         **scores,
         "interval_half_width": conformal_half_width(validation.counts, predicted),
         "training_mean": float(training.counts[training.labelled].mean()),
+        "training_counts": [
+            int(bound(training.counts[training.labelled])) for bound in (np.min, np.max)
+        ],
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
