@@ -11,11 +11,10 @@ folder; in a container, mount it at the same path.
     CELLZOO_SERVING_ADDRESS=localhost:8500 CELLZOO_SERVING_REST=localhost:8501 \\
         CELLZOO_SERVING_MODELS=MODELS pytest tests/serving/test_protocol.py
 
-Without CELLZOO_SERVING_REST the tests of REST are skipped, without CELLZOO_SERVING_MODELS the one in
-which a version appears whose warm-up fails. It changes MODELS: write them anew for another run.
-TensorFlow Serving does not make batches unless it is told to; for the test of its limit start it with
---enable_batching --batching_parameters_file=MODELS/batching.config too, and set
-CELLZOO_SERVING_BATCHING=1.
+Without CELLZOO_SERVING_REST the tests of REST are skipped, without CELLZOO_SERVING_MODELS those in
+which versions appear. They change MODELS: write it anew for another run. TensorFlow Serving makes
+no batches unless it is told to; for the test of their size start it with --enable_batching and
+--batching_parameters_file=MODELS/batching.config too, and set CELLZOO_SERVING_BATCHING=1.
 """
 
 import os
