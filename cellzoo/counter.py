@@ -12,6 +12,7 @@ import numpy as np
 from cellzoo import zoo
 from cellzoo.data.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
+from cellzoo.files import damaged_file
 from cellzoo.images import Frame, resize, sides, to_unit
 
 if TYPE_CHECKING:
@@ -362,6 +363,12 @@ class SavedModelCounter:
         import tensorflow as tf
 
         folder = newest_version(folder) or folder
+        damaged = damaged_file(folder)
+        if damaged:
+            raise UserError(
+                f"{folder / damaged} is not as `cellzoo export` wrote it: copy the folder anew, or "
+                "export the run again."
+            )
         try:
             self.facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text("utf-8"))
             self.intake = Intake.from_facts(self.facts)
