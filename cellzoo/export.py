@@ -1,6 +1,5 @@
 """``cellzoo export``: a run's network as a SavedModel that TensorFlow Serving can serve."""
 
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from cellzoo import __version__
 from cellzoo.counter import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE, RunCounter
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
-from cellzoo.files import write_atomically
+from cellzoo.files import write_atomically, write_checksums
 from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.tensors import to_message
@@ -94,10 +93,11 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
         taken = [int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdigit()]
         folder = base / str(max(taken, default=0) + 1)
         try:
-            folder.mkdir()  # fails where another export was faster
-        except FileExistsError:
+            os.rename(temporary, folder)  # whole, at once; fails where another export was faster
+        except OSError:
+            if not folder.exists():
+                raise
             continue
-        os.rename(temporary, folder)  # takes the place of the empty folder at once
         return folder
 
 
@@ -117,9 +117,7 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     write_atomically(folder / FACTS_FILE, facts_text)
     _verify(folder, examples, outputs)
     write_atomically(folder / "README.md", _model_card(counter, facts))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_atomically(folder / "checksums.txt", "".join(sums))
+    write_checksums(folder)
 
 
 def _facts_signature(text: str) -> Callable:
@@ -288,7 +286,3 @@ def _score_rows(file: Path) -> list[str]:
         if isinstance(value, int | float):
             rows.append(f"- {key} {value:.4g}{ends}")
     return [*rows, ""]
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ import numpy as np
 
 from cellzoo.counter import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.images import Frame
 from cellzoo.serving import messages
 from cellzoo.serving.tensors import TYPES, from_message, to_message
@@ -28,7 +29,8 @@ _ADDRESS = re.compile(
     r"(?P<server>(?:\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):\d+)/(?P<name>[^\s/:]+)"
     r"(?:/(?P<version>\d+)|:(?P<label>[^\s/:]+))?"
 )
-_RETRIED = (grpc.StatusCode.UNAVAILABLE,)
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+_TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
 
 
 class Address(NamedTuple):
@@ -168,8 +170,9 @@ class RemoteCounter:
                 "images and answers with count, count_low and count_high."
             )
         self.intake: Intake | None = None
+        self.familiarity: Familiarity | None = None
         if FACTS_SIGNATURE in definitions.signature_def:
-            self.intake = self._read_intake()
+            self.intake, self.familiarity = self._read_facts()
             self.axes, self.channel = self.intake.axes, self.intake.channel
 
     def prepare(self, frame: Frame) -> np.ndarray:
@@ -191,6 +194,10 @@ class RemoteCounter:
                 f"{width} x {height}: crop or resize it."
             )
         return pixels
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """See :class:`~cellzoo.counter.Counter`."""
+        return self.intake.flags(self.familiarity, images) if self.intake else [""] * len(images)
 
     def count(self, images: np.ndarray) -> Counts:
         """Counts of prepared images of one type and size; may be called from several threads.
@@ -239,14 +246,15 @@ class RemoteCounter:
         request.model_spec.signature_name = signature
         return request
 
-    def _read_intake(self) -> Intake:
+    def _read_facts(self) -> tuple[Intake, Familiarity | None]:
         """What the model says of itself, see :data:`cellzoo.counter.FACTS_SIGNATURE`."""
         request = self._request(FACTS_SIGNATURE)
         request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
             (facts,) = from_message(reply.outputs["facts"])
-            return Intake.from_facts(json.loads(facts))
+            facts = json.loads(facts)
+            return Intake.from_facts(facts), Familiarity.from_facts(facts)
         except grpc.RpcError as error:
             raise self._refusal(error) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -337,14 +345,14 @@ class RemoteCounter:
                 return stub(request, timeout=max(left, 0.001), metadata=self._metadata)
             except grpc.RpcError as error:
                 left = deadline - time.monotonic()
-                if error.code() not in _RETRIED or left <= 0:
+                if not _is_busy(error) or left <= 0:
                     raise
             time.sleep(min(pause * random.uniform(0.5, 1.5), left))
             pause = min(2 * pause, 5.0)
 
     def _no_answer(self, error: grpc.RpcError, timeout: float) -> UserError:
         server, details = self.address.server, _one_line(error)
-        if error.code() in (*_RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if _is_busy(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             return UserError(
                 f"No answer from {server} within {timeout:g} s ({details}): check that the server "
                 "runs and that this is its gRPC port; --timeout waits longer."
@@ -374,9 +382,14 @@ def _fits(sizes: list[int], shape: tuple[int, ...]) -> bool:
     return all(size in (-1, given) for size, given in zip(sizes, shape, strict=True))
 
 
+def _is_busy(error: grpc.RpcError) -> bool:
+    """Whether it may be better later: no server there, its queue full, too many at a time."""
+    return error.code() == _UNAVAILABLE or _TOO_MANY in (error.details() or "")
+
+
 def _too_large(error: grpc.RpcError) -> bool:
     return "larger than maximum input batch size" in (error.details() or "") or (
-        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and not _is_busy(error)
     )
 
 

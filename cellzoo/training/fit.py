@@ -19,7 +19,9 @@ from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import Batch, TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
+from cellzoo.evaluation.familiarity import Familiarity
+from cellzoo.evaluation.intervals import Interval
+from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
@@ -161,6 +163,10 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     )
     run.keep_splits(natural)
     training, validation = natural.of("train"), natural.of("validation")
+    if devices.chief:
+        run.keep_familiarity(
+            Familiarity.fit(training.images, training.groups, validation.images)
+        )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
     log.info(
@@ -439,10 +445,11 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = RunCounter(run.path).count(validation.images).raw
     scores = count_metrics(validation.counts, predicted)
+    interval = Interval.fit(validation.counts, predicted, validation.groups)
     summary = {
         "images": len(validation),
         **scores,
-        "interval_half_width": conformal_half_width(validation.counts, predicted),
+        "interval": interval.facts() if interval else None,
         "training_mean": float(training.counts[training.labelled].mean()),
         "training_counts": [
             int(bound(training.counts[training.labelled])) for bound in (np.min, np.max)
