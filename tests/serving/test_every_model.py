@@ -63,7 +63,7 @@ def run(name, tmp_path_factory, write_cells):
     folder = tmp_path_factory.mktemp(name)
     # The Twin-VAE is trained, with labels enough for an interval.
     images = write_cells(folder / "cells", images=80 if name == "spatial" else 4, size=size[0])
-    reading = "resize" if name == "efficientnet" else "error"
+    reading = "resize" if name in ("flat", "efficientnet") else "error"
     (folder / "recipe.yaml").write_text(
         RECIPE.format(
             name=name, folder=images, model=model, reading=reading,
