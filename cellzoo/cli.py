@@ -104,20 +104,20 @@ def _connection(function: Callable) -> Callable:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["models", "recipes", "exports"]), required=False)
+@click.argument("what", type=click.Choice(["models", "recipes", "zoo", "exports"]), required=False)
 @_verb
 def list_(what: str | None) -> None:
-    """Show the models, recipes and exports at hand.
+    """Show the models, recipes, trained counters and exports at hand.
 
     Example: cellzoo list recipes
     """
-    from cellzoo.catalogue import exports, models, recipes
+    from cellzoo.catalogue import counters, exports, models, recipes
 
-    titled = (("models", models()), ("recipes", recipes()), ("exports", exports()))
-    for title, rows in titled:
+    titled = {"models": models, "recipes": recipes, "zoo": counters, "exports": exports}
+    for title, rows in titled.items():
         if what in (None, title):
             click.echo(f"{title}:")
-            for name, line in rows:
+            for name, line in rows():
                 click.echo(f"  {name:<28} {line}")
 
 
@@ -246,7 +246,7 @@ def tune(
 
 
 @main.command()
-@click.argument("run", metavar="RUN|SAVED_MODEL", type=_PATH)
+@click.argument("run", metavar="RUN|SAVED_MODEL|zoo:NAME", type=_PATH)
 @click.option("--data", type=_PATH, help="A labelled folder instead of the recipe's test split.")
 @click.option("--out", type=_PATH, help="Folder for the report; else report/ in the run.")
 @click.option(
@@ -259,6 +259,11 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
     Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
     """
+    from cellzoo import zoo
+
+    if str(run).startswith(zoo.PREFIX):  # the report does not belong into the package
+        name = str(run).removeprefix(zoo.PREFIX)
+        run, out = zoo.find(run), out or Path("evaluation") / f"zoo_{name}"
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
 
@@ -348,6 +353,9 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
 
     Example: cellzoo export runs/twinvae_bf/20261121-101500
     """
+    from cellzoo import zoo
+
+    run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.export import export
 
@@ -358,7 +366,8 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=_PATH)
-@click.option("--model", required=True, help="A run folder, a SavedModel, or HOST:PORT/NAME.")
+@click.option("--model", required=True,
+              help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
 @click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
 @click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.data.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
+from cellzoo.evaluation.familiarity import Familiarity
+from cellzoo.evaluation.intervals import Interval
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame, resize, sides, to_unit
 
@@ -70,6 +73,12 @@ class Counter(Protocol):
         """Counts of prepared images of one size, ``[n, h, w]``, or RefusedImages.
 
         A counter with an attribute ``window`` is asked for so many batches at the same time.
+        """
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """For each prepared image ``[n, h, w]`` why it is unlike the training images.
+
+        Empty where nothing is noticed, or where nothing is known of the training images.
         """
 
 
@@ -141,6 +150,26 @@ class Intake:
         else:
             cure = "crop it, or train with data.natural.size: resize"
         return UserError(f"{frame.path} is {width} x {height} px and {name} takes {taken}: {cure}.")
+
+    def flags(
+        self, familiarity: Familiarity | None, images: np.ndarray, any_size: bool = False
+    ) -> list[str]:
+        """See :meth:`Counter.flags`; the same wherever the images are counted.
+
+        Args:
+            familiarity: of the counter; None: nothing is known.
+            images: prepared, ``[n, h, w]``.
+            any_size: images of other sizes have cells as large as those in training, and are not
+                resized to look at them.
+        """
+        if familiarity is None:
+            return [""] * len(images)
+        # One by one: sums over many images would be rounded otherwise.
+        flags = []
+        for image in images:
+            unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
+            flags.append(familiarity.reason(unit if any_size else resize(unit, self.size)))
+        return flags
 
     def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
         """Counts of prepared images ``[n, h, w]``.
@@ -224,7 +253,8 @@ class RunCounter:
         self.channel = getattr(natural, "channel", None)
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         scores = self.run.validation_scores() if selection == "best" else {}
-        self.half_width = scores.get("interval_half_width")
+        self.interval = Interval.from_facts(scores)
+        self.familiarity = self.run.familiarity()
         self.intake = Intake(
             sides(self.size),
             getattr(natural, "size", "error") == "resize",
@@ -244,7 +274,7 @@ class RunCounter:
             from cellzoo.counting_graph import CountingGraph
 
             threshold = self._threshold() if self.tiled else None
-            self._graph = CountingGraph(self.network, self.intake, self.half_width, threshold)
+            self._graph = CountingGraph(self.network, self.intake, self.interval, threshold)
         return self._graph
 
     def prepare(self, frame: Frame) -> np.ndarray:
@@ -276,22 +306,26 @@ class RunCounter:
             domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
                 of its network; a model without one counts them as it counts natural ones.
         """
-        half_width = self.half_width
+        interval = self.interval
         if self.network is None:
             raw = self.classical.count(images)
         elif self.tiled and images.shape[1:] != sides(self.size):
             raw = np.array([self.tiled.count(image) for image in images], np.float32)
-            half_width = None  # the validation images had another size and other counts
+            interval = None  # the validation images had another size and other counts
         elif domain == "natural" and (graph := self.graph()):
             return self.intake.count(graph.local_functions, images)
         else:
             from cellzoo.models.counting import predict
 
             raw = predict(self.models.get(domain, self.models["natural"]), images)
-        if half_width is None:
+        if interval is None:
             unknown = np.full_like(raw, np.nan)
             return Counts(raw, unknown, unknown)
-        return Counts(raw, np.maximum(raw - half_width, 0), np.maximum(raw + half_width, 0))
+        return Counts(raw, *interval.ends(raw))
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """See :class:`Counter`."""
+        return self.intake.flags(self.familiarity, images, any_size=bool(self.tiled))
 
     def with_threshold(self, method: str) -> "RunCounter":
         """The same DCC with another threshold between its two halves; it promises no interval."""
@@ -304,7 +338,7 @@ class RunCounter:
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
         other.models = {"natural": domain_counter(other.network, "natural")}
-        other.half_width, other._graph = None, None
+        other.interval, other._graph = None, None
         return other
 
     @property
@@ -371,6 +405,7 @@ class SavedModelCounter:
         try:
             self.facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text("utf-8"))
             self.intake = Intake.from_facts(self.facts)
+            self.familiarity = Familiarity.from_facts(self.facts)
             self._model = tf.saved_model.load(str(folder))
             self._functions = {
                 kind: getattr(self._model, f"count_{kind}") for kind in ("uint8", "uint16", "unit")
@@ -389,6 +424,10 @@ class SavedModelCounter:
     def prepare(self, frame: Frame) -> np.ndarray:
         """See :class:`Counter`."""
         return self.intake.prepare(frame, self.name)
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """See :class:`Counter`."""
+        return self.intake.flags(self.familiarity, images)
 
     def count(self, images: np.ndarray) -> Counts:
         """See :meth:`RunCounter.count`; natural images only."""
@@ -411,8 +450,8 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     """The counter that ``--model`` names.
 
     Args:
-        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions), or
-            ``HOST:PORT/NAME`` of a served model.
+        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions),
+            ``zoo:NAME``, or ``HOST:PORT/NAME`` of a served model.
         connection: how to reach a served model; None: as it comes.
 
     Raises:
@@ -422,11 +461,11 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
         from cellzoo.serving.client import RemoteCounter, parse_address
 
         return RemoteCounter(parse_address(model), connection)
-    path = Path(model)
+    path = zoo.find(model)
     if not path.is_dir():
         raise UserError(
-            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a "
-            "SavedModel that `cellzoo export` wrote, or HOST:PORT/NAME of a served model."
+            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a SavedModel "
+            "that `cellzoo export` wrote, zoo:NAME, or HOST:PORT/NAME of a served model."
         )
     if is_saved_model(path):
         return SavedModelCounter(path)

@@ -35,6 +35,7 @@ class CountRow:
         version: its version or run folder.
         seconds: time that counting took, an equal share of its batch's.
         error: why there is no count.
+        flag: why the image is unlike the training images; empty where nothing is noticed.
     """
 
     image: str
@@ -47,6 +48,7 @@ class CountRow:
     version: str = ""
     seconds: float | str = ""
     error: str = ""
+    flag: str = ""
 
 
 def count_files(
@@ -195,6 +197,8 @@ def _count(
             row.error = f"{row.image}: {error}"
         return
     seconds = (time.monotonic() - started) / len(batch)
+    for item in batch:
+        (item.row.flag,) = counter.flags(item.image[None])
     for k, row in enumerate(item.row for item in batch):
         if not np.isfinite(counts.raw[k]):
             row.error = f"{row.image}: {row.model} gives no finite count, train it anew."

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo.counter import MAX_SIDE, MIN_SIDE, Intake
+from cellzoo.evaluation.intervals import Interval
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
 OUTPUTS = ("count", "count_low", "count_high")
@@ -28,7 +29,7 @@ class CountingGraph(tf.Module):
         network: takes ``natural``, float32 ``[batch, h, w]`` in [0, 1], and has the output
             ``natural_count`` and perhaps ``natural_mean`` (the latent) and ``natural_mask``.
         intake: how images are read.
-        half_width: of the 95 % interval; None: unknown.
+        interval: around the count; None: none can be promised.
         threshold: probabilities to masks, both ``[batch, h, w]``; only with ``natural_mask``.
     """
 
@@ -36,7 +37,7 @@ class CountingGraph(tf.Module):
         self,
         network: keras.Model,
         intake: Intake,
-        half_width: float | None,
+        interval: Interval | None,
         threshold: Callable | None = None,
     ):
         """Takes from the network what counting needs; see the class."""
@@ -52,7 +53,7 @@ class CountingGraph(tf.Module):
         self._part: Callable = lambda key, images: parts[key](images, training=False)
         weights = {id(w): w for part in parts.values() for w in part.weights}
         self.parameters = [weight.value for weight in weights.values()]
-        self._intake, self._half_width = intake, half_width
+        self._intake, self._interval = intake, interval
         self._mask: Callable = lambda probability: threshold(probability)
 
         def function(body: Callable, dtype: tf.DType, rank: int = 3) -> Callable:
@@ -106,10 +107,12 @@ class CountingGraph(tf.Module):
 
     def _counts(self, images):
         count = tf.cast(self._part("count", images), tf.float32)
-        if self._half_width is None:
+        if self._interval is None:
             unknown = tf.fill(tf.shape(count), np.float32(np.nan))
             return dict(zip(OUTPUTS, (count, unknown, unknown), strict=True))
-        half = np.float32(self._half_width)
+        square = np.float32(self._interval.constant)
+        square += np.float32(self._interval.per_cell) * tf.maximum(count, 0.0)
+        half = tf.sqrt(square)
         ends = (tf.maximum(count - half, 0.0), tf.maximum(count + half, 0.0))
         return dict(zip(OUTPUTS, (count, *ends), strict=True))
 

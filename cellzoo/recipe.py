@@ -282,8 +282,12 @@ class Loss(_Section):
 
 
 class Train(_Section):
-    """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows."""
+    """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows.
 
+    ``start_from`` names a run folder, or ``zoo:NAME``, with whose weights the network begins.
+    """
+
+    start_from: str | None = None
     optimizer: Literal["adam", "radam"] = "adam"
     learning_rate: PositiveFloat = 1.3e-4
     schedule: Literal["constant", "cosine"] = "constant"

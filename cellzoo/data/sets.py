@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +77,7 @@ def simulated_natural(
                 f"data.natural.{key} is {with_label}, but only {total} images are simulated "
                 f"for {split}: lower it or raise data.natural.{split}."
             )
-        images = microscope.simulate_set(modality, total, (seed, k), prefix=f"{modality}_{split}")
+        images = _simulated_once(modality, total, (seed, k), f"{modality}_{split}")
         keep = microscope.labelled_at_regular_interval(total, with_label)
         parts.append(
             ImageSet(
@@ -88,6 +89,14 @@ def simulated_natural(
             )
         )
     return ImageSet.join(parts)
+
+
+@lru_cache(maxsize=12)
+def _simulated_once(
+    modality: str, n: int, seed: tuple[int, int], prefix: str
+) -> microscope.SimulatedSet:
+    """Keeps what `compare` asks for again for each method: the splits of a few seeds."""
+    return microscope.simulate_set(modality, n, seed, prefix=prefix)
 
 
 def simulated_fluorescence(

@@ -76,7 +76,7 @@ def compare(
     Args:
         arguments: recipes, run folders and folders of run folders, each perhaps as ``LABEL=PATH``.
         out: folder for the comparison; runs go to ``runs/`` in it, and are gone on with there.
-        settings: ``key=value``, for every recipe.
+        settings: ``key=value``, for every recipe; ``model.KEY`` for those whose model has the key.
         quick: train the recipes' quick overlays, where they have one.
         seeds: train each recipe once with each; none: with the recipe's own.
         natural_only: also train each recipe that has synthetic images without them.
@@ -89,8 +89,9 @@ def compare(
     # A function is traced for every network, which TensorFlow takes for a mistake in a loop.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     entrants: list[Entrant] = []
-    for argument in arguments:
-        label, path = split_label(argument)
+    named = [split_label(argument) for argument in arguments]
+    _check_model_settings([path for _, path in named if not path.is_dir()], settings, quick)
+    for label, path in named:
         if path.is_dir():
             entrants += [Entrant(run, label) for run in _finished_runs(path)]
         else:
@@ -153,6 +154,8 @@ def _train(
     if load_recipe(path).classical:
         # Fitted in one go: how long and how fast to learn is for the others of the comparison.
         quick, settings = False, [s for s in settings if not s.startswith(LEARNING_KEYS)]
+    model = load_recipe(path, quick=quick).model
+    settings = [setting for setting in settings if _concerns(setting, model)]
     entrants = []
     for seed in seeds or [None]:
         chosen = [*settings, *([] if seed is None else [f"seed={seed}"])]
@@ -166,6 +169,24 @@ def _train(
             name = f"{label}, natural only" if label and variant else label
             entrants.append(Entrant(run, name))
     return entrants
+
+
+def _concerns(setting: str, model: object) -> bool:
+    """Whether a setting is not one of those that only other models know."""
+    section, _, key = setting.partition("=")[0].strip().partition(".")
+    return section != "model" or key.partition(".")[0] in type(model).model_fields
+
+
+def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick: bool) -> None:
+    """Sees to it that each setting means something to at least one recipe.
+
+    Raises:
+        UsageError: one does not; the sentence names the nearest key.
+    """
+    models = [load_recipe(p, quick=quick and not load_recipe(p).classical).model for p in paths]
+    for setting in settings:
+        if models and not any(_concerns(setting, model) for model in models):
+            load_recipe(paths[0], [setting])
 
 
 def label_methods(entrants: Sequence[Entrant]) -> list[Entrant]:

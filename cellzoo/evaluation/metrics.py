@@ -84,19 +84,6 @@ def bootstrap_intervals(
     }
 
 
-def conformal_half_width(
-    counts: np.ndarray, predicted: np.ndarray, level: float = 0.95
-) -> float | None:
-    """Half the width of an interval that holds a new image's count with probability ``level``.
-
-    Split conformal prediction: the ceil((n + 1) level)-th smallest absolute error on held-out
-    images. None with too few of them (under 19 for 95 %) to promise anything.
-    """
-    errors = np.sort(np.abs(np.asarray(predicted, float) - np.asarray(counts, float)))
-    rank = int(np.ceil((len(errors) + 1) * level))
-    return float(errors[rank - 1]) if rank <= len(errors) else None
-
-
 def paired_p_value(
     first: np.ndarray, second: np.ndarray, groups: np.ndarray, *, repeats: int = 9999, seed: int = 0
 ) -> float:

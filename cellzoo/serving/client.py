@@ -15,6 +15,7 @@ import numpy as np
 
 from cellzoo.counter import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.images import Frame
 from cellzoo.serving import messages
 from cellzoo.serving.tensors import TYPES, from_message, to_message
@@ -169,8 +170,9 @@ class RemoteCounter:
                 "images and answers with count, count_low and count_high."
             )
         self.intake: Intake | None = None
+        self.familiarity: Familiarity | None = None
         if FACTS_SIGNATURE in definitions.signature_def:
-            self.intake = self._read_intake()
+            self.intake, self.familiarity = self._read_facts()
             self.axes, self.channel = self.intake.axes, self.intake.channel
 
     def prepare(self, frame: Frame) -> np.ndarray:
@@ -192,6 +194,10 @@ class RemoteCounter:
                 f"{width} x {height}: crop or resize it."
             )
         return pixels
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """See :class:`~cellzoo.counter.Counter`."""
+        return self.intake.flags(self.familiarity, images) if self.intake else [""] * len(images)
 
     def count(self, images: np.ndarray) -> Counts:
         """Counts of prepared images of one type and size; may be called from several threads.
@@ -240,14 +246,15 @@ class RemoteCounter:
         request.model_spec.signature_name = signature
         return request
 
-    def _read_intake(self) -> Intake:
+    def _read_facts(self) -> tuple[Intake, Familiarity | None]:
         """What the model says of itself, see :data:`cellzoo.counter.FACTS_SIGNATURE`."""
         request = self._request(FACTS_SIGNATURE)
         request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
             (facts,) = from_message(reply.outputs["facts"])
-            return Intake.from_facts(json.loads(facts))
+            facts = json.loads(facts)
+            return Intake.from_facts(facts), Familiarity.from_facts(facts)
         except grpc.RpcError as error:
             raise self._refusal(error) from error
         except (ValueError, KeyError, TypeError) as error:

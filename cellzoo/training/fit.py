@@ -12,14 +12,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cellzoo import __version__
+from cellzoo import __version__, zoo
 from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import Batch, TrainingBatches
 from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation.metrics import conformal_half_width, count_metrics
+from cellzoo.evaluation.familiarity import Familiarity
+from cellzoo.evaluation.intervals import Interval
+from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
@@ -161,6 +163,10 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     )
     run.keep_splits(natural)
     training, validation = natural.of("train"), natural.of("validation")
+    if devices.chief:
+        run.keep_familiarity(
+            Familiarity.fit(training.images, training.groups, validation.images)
+        )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
     log.info(
@@ -237,7 +243,7 @@ def _new_trainer(
 def _trainer_in_scope(
     recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
 ) -> Trainer:
-    network = build_network(recipe)
+    network = _new_network(recipe)
     devices.synchronize(network)
     _adapt(network, batches)
     settings = recipe.train
@@ -261,6 +267,28 @@ def _trainer_in_scope(
     trainer(images)
     optimizer.build(trainer.trainable_variables)
     return trainer
+
+
+def _new_network(recipe: Recipe) -> keras.Model:
+    """The network with its first weights: random, pre-trained, or those of another run.
+
+    Raises:
+        UsageError: the other run's network is another one.
+    """
+    start = recipe.train.start_from
+    if start is None:
+        return build_network(recipe)
+    other = Run(zoo.find(start))
+    network = build_network(recipe, pretrained=False)
+    try:
+        network.set_weights(other.load_network().get_weights())
+    except ValueError:
+        differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
+        raise UsageError(
+            f"train.start_from: {start} holds another network than the recipe describes "
+            f"({'; '.join(differ[:3]) or 'model'}): make the model sections alike."
+        ) from None
+    return network
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
@@ -417,11 +445,15 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = RunCounter(run.path).count(validation.images).raw
     scores = count_metrics(validation.counts, predicted)
+    interval = Interval.fit(validation.counts, predicted, validation.groups)
     summary = {
         "images": len(validation),
         **scores,
-        "interval_half_width": conformal_half_width(validation.counts, predicted),
+        "interval": interval.facts() if interval else None,
         "training_mean": float(training.counts[training.labelled].mean()),
+        "training_counts": [
+            int(bound(training.counts[training.labelled])) for bound in (np.min, np.max)
+        ],
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)

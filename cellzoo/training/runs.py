@@ -13,6 +13,7 @@ import numpy as np
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
+from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.models import BUILDERS, CLASSICAL
 from cellzoo.recipe import Recipe, load_recipe
@@ -105,6 +106,22 @@ class Run:
         if not self.finished:
             return {}
         return json.loads(self.validation_file.read_text(encoding="utf-8"))
+
+    @property
+    def familiarity_file(self) -> Path:
+        """What the training images look like, to flag others."""
+        return self.path / "report" / "familiarity.json"
+
+    def keep_familiarity(self, familiarity: Familiarity) -> None:
+        """Writes down what the training images look like."""
+        write_atomically(self.familiarity_file, json.dumps(familiarity.facts()) + "\n")
+
+    def familiarity(self) -> Familiarity | None:
+        """What the training images look like; None for a run that was not trained here."""
+        if not self.familiarity_file.is_file():
+            return None
+        facts = json.loads(self.familiarity_file.read_text(encoding="utf-8"))
+        return Familiarity.from_facts({"familiarity": facts})
 
     def replace_recipe(self, recipe: Recipe) -> None:
         """Writes another effective recipe, before training starts."""

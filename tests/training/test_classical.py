@@ -129,8 +129,9 @@ def test_no_key_of_a_classical_model_names_a_split(name):
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypatch):
-    from cellzoo.data import microscope
+    from cellzoo.data import microscope, sets
 
+    sets._simulated_once.cache_clear()
     simulated = []
     simulate_set = microscope.simulate_set
 

@@ -1,0 +1,240 @@
+"""Is an image like those that a model was trained on? If not, its count may be far off."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+_SCALES = 4  # of detail, each twice as coarse as the one before
+_PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
+_FOLDS = 5
+_KEPT = 0.98  # share of held-out images of its own that is not flagged
+# Differences too small to be seen, in the units of the features: images that hardly differ in
+# training are no reason to flag the first one that does.
+_LEAST_SCALE = 0.02
+_LEAST_VARIANCE = 0.02  # within the images around a prototype, of that of all images
+
+_DARK = "darker than the training images"
+_BRIGHT = "brighter than the training images"
+_FLAT = "less contrast than the training images: empty?"
+_STRONG = "more contrast than the training images"
+_BLURRED = "less fine detail than the training images: out of focus?"
+_SHARP = "sharper or noisier than the training images"
+_SATURATED = "more white pixels than the training images: saturated?"
+_BLACK = "more black pixels than the training images: underexposed?"
+_OTHER = "other structures than in the training images"
+_SWAPPED = "bright and dark swapped against the training images"
+
+# Feature -> what to say if it is lower and if it is higher than in the training images.
+_WORDS = {
+    "grey": (_DARK, _BRIGHT),
+    "darkest": (_DARK, _BRIGHT),
+    "brightest": (_DARK, _BRIGHT),
+    "white": (_OTHER, _SATURATED),
+    "black": (_OTHER, _BLACK),
+    "contrast_bright": (_FLAT, _STRONG),
+    "contrast_dark": (_FLAT, _STRONG),
+    "contrast_coarse": (_FLAT, _STRONG),
+    **{f"detail_{k}": (_FLAT, _STRONG) for k in range(_SCALES)},
+    **{f"ground_{k}": (_BLURRED, _SHARP) for k in range(_SCALES)},
+    **{f"skewness_{k}": (_OTHER, _OTHER) for k in range(_SCALES)},
+    **{f"sharpness_{k}": (_BLURRED, _SHARP) for k in range(_SCALES - 1)},
+}
+FEATURES = tuple(_WORDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Familiarity:
+    """What the training images look like in a few statistics, to notice images that look otherwise.
+
+    An image's distance is that of its features (see :func:`features`) to the nearest of some
+    prototypes, the centres of clusters of the training images. Each feature is scaled by how much
+    it varies within clusters: a lab's images may come in several kinds, and what is between two
+    kinds is neither. An image farther away than nearly all images that had no part in it is
+    flagged: held-out groups of the training images, each measured by the others, and the
+    validation images.
+
+    It looks at no network and knows no cells: what is flagged is a picture of another kind, not a
+    count that is wrong.
+
+    Attributes:
+        center: of each feature, float ``[f]``.
+        scale: of each feature, float ``[f]``.
+        prototypes: centred and scaled, float ``[k, f]``.
+        threshold: distance from which on an image is flagged.
+    """
+
+    center: np.ndarray
+    scale: np.ndarray
+    prototypes: np.ndarray
+    threshold: float
+
+    @classmethod
+    def fit(
+        cls, training: np.ndarray, groups: np.ndarray, validation: np.ndarray
+    ) -> "Familiarity":
+        """Looks at images, labelled or not.
+
+        Args:
+            training: ``[n, h, w]`` in [0, 1].
+            groups: of the training images, ``[n]``.
+            validation: images that take part in the threshold alone, ``[m, h, w]``.
+        """
+        seen = np.stack([features(image) for image in training])
+        familiarity = cls._of(seen)
+        distances = [_held_out_distances(seen, np.asarray(groups))]
+        if len(validation):
+            others = np.stack([features(image) for image in validation])
+            distances.append(familiarity.distances(others))
+        threshold = max(_bound(part) for part in distances)
+        return cls(familiarity.center, familiarity.scale, familiarity.prototypes, threshold)
+
+    @classmethod
+    def _of(cls, seen: np.ndarray) -> "Familiarity":
+        """From features ``[n, f]``, without a threshold."""
+        center, scale = seen.mean(axis=0), seen.std(axis=0) + _LEAST_SCALE
+        scaled = (seen - center) / scale
+        number = int(np.clip(len(seen) // _IMAGES_PER_PROTOTYPE, 1, _PROTOTYPES))
+        centres, nearest = _clusters(scaled, number)
+        within = np.sqrt((scaled - centres[nearest]).var(axis=0) + _LEAST_VARIANCE)
+        prototypes, _ = _clusters(scaled / within, number)
+        return cls(center, scale * within, prototypes, np.inf)
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> "Familiarity | None":
+        """From what an export says of itself; None if it does not, or of other features.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is damaged.
+        """
+        found = facts.get("familiarity")
+        if not found or tuple(found["features"]) != FEATURES:
+            return None
+        center, scale = (np.array(_numbers(found[key])) for key in ("center", "scale"))
+        prototypes = np.array([_numbers(row) for row in found["prototypes"]])
+        if not len(center) == len(scale) == prototypes.shape[1] == len(FEATURES):
+            raise ValueError("the numbers are not one for each feature")
+        return cls(center, scale, prototypes, float(found["threshold"]))
+
+    def facts(self) -> dict[str, Any]:
+        """What :meth:`from_facts` reads: four digits say enough, rows of them are short."""
+        return {
+            "features": list(FEATURES),
+            "center": _text(self.center),
+            "scale": _text(self.scale),
+            "prototypes": [_text(row) for row in self.prototypes],
+            "threshold": float(f"{self.threshold:.4g}"),
+        }
+
+    def distances(self, found: np.ndarray) -> np.ndarray:
+        """Distances ``[n]`` of features ``[n, f]`` to the nearest prototype."""
+        return _distances((found - self.center) / self.scale, self.prototypes).min(axis=1)
+
+    def reason(self, image: np.ndarray) -> str:
+        """Why an image, float ``[h, w]`` in [0, 1], is unlike the training images.
+
+        Returns:
+            A few words, on the features that are furthest off; empty for an image like those.
+        """
+        found = features(image)
+        if self.distances(found[None])[0] <= self.threshold:
+            return ""
+        swapped = features(1 - image)
+        if self.distances(swapped[None])[0] <= self.threshold:
+            return _SWAPPED
+        scaled = (found - self.center) / self.scale
+        off = scaled - self.prototypes[_distances(scaled[None], self.prototypes)[0].argmin()]
+        reasons: dict[str, float] = {}
+        for words, distance in zip(_WORDS.values(), off, strict=True):
+            word = words[int(distance > 0)]
+            reasons[word] = reasons.get(word, 0.0) + float(distance**2)
+        return max(reasons, key=reasons.__getitem__)
+
+
+def features(image: np.ndarray) -> np.ndarray:
+    """Statistics of an image that tell modality, exposure, focus and noise, float64 ``[f]``.
+
+    In the order of :data:`FEATURES`: median grey level and its 0.5 and 99.5 % quantiles; shares of
+    white and black pixels; logarithms of how far bright and dark parts are from the median and of
+    how much grey levels vary at the coarsest scale; and of each scale, in an image less its blurred
+    self, from the finest on: logarithm of the standard deviation (cells and edges), logarithm of
+    the median of absolute values (ground and noise) and cube root of the skewness (bright spots or
+    dark ones); last, how much finer detail there is against coarser.
+
+    Args:
+        image: ``[h, w]`` in [0, 1].
+    """
+    image = np.ascontiguousarray(image, np.float32)
+    size = image.size
+    places = [int(share * (size - 1)) for share in (0.005, 0.5, 0.995)]
+    darkest, grey, brightest = np.partition(image.ravel(), places)[places].astype(float)
+    deviations, ground, skewness = [], [], []
+    rest = image
+    for _ in range(_SCALES):
+        blurred = cv2.GaussianBlur(rest, (5, 5), 1.0, borderType=cv2.BORDER_REFLECT_101)
+        detail = rest - blurred
+        deviation = float(detail.std())
+        middle = detail.size // 2
+        deviations.append(_log(deviation))
+        ground.append(_log(float(np.partition(np.abs(detail).ravel(), middle)[middle]), 2.5e-4))
+        skewness.append(np.cbrt(float((detail * detail * detail).mean()) / (deviation + 1e-3) ** 3))
+        rest = np.ascontiguousarray(blurred[::2, ::2])
+    white, black = float((image >= 0.999).mean()), float((image <= 0.001).mean())
+    contrasts = [_log(brightest - grey), _log(grey - darkest), _log(float(rest.std()))]
+    sharpness = -np.diff(deviations)
+    return np.array(
+        [grey, darkest, brightest, white, black, *contrasts, *deviations, *ground, *skewness,
+         *sharpness]
+    )  # fmt: skip
+
+
+def _log(value: float, least: float = 1e-3) -> float:
+    """Logarithm of a difference of grey levels; far below ``least`` all are alike."""
+    return float(np.log(value + least))
+
+
+def _held_out_distances(seen: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Distances of features ``[n, f]``, each to what was made without its group."""
+    names, members = np.unique(groups, return_inverse=True)
+    if len(names) == 1:
+        names, members = np.arange(len(seen)), np.arange(len(seen))
+    if len(names) == 1:
+        return np.zeros(1)
+    fold = np.random.default_rng(0).permutation(len(names))[members] % _FOLDS
+    distances = np.empty(len(seen))
+    for k in np.unique(fold):
+        distances[fold == k] = Familiarity._of(seen[fold != k]).distances(seen[fold == k])
+    return distances
+
+
+def _bound(distances: np.ndarray) -> float:
+    """What the wanted share of images stays below; with few of them with some room above all."""
+    rank = int(np.ceil(_KEPT * (len(distances) + 1)))
+    if rank > len(distances):
+        return 1.5 * float(distances.max())
+    return float(np.sort(distances)[rank - 1])
+
+
+def _clusters(points: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres ``[k, f]`` of clusters of points ``[n, f]`` (Lloyd's method), and each one's own."""
+    chosen = np.random.default_rng(0).permutation(len(points))[:number]
+    centres = points[chosen].copy()
+    for _ in range(15):
+        nearest = _distances(points, centres).argmin(axis=1)
+        for k in np.unique(nearest):
+            centres[k] = points[nearest == k].mean(axis=0)
+    return centres, _distances(points, centres).argmin(axis=1)
+
+
+def _distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    squares = np.square(points).sum(axis=1)[:, None] + np.square(centres).sum(axis=1)
+    return np.sqrt(np.maximum(squares - 2 * points @ centres.T, 0))
+
+
+def _text(numbers: np.ndarray) -> str:
+    return " ".join(f"{number:.4g}" for number in numbers)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(word) for word in text.split()]
