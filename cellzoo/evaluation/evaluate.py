@@ -171,6 +171,11 @@ def _images(
         # Not folder_natural: all of it is scored, so two images are enough and none is split off.
         images, skipped = load_folder(data, **reading, image_size=counter.size)
         return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
+    if counter.run.imported:
+        raise UsageError(
+            f"{counter.run.path} was imported, and a checkpoint does not hold what it was trained "
+            "on: name a labelled folder with --data."
+        )
     splits = SPLITS if hasattr(section, "folder") else ("test",)
     images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
     images = as_trained(images, counter.run)

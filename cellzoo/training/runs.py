@@ -97,6 +97,12 @@ class Run:
         return self.validation_file.is_file()
 
     @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere, see :mod:`cellzoo.import_checkpoint`."""
+        file = self.path / "environment.json"
+        return file.is_file() and "imported_from" in json.loads(file.read_text(encoding="utf-8"))
+
+    @property
     def version(self) -> str:
         """What ``counts.csv`` calls this model's version: the folder's name."""
         return self.path.resolve().name
