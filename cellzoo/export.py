@@ -19,6 +19,7 @@ from cellzoo import __version__
 from cellzoo.counter import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE, RunCounter
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
+from cellzoo.evaluation.intervals import Interval
 from cellzoo.files import write_atomically, write_checksums
 from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
@@ -184,7 +185,8 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "run": counter.version,
         "finished": run.finished,
         "intake": asdict(counter.intake),
-        "interval_half_width": counter.half_width,
+        "interval": counter.interval.facts() if counter.interval else None,
+        "familiarity": counter.familiarity.facts() if counter.familiarity else None,
         "training_mean": run.validation_scores().get("training_mean"),
         "signatures": sorted([*graph.signatures, FACTS_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
@@ -202,13 +204,6 @@ def _model_card(counter: RunCounter, facts: dict[str, Any]) -> str:
     height, width = counter.intake.size
     simulated = " **The natural images are simulated**, not microscope images." * facts["simulated"]
     others = "resized to" if counter.intake.resize else "refused unless they are"
-    half = counter.half_width
-    interval = (
-        "none can be promised (too few validation labels, or the run is not finished): NaN"
-        if half is None
-        else f"count - {half:.2f} to count + {half:.2f}, never below 0 (split conformal prediction "
-        "on the validation split; holds for images like those)"
-    )
     rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
     reports = sorted((run.path / "report").glob("evaluation_*.json"))
     scores = [line for file in reports for line in _score_rows(file)]
@@ -228,7 +223,8 @@ parameters, from the run `{counter.version}`{origin}.{simulated}
 
 ## Intended use
 Images of the kind that it was trained on: the same modality, magnification (pixel size) and range
-of counts, see Data. Other images are counted without a warning, and wrongly. Not for diagnosis.
+of counts, see Data. Other images are counted, too, and wrongly: {_warning(counter)}.
+Not for diagnosis.
 
 ## Inputs and outputs
 Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
@@ -239,7 +235,7 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 |---|---|---|
 {chr(10).join(rows)}
 
-95 % interval: {interval}.
+95 % interval: {_interval(counter.interval)}.
 
 ## Scores
 {chr(10).join(scores)}
@@ -259,6 +255,27 @@ them; cellzoo states none for you. `cellzoo fit` with the run folder's `recipe.y
 again. `checksums.txt` has the SHA-256 of every file, `{TEST_VECTOR_FILE}` images with the
 expected answers.
 """
+
+
+def _warning(counter: RunCounter) -> str:
+    if counter.familiarity is None:
+        return "nothing is known of the training images by which to notice it"
+    return "`cellzoo count` flags those that look otherwise, as far as it can tell"
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "none can be promised (too few validation labels, or the run is not finished): NaN"
+    facts = interval.facts()
+    share = ""
+    if interval.images:
+        low, high = 100 * facts["covered_share_low"], 100 * facts["covered_share_high"]
+        share = f", calibrated on {interval.images} images, so that it holds {low:.0f} to "
+        share += f"{high:.0f} % of counts (9 calibrations of 10)"
+    return (
+        f"count +- sqrt({interval.constant:.4g} + {interval.per_cell:.4g} count), never below 0 "
+        f"(conformal prediction on the validation split{share}; for images like those)"
+    )
 
 
 def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -153,13 +153,13 @@ def test_evaluate_leaves_what_training_wrote(run_cli, tmp_path, tiny_run, write_
     shutil.copytree(tiny_run, run)
     own = run / "report" / "validation.json"
     own.parent.mkdir(exist_ok=True)
-    own.write_text('{"training_mean": 3.0, "interval_half_width": 1.5}')
+    own.write_text('{"training_mean": 3.0, "interval": null}')
     cells = write_cells(tmp_path / "validation", images=2)
     (cells / "labels.csv").write_text("image,count\n00.png,4\n01.png,0\n")
     result = run_cli("evaluate", run, "--data", cells)
     assert result.exit_code == 0
     assert "always predicting the training mean: MAE 2.00" in result.stdout
-    assert own.read_text() == '{"training_mean": 3.0, "interval_half_width": 1.5}'
+    assert own.read_text() == '{"training_mean": 3.0, "interval": null}'
 
 
 def test_evaluate_takes_the_split_that_training_wrote_down(

@@ -13,7 +13,7 @@ from cellzoo.counting import CountRow, check_output, count_files
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import to_unit
 
-HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error"
+HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
 
 class GreyCounter:
@@ -35,6 +35,9 @@ class GreyCounter:
         self.batches.append(len(images))
         raw = 10 * images.mean(axis=(1, 2))
         return Counts(raw, raw - self.half_width, raw + self.half_width)
+
+    def flags(self, images):
+        return ["white" if image.min() == 1 else "" for image in images]
 
 
 def grey(level):
@@ -72,6 +75,7 @@ def test_a_folder_becomes_a_row_per_image_in_natural_order(folder, tmp_path):
     assert [row["count_raw"] for row in written] == ["0.000", "2.000", "10.000"]
     assert {row["frame"] for row in written} == {"0"}
     assert {(row["model"], row["version"], row["error"]) for row in written} == {("grey", "v1", "")}
+    assert [row["flag"] for row in written] == ["", "", "white"]
     assert all(float(row["seconds"]) >= 0 for row in written)
     assert [str(row.count) for row in rows] == [row["count"] for row in written]
 
@@ -219,11 +223,39 @@ def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, wri
 
     shutil.copytree(tiny_run, tmp_path / "run")
     run = Run(tmp_path / "run")
-    run.write_json("report/validation.json", {"interval_half_width": 1000.0})
     cells = write_cells(tmp_path / "cells", images=2)
-    for row in count_files([cells], load_counter(str(run.path)), tmp_path / "counts.csv"):
-        assert row.count_low == "0.000"
-        assert float(row.count_high) == pytest.approx(float(row.count_raw) + 1000, abs=2e-3)
+    interval = {"constant": 1e6, "per_cell": 1e5, "images": 40}
+    # The second is how older runs say it: the same width for every image.
+    for k, scores in enumerate(({"interval": interval}, {"interval_half_width": 1000.0})):
+        run.write_json("report/validation.json", scores)
+        for row in count_files([cells], load_counter(str(run.path)), tmp_path / f"{k}.csv"):
+            assert row.count_low == "0.000"
+            raw = float(row.count_raw)
+            half = (1e6 + 1e5 * max(raw, 0)) ** 0.5 if k == 0 else 1000
+            assert float(row.count_high) == pytest.approx(raw + half, abs=0.02)
+
+
+def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, write_cells):
+    import shutil
+
+    from cellzoo.evaluation.familiarity import Familiarity
+    from cellzoo.training.runs import Run
+
+    shutil.copytree(tiny_run, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    cells = write_cells(tmp_path / "cells", images=8)
+    seen = np.random.default_rng(1).random((40, 16, 16), np.float32)
+    run.keep_familiarity(Familiarity.fit(seen, np.arange(40), seen[:0]))
+    cv2.imwrite(str(cells / "black.png"), np.zeros((16, 16), np.uint8))
+    rows = count_files([cells], load_counter(str(run.path)), tmp_path / "a.csv")
+    assert [row.flag for row in rows[:-1]] == [""] * 8
+    assert rows[-1].flag and rows[-1].count != ""
+    assert rows_of(tmp_path / "a.csv")[-1]["flag"] == rows[-1].flag
+    run.familiarity_file.write_text('{"features": ["colour"]}')  # of another version
+    assert load_counter(str(run.path)).flags(np.zeros((2, 16, 16), np.float32)) == ["", ""]
+    run.familiarity_file.write_text('{"features": ')
+    with pytest.raises(UserError, match="familiarity.json is damaged"):
+        load_counter(str(run.path))
 
 
 def test_a_run_takes_images_of_its_own_size_only(tmp_path, tiny_run, write_cells):

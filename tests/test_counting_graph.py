@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cellzoo.counter import Intake
 from cellzoo.counting_graph import CountingGraph, resize, scale
+from cellzoo.evaluation.intervals import Interval
 from cellzoo.images import resize as resize_image
 from cellzoo.images import to_unit
 
@@ -30,18 +31,18 @@ def small_network(size):
     return keras.Model({"natural": image}, outputs)
 
 
-def graph_of(half_width=None, **intake):
+def graph_of(interval=None, **intake):
     def threshold(probability):
         return tf.cast(probability > 0.5, tf.float32)
 
     return CountingGraph(
-        small_network((16, 24)), Intake((16, 24), **intake), half_width, threshold
+        small_network((16, 24)), Intake((16, 24), **intake), interval, threshold
     )
 
 
 @pytest.fixture(scope="module")
 def strict():
-    return graph_of(half_width=0.5)
+    return graph_of(interval=Interval(0.25, 3.0))
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,12 @@ def test_scales_floats_between_black_and_white():
 def test_intervals_are_around_the_count_and_never_below_nothing(strict):
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 24)).astype(np.uint8)
     answer = {key: value.numpy() for key, value in strict.count_uint8(images).items()}
-    np.testing.assert_allclose(answer["count_low"], np.maximum(answer["count"] - 0.5, 0))
-    np.testing.assert_allclose(answer["count_high"], np.maximum(answer["count"] + 0.5, 0))
+    half = np.sqrt(0.25 + 3 * np.maximum(answer["count"], 0))
+    np.testing.assert_allclose(answer["count_low"], np.maximum(answer["count"] - half, 0), 1e-6)
+    np.testing.assert_allclose(answer["count_high"], np.maximum(answer["count"] + half, 0), 1e-6)
+    low, high = Interval(0.25, 3.0).ends(answer["count"])
+    np.testing.assert_array_equal((low, high), (answer["count_low"], answer["count_high"]))
+    assert len(set(high - low)) == 3
     assert {value.dtype.name for value in answer.values()} == {"float32"}
 
 

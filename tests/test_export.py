@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -13,7 +15,8 @@ import tensorflow as tf
 
 from cellzoo.counter import RunCounter, SavedModelCounter, load_counter
 from cellzoo.errors import UserError
-from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, export
+from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, _take_next_version, export
+from cellzoo.files import damaged_file
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.servable import Servable
 
@@ -109,6 +112,49 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
         export(tiny_run, tmp_path)
     assert contents(tmp_path) == before
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["7", "8"]
+
+
+def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):
+    """Each takes the next number that is free, whole, and nobody's is lost."""
+    base = tmp_path / "tiny"
+    (base / "7").mkdir(parents=True)
+
+    def export_often(worker):
+        versions = []
+        for k in range(20):
+            new = base / f".new-{worker}-{k}"
+            new.mkdir()
+            (new / "mine").write_text(f"{worker} {k}")
+            versions.append((_take_next_version(new, base), f"{worker} {k}"))
+        return versions
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [pair for part in pool.map(export_often, range(8)) for pair in part]
+    assert sorted(int(folder.name) for folder, _ in taken) == list(range(8, 168))
+    assert all((folder / "mine").read_text() == content for folder, content in taken)
+    assert list((base / "7").iterdir()) == []
+
+
+def test_a_damaged_file_is_named(exported, tmp_path):
+    folder = tmp_path / "tiny" / "1"
+    shutil.copytree(exported, folder)
+    (folder / "README.md").write_text("A note of ours.")
+    assert damaged_file(folder) is None
+    SavedModelCounter(folder)
+    graph = folder / "saved_model.pb"
+    content = graph.read_bytes()
+    graph.write_bytes(content + b"\0\0")
+    with pytest.raises(UserError, match="saved_model.pb is not as `cellzoo export` wrote it"):
+        SavedModelCounter(tmp_path / "tiny")
+    with pytest.raises(ValueError, match="saved_model.pb is not as checksums.txt says"):
+        Servable("tiny", 1, folder)
+    graph.write_bytes(content)
+    (folder / WARMUP_FILE).unlink()
+    assert damaged_file(folder) == WARMUP_FILE
+    (folder / "checksums.txt").write_text("rubbish")
+    assert damaged_file(folder) == "checksums.txt"
+    (folder / "checksums.txt").unlink()
+    assert damaged_file(folder) is None
 
 
 def test_list_shows_exports(exported, run_cli, tmp_path, monkeypatch):

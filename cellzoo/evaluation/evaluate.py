@@ -13,6 +13,7 @@ from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.intervals import interval_scores
 from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.protocol import predict_counts
@@ -37,6 +38,10 @@ class Evaluation:
         skipped: files that could not be read, if the recipe says to skip them.
         by_kind: scores of each kind of image, where the data has kinds: BBBC005's stains.
         segmentation: see :func:`cellzoo.evaluation.masks.mask_scores`.
+        count_interval: see :func:`cellzoo.evaluation.intervals.interval_scores`; None where counts
+            have no interval.
+        flagged: share of the images that are unlike the training images; None if nothing is known
+            of those.
     """
 
     subject: str
@@ -48,6 +53,8 @@ class Evaluation:
     skipped: list[Skipped]
     by_kind: dict[str, dict[str, float]]
     segmentation: dict[str, float] | None
+    count_interval: dict[str, float] | None
+    flagged: float | None
 
 
 def evaluate(
@@ -78,8 +85,11 @@ def evaluate(
         )
     counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
     images, subject, skipped = scored_images(counter, data)
+    count_interval = None
     if protocol == "cellzoo":
-        predicted = counter.count(images.images).raw
+        found = counter.count(images.images)
+        predicted = found.raw
+        count_interval = interval_scores(images.counts, found.low, found.high)
     else:
         predicted = predict_counts(_network(counter), images.images, protocol=protocol)
     scores = count_metrics(images.counts, predicted)
@@ -101,6 +111,8 @@ def evaluate(
         skipped,
         _by_kind(images, predicted),
         mask_scores(counter, images),
+        count_interval,
+        _flagged(counter, images),
     )
     numbers = {
         "subject": subject,
@@ -112,6 +124,8 @@ def evaluate(
         "mean_prediction_mae": result.mean_prediction_mae,
         "by_kind": result.by_kind,
         "segmentation": result.segmentation,
+        "count_interval": result.count_interval,
+        "flagged": result.flagged,
     }
     write_atomically(files[0], json.dumps(numbers, indent=2) + "\n")
     _write_counts(files[1], images, predicted)
@@ -171,6 +185,11 @@ def _images(
         # Not folder_natural: all of it is scored, so two images are enough and none is split off.
         images, skipped = load_folder(data, **reading, image_size=counter.size)
         return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
+    if counter.run.imported:
+        raise UsageError(
+            f"{counter.run.path} was imported, and a checkpoint does not hold what it was trained "
+            "on: name a labelled folder with --data."
+        )
     splits = SPLITS if hasattr(section, "folder") else ("test",)
     images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
     images = as_trained(images, counter.run)
@@ -232,6 +251,12 @@ def _mean_prediction_mae(
     else:
         mean = counter.run.validation_scores().get("training_mean")
     return None if mean is None else float(np.abs(images.counts - mean).mean())
+
+
+def _flagged(counter: RunCounter | SavedModelCounter, images: ImageSet) -> float | None:
+    if counter.familiarity is None:
+        return None
+    return float(np.mean([bool(flag) for flag in counter.flags(images.images)]))
 
 
 def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:

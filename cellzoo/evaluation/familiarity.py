@@ -13,7 +13,7 @@ _KEPT = 0.98  # share of held-out images of its own that is not flagged
 # Differences too small to be seen, in the units of the features: images that hardly differ in
 # training are no reason to flag the first one that does.
 _LEAST_SCALE = 0.02
-_LEAST_VARIANCE = 0.02  # within the images around a prototype, of that of all images
+_LEAST_VARIANCE = 0.005  # within the images around a prototype, of that of all images
 
 _DARK = "darker than the training images"
 _BRIGHT = "brighter than the training images"
@@ -145,6 +145,9 @@ class Familiarity:
             return _SWAPPED
         scaled = (found - self.center) / self.scale
         off = scaled - self.prototypes[_distances(scaled[None], self.prototypes)[0].argmin()]
+        for cut_off in ("white", "black"):  # which explains other differences
+            if off[FEATURES.index(cut_off)] > self.threshold:
+                return _WORDS[cut_off][1]
         reasons: dict[str, float] = {}
         for words, distance in zip(_WORDS.values(), off, strict=True):
             word = words[int(distance > 0)]

@@ -79,8 +79,9 @@ class Interval:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Interval | None":
         """From a run's validation scores; those of older runs have a constant half width."""
-        if facts.get("interval"):
-            return cls(**{key: facts["interval"][key] for key in ("constant", "per_cell", "images")})
+        found = facts.get("interval")
+        if found:
+            return cls(found["constant"], found["per_cell"], found["images"])
         half_width = facts.get("interval_half_width")
         return None if half_width is None else cls(half_width**2, 0.0)
 

@@ -29,6 +29,8 @@ _ADDRESS = re.compile(
     r"(?P<server>(?:\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):\d+)/(?P<name>[^\s/:]+)"
     r"(?:/(?P<version>\d+)|:(?P<label>[^\s/:]+))?"
 )
+# How gRPC begins to say that nobody is there; what follows is the reason.
+_ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 _TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
 
@@ -395,6 +397,7 @@ def _too_large(error: grpc.RpcError) -> bool:
 
 def _one_line(error: grpc.RpcError) -> str:
     text = " ".join((error.details() or error.code().name).split())
+    text = _ADDRESSES.sub("", text)
     return re.sub(r" ?\[\[\{\{node .*", "", text)[:300].rstrip(". ")
 
 

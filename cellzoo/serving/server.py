@@ -236,6 +236,7 @@ def run_until_stopped(server: Server) -> None:
     try:
         while not stop.wait(1):  # wakes up, so that a signal is seen on every system
             pass
+        log.info("stopping when the requests under way are answered")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

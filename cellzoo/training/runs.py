@@ -97,6 +97,12 @@ class Run:
         return self.validation_file.is_file()
 
     @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere, see :mod:`cellzoo.import_checkpoint`."""
+        file = self.path / "environment.json"
+        return file.is_file() and "imported_from" in json.loads(file.read_text(encoding="utf-8"))
+
+    @property
     def version(self) -> str:
         """What ``counts.csv`` calls this model's version: the folder's name."""
         return self.path.resolve().name
@@ -117,11 +123,21 @@ class Run:
         write_atomically(self.familiarity_file, json.dumps(familiarity.facts()) + "\n")
 
     def familiarity(self) -> Familiarity | None:
-        """What the training images look like; None for a run that was not trained here."""
+        """What the training images look like; None for a run that was not trained here.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self.familiarity_file.is_file():
             return None
-        facts = json.loads(self.familiarity_file.read_text(encoding="utf-8"))
-        return Familiarity.from_facts({"familiarity": facts})
+        try:
+            facts = json.loads(self.familiarity_file.read_text(encoding="utf-8"))
+            return Familiarity.from_facts({"familiarity": facts})
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise UserError(
+                f"{self.familiarity_file} is damaged: delete it, and images are not flagged, or "
+                "train anew."
+            ) from None
 
     def replace_recipe(self, recipe: Recipe) -> None:
         """Writes another effective recipe, before training starts."""

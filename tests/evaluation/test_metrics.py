@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cellzoo.evaluation.metrics import (
     bootstrap_intervals,
-    conformal_half_width,
     count_metrics,
     holm,
     paired_p_value,
@@ -105,45 +102,6 @@ def test_other_metrics_can_be_given():
     counts, predicted = np.arange(5), np.arange(5) + 1.0
     found = bootstrap_intervals(counts, predicted, metrics=lambda c, p: {"shift": (p - c).mean()})
     assert found == {"shift": (1.0, 1.0)}
-
-
-# Conformal intervals
-
-
-@pytest.mark.parametrize("n", [0, 1, 18])
-def test_too_few_images_promise_nothing(n):
-    assert conformal_half_width(np.zeros(n), np.ones(n)) is None
-
-
-def test_nineteen_images_promise_the_largest_error():
-    errors = np.random.default_rng(0).permutation(19) + 1.0
-    counts = np.full(19, 30)
-    assert conformal_half_width(counts, counts - errors) == 19
-    assert conformal_half_width(counts, counts + errors) == 19
-
-
-@given(st.integers(19, 2000))
-def test_the_rank_is_exact(n):
-    """Floating point must not push ceil(0.95 (n + 1)) one too high or low."""
-    rank = -(-95 * (n + 1) // 100)
-    assert conformal_half_width(np.zeros(n), np.arange(1.0, n + 1)) == rank
-
-
-def test_another_level():
-    assert conformal_half_width(np.zeros(9), np.arange(1.0, 10), level=0.9) == 9
-    assert conformal_half_width(np.zeros(9), np.arange(1.0, 10), level=0.5) == 5
-    assert conformal_half_width(np.zeros(8), np.arange(1.0, 9), level=0.9) is None
-
-
-@pytest.mark.parametrize("n", [19, 60])
-def test_new_images_fall_into_the_interval_as_often_as_promised(n):
-    """Coverage is between 0.95 and 0.95 + 1 / (n + 1) whatever the errors look like."""
-    random = np.random.default_rng(2)
-    repeats = 4000
-    errors = random.standard_cauchy((repeats, n + 1))
-    held = [abs(row[-1]) <= conformal_half_width(np.zeros(n), row[:-1]) for row in errors]
-    sigma = np.sqrt(0.95 * 0.05 / repeats)
-    assert 0.95 - 4 * sigma < np.mean(held) < 0.95 + 1 / (n + 1) + 4 * sigma
 
 
 def test_bootstrap_draws_whole_groups():

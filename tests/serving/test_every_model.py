@@ -33,7 +33,7 @@ MODELS = {
     "regressor": (DCC.format("regressor"), (32, 48), False),
     "additive": (DCC.format("additive"), (32, 48), False),
 }
-CONTRAST = {"spatial": 3, "regressor": 2}  # factor on kernels: or all images count alike
+CONTRAST = {"spatial": 3, "efficientnet": 1.5, "regressor": 2}  # factor on kernels: or all images count alike
 RECIPE = """\
 name: {name}
 data:
@@ -63,7 +63,7 @@ def run(name, tmp_path_factory, write_cells):
     folder = tmp_path_factory.mktemp(name)
     # The Twin-VAE is trained, with labels enough for an interval.
     images = write_cells(folder / "cells", images=80 if name == "spatial" else 4, size=size[0])
-    reading = "resize" if name == "efficientnet" else "error"
+    reading = "resize" if name in ("flat", "efficientnet") else "error"
     (folder / "recipe.yaml").write_text(
         RECIPE.format(
             name=name, folder=images, model=model, reading=reading,

@@ -12,7 +12,9 @@ import tifffile
 
 from cellzoo.counter import FACTS_FILE, load_counter
 from cellzoo.errors import UserError
+from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.export import TEST_VECTOR_FILE, export
+from cellzoo.images import to_unit
 from cellzoo.serving import messages
 from cellzoo.serving.client import RemoteCounter, parse_address
 from cellzoo.serving.config import BASE_PATH, read_model_config
@@ -46,6 +48,10 @@ def read_otherwise(tiny_run, tiny_recipe, tmp_path_factory):
     network = build_network(recipe)
     network.set_weights(load_counter(str(tiny_run)).network.get_weights())
     run.save_best(network)
+    interval = {"constant": 1.5, "per_cell": 0.7, "images": 40}
+    run.write_json("report/validation.json", {"interval": interval})
+    seen = to_unit(np.random.default_rng(1).integers(0, 256, (60, 16, 16), np.uint8), (10, 300))
+    run.keep_familiarity(Familiarity.fit(seen, np.arange(60), seen[:0]))
     return run.path
 
 
@@ -96,7 +102,15 @@ def test_served_equals_local(name, refused, models, images, serve, run_cli, requ
     assert tables["run"] == tables["saved"] == tables["served"]
     assert said["run"] == said["saved"] == said["served"]
     rows = tables["run"]
-    assert sum(bool(row[-1]) for row in rows) == refused, [row[0] for row in rows if row[-1]]
+    assert sum(bool(row[-2]) for row in rows) == refused, [row[0] for row in rows if row[-2]]
+    # The noise that the first files hold is what was seen in training.
+    noise, others = rows[:66], [row for row in rows[66:] if not row[-2]]
+    flagged = [sum(bool(row[-1]) for row in part) for part in (noise, others)]
+    widths = {float(row[5]) - float(row[3]) for row in rows if row[5]}
+    if name == "tiny":  # of which nothing is known
+        assert flagged == [0, 0] and not widths
+    else:
+        assert flagged[0] <= 4 and flagged[1] >= 10 and len(widths) > 60
     assert len({row[3] for row in rows}) > 60  # the counts tell images apart
     frames = [row for row in rows if row[0].endswith("stack.tif")]
     assert len(frames) == (1 if name == "tiny" else 5)

@@ -45,7 +45,8 @@ def test_the_run_folder_is_that_of_a_network(run_cli, recipe):
     # The labels of the six training images: 0, 1, 4, 0, 3, 4.
     assert scores["training_mean"] == 2
     assert scores["seconds"] >= 0
-    assert {"mae", "mre", "exact", "interval_half_width"} <= set(scores)
+    assert {"mae", "mre", "exact", "interval"} <= set(scores)
+    assert (run / "report" / "familiarity.json").is_file()
 
 
 def test_every_verb_takes_it(run_cli, recipe):

@@ -1,0 +1,238 @@
+"""Do 95 % intervals hold 95 % of counts, and are images of another kind flagged?
+
+    python benchmarks/coverage.py runs/twinvae_bf/A runs/twinvae_pc/B runs/twinvae_ldc/C \
+        --others data/cho_dic
+
+Intervals: the held-out labelled images of each run are dealt out anew 20 times, half of the groups
+to calibrate on and half to test on, for intervals of one width and for those that grow with the
+count; and the run's own interval, from its validation split, is tested on its test split. Flags:
+shares of a run's own held-out images, of the other runs' and folders' images, and of its own images
+made worse. A row per result goes into the two CSVs, in place of earlier ones of the same run, and
+means are printed as Markdown.
+
+Held out are the validation and test splits; the validation split chose the checkpoint and
+takes part in the flags' threshold, so that flags are counted in the test split where there is one.
+Of simulated chambers the test split is simulated on, to 1,000 images of 40 chambers, all labelled.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cellzoo.counter import RunCounter
+from cellzoo.data.folder import SPLITS, ImageSet, load_folder
+from cellzoo.data.sets import natural_images
+from cellzoo.evaluation.evaluate import as_trained
+from cellzoo.evaluation.intervals import LEVEL, Interval, conformal_rank, interval_scores
+from cellzoo.images import resize
+
+SIMULATED = 1000
+OTHERS = 300  # images of other kinds that are looked at
+Ends = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def main() -> None:
+    """Parses, counts, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of cellzoo fit")
+    parser.add_argument("--others", type=Path, nargs="*", default=[], help="folders of images")
+    parser.add_argument("--splits", type=int, default=20)
+    results = Path("benchmarks/results")
+    parser.add_argument("--coverage", type=Path, default=results / "coverage.csv")
+    parser.add_argument("--flags", type=Path, default=results / "flags.csv")
+    arguments = parser.parse_args()
+    counters = [RunCounter(run) for run in arguments.runs]
+    held_out = [held_out_images(counter) for counter in counters]
+    kinds = {data_name(c): images.images for c, images in zip(counters, held_out, strict=True)}
+    for folder in arguments.others:
+        images, _ = load_folder(folder, image_size=128, labels=None, size="resize")
+        kinds[folder.resolve().name] = images.images
+    names = " ".join(path.resolve().name for path in [*arguments.runs, *arguments.others])
+    origin = {
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "command": f"python benchmarks/coverage.py {names}",
+        "commit": commit(),
+    }
+    for counter, images in zip(counters, held_out, strict=True):
+        run = {"recipe": counter.name, "run": counter.version, "data": data_name(counter)}
+        run |= {"training_seed": counter.run.recipe.seed}
+        rows = coverage_rows(counter, images, arguments.splits)
+        write(arguments.coverage, [{**run, **row, **origin} for row in rows])
+        rows = flag_rows(counter, images, kinds)
+        write(arguments.flags, [{**run, **row, **origin} for row in rows])
+    print_coverage(arguments.coverage)
+    print_flags(arguments.flags)
+
+
+def held_out_images(counter: RunCounter) -> ImageSet:
+    """The images that a run was not trained on and that have a count."""
+    recipe = counter.run.recipe
+    section, splits = recipe.data.natural, ("validation", "test")
+    if section.source == "simulated":
+        section = section.model_copy(update={"test": SIMULATED, "test_labelled": SIMULATED})
+        splits = ("test",)
+    wanted = SPLITS if hasattr(section, "folder") else splits
+    images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=wanted)
+    images = as_trained(images, counter.run)
+    return images.take(images.labelled & np.isin(images.splits, splits))
+
+
+def data_name(counter: RunCounter) -> str:
+    """What kind of images a run was trained on."""
+    section = counter.run.recipe.data.natural
+    if section.source == "simulated":
+        return f"simulated {section.modality}"
+    if section.source == "bbbc005":
+        return f"bbbc005 stain {' and '.join(map(str, section.stains))}"
+    return Path(section.folder).name if hasattr(section, "folder") else section.source
+
+
+def coverage_rows(counter: RunCounter, images: ImageSet, splits: int) -> list[dict[str, object]]:
+    """A row per split and kind of interval, and one for the run's own interval."""
+    predicted = counter.count(images.images).raw
+    names, members = np.unique(images.groups, return_inverse=True)
+    rows = []
+    for seed in range(splits):
+        order = np.random.default_rng(seed).permutation(len(names))
+        calibrating = np.isin(members, order[: len(names) // 2])
+        counts, raw = images.counts[calibrating], predicted[calibrating]
+        interval = Interval.fit(counts, raw, images.groups[calibrating])
+        if interval is None:
+            continue
+        kinds = {"constant": constant_ends(counts, raw), "adaptive": interval.ends}
+        for kind, ends in kinds.items():
+            row = {"interval": kind, "split": f"half of {len(names)} groups", "split_seed": seed}
+            row |= {"images_calibration": int(calibrating.sum())}
+            rows.append(row | scores(images.take(~calibrating), predicted[~calibrating], ends))
+    test = images.splits == "test"
+    if counter.interval and test.any():
+        row = {"interval": "the run's own", "split": "test", "split_seed": ""}
+        row |= {"images_calibration": counter.interval.images}
+        rows.append(row | scores(images.take(test), predicted[test], counter.interval.ends))
+    return rows
+
+
+def constant_ends(counts: np.ndarray, raw: np.ndarray) -> Ends:
+    """Split conformal prediction with one width for all images."""
+    half = np.sort(np.abs(raw - counts))[conformal_rank(len(counts)) - 1]
+    return lambda new: (np.maximum(new - half, 0), np.maximum(new + half, 0))
+
+
+def scores(images: ImageSet, predicted: np.ndarray, ends: Ends) -> dict[str, object]:
+    """Coverage and width, of all and of the thirds with the fewest and the most cells counted."""
+    low, high = ends(predicted)
+    found = interval_scores(images.counts, low, high)
+    third = np.quantile(predicted, [1 / 3, 2 / 3])
+    row = {"images_test": len(images), "groups_test": len(set(images.groups)), **found}
+    for key, part in (("few", predicted <= third[0]), ("many", predicted >= third[1])):
+        of_part = interval_scores(images.counts[part], low[part], high[part])
+        row |= {f"{name}_{key}": value for name, value in of_part.items()}
+    return {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
+
+
+CHANGES = {
+    "blurred, sigma 1 px": lambda image: cv2.GaussianBlur(image, (0, 0), 1),
+    "blurred, sigma 2 px": lambda image: cv2.GaussianBlur(image, (0, 0), 2),
+    "blurred, sigma 3 px": lambda image: cv2.GaussianBlur(image, (0, 0), 3),
+    "inverted": lambda image: 1 - image,
+    "saturated, 2.5 times as bright": lambda image: np.minimum(2.5 * image, 1),
+}
+
+
+def flag_rows(
+    counter: RunCounter, images: ImageSet, kinds: dict[str, np.ndarray]
+) -> list[dict[str, object]]:
+    """A row per kind of images."""
+    test = images.splits == "test"
+    own = images.images[test] if test.any() else images.images
+    looked_at = {f"own, {'test' if test.any() else 'validation'} split": own}
+    random, mine = np.random.default_rng(0), data_name(counter)
+    for name, others in kinds.items():
+        if name == mine or {name.split()[0], mine.split()[0]} == {"bbbc005"}:
+            continue  # a stain of BBBC005 is part of both stains
+        chosen = others[random.permutation(len(others))[:OTHERS]]
+        looked_at[name] = np.stack([resize(image, counter.size) for image in chosen])
+    chosen = own[random.permutation(len(own))[:OTHERS]]
+    for name, change in CHANGES.items():
+        looked_at[f"own, {name}"] = np.stack([change(image) for image in chosen])
+    rows = []
+    for name, shown in looked_at.items():
+        reasons = [flag for flag in counter.flags(shown) if flag]
+        usual = max(set(reasons), key=reasons.count, default="")
+        share = f"{len(reasons) / len(shown):.4f}"
+        rows.append({"shown": name, "images": len(shown), "flagged": share, "usual_reason": usual})
+    return rows
+
+
+def write(file: Path, rows: list[dict[str, object]]) -> None:
+    """Adds rows, in place of those of the same run."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = []
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as stream:
+            before = list(csv.DictReader(stream))
+    runs = {(str(row["recipe"]), str(row["data"])) for row in rows}
+    kept = [row for row in before if (row["recipe"], row["data"]) not in runs]
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([*kept, *rows])
+
+
+def read(file: Path) -> dict[tuple[str, ...], list[dict[str, str]]]:
+    """Rows by recipe and data, in their order."""
+    found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            found.setdefault((row["recipe"], row["data"]), []).append(row)
+    return found
+
+
+def print_coverage(file: Path) -> None:
+    """Prints means over the splits as a Markdown table."""
+    print(f"\nCoverage of {100 * LEVEL:.0f} % intervals, of thirds with few and many cells\n")
+    print("| recipe | data | interval | splits | coverage | few | many | mean width | few | many |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for (recipe, data), rows in read(file).items():
+        for kind in dict.fromkeys(row["interval"] for row in rows):
+            chosen = [row for row in rows if row["interval"] == kind]
+
+            def mean(key: str, of: list[dict[str, str]] = chosen) -> float:
+                return float(np.mean([float(row[key]) for row in of]))
+
+            shares = [f"{100 * mean(f'coverage{part}'):.1f} %" for part in ("", "_few", "_many")]
+            widths = [f"{mean(f'mean_width{part}'):.2f}" for part in ("", "_few", "_many")]
+            cells = [recipe, data, kind, str(len(chosen)), *shares, *widths]
+            print(f"| {' | '.join(cells)} |")
+
+
+def print_flags(file: Path) -> None:
+    """Prints the shares as a Markdown table."""
+    print("\nFlagged\n\n| recipe | data | shown | images | flagged | usual reason |")
+    print("|---|---|---|---|---|---|")
+    for (recipe, data), rows in read(file).items():
+        for row in rows:
+            share = f"{100 * float(row['flagged']):.1f} %"
+            cells = [recipe, data, row["shown"], row["images"], share, row["usual_reason"]]
+            print(f"| {' | '.join(cells)} |")
+
+
+def commit() -> str:
+    """Of this repository, with a + if files differ from it."""
+    where = Path(__file__).parent
+    hash_, changed = (
+        subprocess.run(["git", *words], cwd=where, capture_output=True, text=True).stdout.strip()
+        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
+    )
+    return hash_ + ("+" if changed else "")
+
+
+if __name__ == "__main__":
+    main()
