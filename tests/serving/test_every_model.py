@@ -33,7 +33,8 @@ MODELS = {
     "regressor": (DCC.format("regressor"), (32, 48), False),
     "additive": (DCC.format("additive"), (32, 48), False),
 }
-CONTRAST = {"spatial": 3, "efficientnet": 1.5, "regressor": 2}  # factor on kernels: or all images count alike
+# Factors on kernels, without which all images would count alike.
+CONTRAST = {"spatial": 3, "efficientnet": 1.5, "regressor": 2}
 RECIPE = """\
 name: {name}
 data:
