@@ -270,8 +270,8 @@ def _interval(interval: Interval | None) -> str:
     share = ""
     if interval.images:
         low, high = 100 * facts["covered_share_low"], 100 * facts["covered_share_high"]
-        share = f", calibrated on {interval.images} images, so that it holds {low:.0f} to "
-        share += f"{high:.0f} % of counts (9 calibrations of 10)"
+        share = f": {interval.images} images of {interval.groups} groups, from which 9 intervals "
+        share += f"of 10 hold {low:.0f} to {high:.0f} % of counts"
     return (
         f"count +- sqrt({interval.constant:.4g} + {interval.per_cell:.4g} count), never below 0 "
         f"(conformal prediction on the validation split{share}; for images like those)"

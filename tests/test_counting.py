@@ -224,7 +224,7 @@ def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, wri
     shutil.copytree(tiny_run, tmp_path / "run")
     run = Run(tmp_path / "run")
     cells = write_cells(tmp_path / "cells", images=2)
-    interval = {"constant": 1e6, "per_cell": 1e5, "images": 40}
+    interval = {"constant": 1e6, "per_cell": 1e5, "images": 40, "groups": 4}
     # The second is how older runs say it: the same width for every image.
     for k, scores in enumerate(({"interval": interval}, {"interval_half_width": 1000.0})):
         run.write_json("report/validation.json", scores)
@@ -256,6 +256,21 @@ def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, writ
     run.familiarity_file.write_text('{"features": ')
     with pytest.raises(UserError, match="familiarity.json is damaged"):
         load_counter(str(run.path))
+
+
+def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are():
+    from cellzoo.counter import Intake
+    from cellzoo.evaluation.familiarity import Familiarity
+
+    random = np.random.default_rng(2)
+    seen = random.random((60, 64, 64), np.float32)
+    familiarity = Familiarity.fit(seen, np.arange(60), seen[:0])
+    intake, large = Intake((64, 64), resize=True), random.random((3, 160, 192), np.float32)
+    assert intake.flags(familiarity, large, any_size=True) == [""] * 3
+    assert all(intake.flags(familiarity, large))  # shrunk, noise is smoother
+    levels = (255 * seen[:5]).astype(np.uint8)
+    assert intake.flags(familiarity, levels) == [""] * 5
+    assert intake.flags(None, levels) == [""] * 5
 
 
 def test_a_run_takes_images_of_its_own_size_only(tmp_path, tiny_run, write_cells):

@@ -22,7 +22,9 @@ SIGNATURES = ("serving_default", "uint8", "uint16", "unit", "encoded", "embeddin
 def small_network(size):
     """A convolution whose sum is the count, with all outputs that make signatures."""
     image = keras.Input(size, name="natural")
-    map_ = keras.layers.Conv2D(2, 3, padding="same")(keras.ops.expand_dims(image, -1))
+    kernel = keras.initializers.RandomUniform(-0.01, 0.03, seed=1)  # more cells than none
+    convolution = keras.layers.Conv2D(2, 3, padding="same", kernel_initializer=kernel)
+    map_ = convolution(keras.ops.expand_dims(image, -1))
     outputs = {
         "natural_count": keras.ops.sum(map_, axis=(1, 2, 3)),
         "natural_mean": keras.ops.mean(map_, axis=(1, 2)),
@@ -92,6 +94,8 @@ def test_intervals_are_around_the_count_and_never_below_nothing(strict):
     low, high = Interval(0.25, 3.0).ends(answer["count"])
     np.testing.assert_array_equal((low, high), (answer["count_low"], answer["count_high"]))
     assert len(set(high - low)) == 3
+    nothing = strict.count_uint8(np.zeros((1, 16, 24), np.uint8))
+    assert [nothing[key].numpy()[0] for key in ("count", "count_low", "count_high")] == [0, 0, 0.5]
     assert {value.dtype.name for value in answer.values()} == {"float32"}
 
 

@@ -25,22 +25,24 @@ class Interval:
     than new ones: each image is scored by a scale fitted without its group.
 
     What is promised: a new image that is exchangeable with the n calibration images falls into its
-    interval with probability at least 95 %, on average over calibrations (to within what the one
-    fitted number costs, less than simulations show). A given calibration covers a share of images
-    that is distributed as Beta(k, n + 1 - k), k = ceil((n + 1) 0.95), see :func:`covered_share`.
-    Fewer than 19 images promise nothing at 95 %.
+    interval with probability at least 95 %, on average over calibrations; what the one fitted
+    number may cost is too little to show in simulations (tests/evaluation/test_intervals.py). The
+    share of images that a given calibration covers is distributed as Beta(k, n + 1 - k),
+    k = ceil((n + 1) 0.95), see :func:`covered_share`. Fewer than 19 images promise nothing at 95 %.
 
-    Images of one group (a time-lapse, a chamber) err alike. The promise then holds for images drawn
-    from the groups of the calibration as from the new ones, that is if there are many groups and
-    none is much larger than the others; a handful of groups says less than n images would.
+    Images of one group (a time-lapse, a chamber) err alike and are not exchangeable with those of
+    another. What is assumed is that the groups are, and are about as large: then 95 % still hold on
+    average, nearly, but one calibration differs from the next more than n images would let expect.
+    So the share that is written down is that for as many images as there are groups, at least 19.
 
     Attributes:
         constant: square of half the width where nothing is counted, in cells^2.
         per_cell: what each counted cell adds to it, in cells.
         images: labelled images that it was calibrated on; 0 if that was not written down.
+        groups: that they came from; 0 if that was not written down.
 
     Example:
-        >>> interval = Interval(constant=4.0, per_cell=1.0, images=60)
+        >>> interval = Interval(constant=4.0, per_cell=1.0)
         >>> interval.ends(np.array([0.0, 5.0, 12.0]))
         (array([0., 2., 8.], dtype=float32), array([ 2.,  8., 16.], dtype=float32))
     """
@@ -48,6 +50,7 @@ class Interval:
     constant: float
     per_cell: float
     images: int = 0
+    groups: int = 0
 
     @classmethod
     def fit(
@@ -74,24 +77,27 @@ class Interval:
         best, best_without = _likeliest(relative, np.log(scales), groups)
         scores = np.sort(relative[best_without, np.arange(len(counts))])
         square, share = scores[rank - 1] ** 2, _SHARES[best]
-        return cls(float(square * (1 - share)), float(square * share / mean), len(counts))
+        number = len(counts) if groups is None else len(np.unique(groups))
+        constant, per_cell = float(square * (1 - share)), float(square * share / mean)
+        return cls(constant, per_cell, len(counts), number)
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Interval | None":
         """From a run's validation scores; those of older runs have a constant half width."""
         found = facts.get("interval")
         if found:
-            return cls(found["constant"], found["per_cell"], found["images"])
+            return cls(*(found[key] for key in ("constant", "per_cell", "images", "groups")))
         half_width = facts.get("interval_half_width")
         return None if half_width is None else cls(half_width**2, 0.0)
 
     def facts(self) -> dict[str, Any]:
         """What a run and an export write down of it, with the share of images to expect inside."""
-        low, high = covered_share(self.images) if self.images else (None, None)
+        low, high = covered_share(max(self.groups, 19)) if self.groups else (None, None)
         return {
             "constant": self.constant,
             "per_cell": self.per_cell,
             "images": self.images,
+            "groups": self.groups,
             "level": LEVEL,
             "covered_share_low": low,
             "covered_share_high": high,
@@ -121,7 +127,7 @@ def covered_share(images: int, level: float = LEVEL) -> tuple[float, float]:
     """Between which shares of new images an interval from so many images covers, 9 times of 10.
 
     The 5 % and 95 % quantiles of Beta(k, n + 1 - k), k = ceil((n + 1) level) (Vovk 2012): 19 images
-    cover between 85 and 99.7 %, 100 images between 92 and 98 %.
+    cover between 85 and 99.7 %, 100 images between 91 and 98 %.
 
     Args:
         images: independent images of the calibration; at least 19 for a level of 95 %.

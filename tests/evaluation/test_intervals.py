@@ -114,7 +114,9 @@ def test_an_image_is_scored_without_its_own_group():
     alone = Interval.fit(counts, predicted)
     # Left to itself either group says nothing of how errors grow, so that it stays even for it.
     assert grouped.ends(np.array([14.0]))[1][0] > alone.ends(np.array([14.0]))[1][0] > 18 - 1e-4
-    assert Interval.fit(counts, predicted, np.full(40, "a")) == alone
+    one = Interval.fit(counts, predicted, np.full(40, "a"))
+    assert (one.constant, one.per_cell) == (alone.constant, alone.per_cell)
+    assert (one.groups, grouped.groups, alone.groups) == (1, 2, 40)
 
 
 def test_perfect_and_empty_counts_have_intervals_of_no_width():
@@ -128,7 +130,10 @@ def test_what_is_written_down_is_read_again():
     facts = json.loads(json.dumps(interval.facts()))
     assert Interval.from_facts({"interval": facts}) == interval
     assert facts["level"] == 0.95 and facts["images"] == 40
-    assert facts["covered_share_low"] < 0.95 < facts["covered_share_high"]
+    assert (facts["covered_share_low"], facts["covered_share_high"]) == covered_share(40)
+    # A few groups tell as little as the fewest images would.
+    few = Interval(1.0, 0.0, images=200, groups=5).facts()
+    assert (few["covered_share_low"], few["covered_share_high"]) == covered_share(19)
     assert Interval.from_facts({"interval": None}) is Interval.from_facts({}) is None
 
 

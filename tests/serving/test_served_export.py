@@ -48,7 +48,7 @@ def read_otherwise(tiny_run, tiny_recipe, tmp_path_factory):
     network = build_network(recipe)
     network.set_weights(load_counter(str(tiny_run)).network.get_weights())
     run.save_best(network)
-    interval = {"constant": 1.5, "per_cell": 0.7, "images": 40}
+    interval = {"constant": 1.5, "per_cell": 0.7, "images": 40, "groups": 4}
     run.write_json("report/validation.json", {"interval": interval})
     seen = to_unit(np.random.default_rng(1).integers(0, 256, (60, 16, 16), np.uint8), (10, 300))
     run.keep_familiarity(Familiarity.fit(seen, np.arange(60), seen[:0]))

@@ -63,6 +63,27 @@ def test_every_verb_takes_it(run_cli, recipe):
     assert {(row["model"], row["version"]) for row in rows} == {("plain", "run")}
 
 
+def test_evaluate_scores_the_intervals_and_flags_that_count_writes(run_cli, recipe, write_cells):
+    write_cells(recipe.parent / "cells", images=80)
+    run_cli("fit", recipe, "--out", "run")
+    result = run_cli("evaluate", "run")
+    assert "95 % intervals hold" in result.stdout and "unlike the training images" in result.stdout
+    scores = json.loads((recipe.parent / "run/report/evaluation_test.json").read_text())
+    run_cli("count", "cells", "--model", "run", "-o", "counts.csv")
+    with open("counts.csv", newline="") as file:
+        rows = [row for k, row in enumerate(csv.DictReader(file)) if k % 4 == 3]  # the test split
+    counts = [k % 5 for k in range(80) if k % 4 == 3]
+    ends = [(float(row["count_low"]), float(row["count_high"])) for row in rows]
+    held = [low <= count <= high for count, (low, high) in zip(counts, ends, strict=True)]
+    widths = [high - low for low, high in ends]
+    assert scores["count_interval"] == pytest.approx(
+        {"coverage": np.mean(held), "mean_width": np.mean(widths)}, abs=1e-3
+    )
+    assert scores["flagged"] == np.mean([row["flag"] != "" for row in rows])
+    validation = json.loads((recipe.parent / "run/report/validation.json").read_text())
+    assert (validation["interval"]["images"], validation["interval"]["groups"]) == (20, 20)
+
+
 def test_what_only_a_network_can_do_is_said(run_cli, recipe):
     run_cli("fit", recipe, "--out", "run")
     for arguments, sentence in (
