@@ -3,7 +3,7 @@
 import numpy as np
 
 MAX_POINTS = 2000
-MIN_POINTS = 10
+MIN_POINTS = 16  # UMAP looks at 15 neighbours
 NEIGHBOURS = 10
 
 
@@ -52,8 +52,7 @@ def umap_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     import umap
 
-    neighbours = min(15, len(features) - 1)
-    reducer = umap.UMAP(n_neighbors=neighbours, init="pca", random_state=seed, n_jobs=1)
+    reducer = umap.UMAP(n_neighbors=MIN_POINTS - 1, init="pca", random_state=seed, n_jobs=1)
     return reducer.fit_transform(features)
 
 
