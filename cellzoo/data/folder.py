@@ -1,8 +1,9 @@
 """A folder of pictures and its `labels.csv` -> what a model is fed.
 
 `labels.csv` begins with the line `image,count[,split,group,time,series,pixel_size_um,mask]`; other
-columns may be there and are ignored. `time` is a number in any unit. `image` is relative to the folder of the csv; frame 3 of a
+columns may be there and are ignored. `image` is relative to the folder of the csv; frame 3 of a
 stack is `stack.tif#3` (frames count from 0). An empty `count` means unlabelled, 0 an empty chamber.
+`time` is a number in any unit.
 
 `mask` names a picture of the same size, 0 in the background and above 0 in cells; `label_image` one
 in which each cell has a number of its own, so that it also gives the count where `count` is empty.

@@ -1,6 +1,7 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
 import json
+import logging
 import platform
 import shlex
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from cellzoo.evaluation.model_card import (
 )
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.report import Commands, Report, Section, Table, write_report
-from cellzoo.evaluation.views import latent
+from cellzoo.evaluation.views import has_latent
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.recipe import Recipe
 from cellzoo.training.runs import Run
@@ -126,6 +127,8 @@ def evaluate(
             f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
             "--protocol cellzoo."
         )
+    # A function is traced for every part of a network, which TensorFlow takes for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
     material = _material(counter, data)
     images = material.images
@@ -221,7 +224,7 @@ def _findings(
     flags = getattr(counter, "flags", None)
     training, missing = material.training, ""
     # Only an embedding shows them, and the background of synthetic images may be made of them.
-    if training is None and latent(counter, images[:1]) is not None:
+    if training is None and has_latent(counter):
         training, missing = _training_images(counter.run)
     return Findings(
         counter=counter,
@@ -494,8 +497,8 @@ def _report(
         warnings.append("These images are simulated: the numbers say nothing about a microscope.")
     if result.subject.startswith("validation"):
         warnings.append(
-            "These images also chose the checkpoint and calibrated the intervals: on images never "
-            "seen, expect somewhat worse."
+            "The data has no test split. These images also chose the checkpoint and calibrated the "
+            "intervals: expect somewhat worse on images never seen."
         )
     if run is not None and not run.finished:
         warnings.append("The training was not finished.")
@@ -505,7 +508,7 @@ def _report(
         warnings.append(f"{len(result.skipped)} files could not be read and were left out.")
     return Report(
         title=f"{counter.name}: {what}" + (" split" if what in SPLITS else ""),
-        headline=_headline(result, findings, simulated),
+        headline=_headline(result, findings, _images_in_words(findings, run, what)),
         key_numbers=_key_numbers(result, numbers),
         sections=sections,
         warnings=warnings,
@@ -513,20 +516,19 @@ def _report(
     )
 
 
-def _headline(result: Evaluation, findings: Findings, simulated: bool) -> str:
-    counter = findings.counter
+def _headline(result: Evaluation, findings: Findings, which: str) -> str:
+    name = findings.counter.name
     if not result.scores:
         total = round_count(findings.counts.raw).sum()
         return (
-            f"{counter.name} counted {result.images} images of {result.subject}: {total:.0f} cells "
-            "altogether. Without true counts nothing can be said about the error on these images."
+            f"In {result.images} {which} {name} counted {total:.0f} cells altogether. None of "
+            "these images has a true count, so nothing is known about the error."
         )
     low, high = result.intervals["mae"]
-    kind = "simulated images" if simulated else "images"
     text = (
-        f"On {result.images} {kind}, {result.subject}, {counter.name} is off by "
-        f"{result.scores['mae']:.2f} cells on average (95 % interval {low:.2f} to {high:.2f}) and "
-        f"counts {100 * result.scores['exact']:.0f} % of the images exactly."
+        f"On {result.images} {which}, {name} is off by {result.scores['mae']:.2f} cells on average "
+        f"(95 % interval {low:.2f} to {high:.2f}) and counts "
+        f"{100 * result.scores['exact']:.0f} % of the images exactly."
     )
     if result.mean_prediction_mae is not None:
         text += (
@@ -534,6 +536,18 @@ def _headline(result: Evaluation, findings: Findings, simulated: bool) -> str:
             f"{result.mean_prediction_mae:.2f}."
         )
     return text
+
+
+def _images_in_words(findings: Findings, run: Run | None, what: str) -> str:
+    """Which images, after their number: simulated or not, data, split."""
+    if findings.folder:
+        return f"images of the folder {what}"
+    section = run.recipe.data.natural
+    if hasattr(section, "folder"):
+        simulated = "simulated " if section.simulated else ""
+        return f"{simulated}images of the folder {Path(section.folder).name} ({what} split)"
+    kind = modality(run.recipe).removeprefix("simulated ")
+    return f"simulated images ({kind}, {what} split)"
 
 
 def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -552,7 +566,8 @@ def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str,
                           f"{unit} (95 % interval {low} to {high})".strip()))  # fmt: skip
     if result.coverage:
         width = f"of true counts; mean width {result.coverage['mean_width']:.1f} cells"
-        tiles.append(("inside their 95 % interval", f"{100 * result.coverage['share']:.0f} %", width))
+        share = f"{100 * result.coverage['share']:.0f} %"
+        tiles.append(("inside their 95 % interval", share, width))
     if result.flagged is not None:
         tiles.append(("flagged as unusual", str(result.flagged), "images"))
     tiles.append(("images", str(result.images), f"in {numbers['groups']} groups"))
@@ -587,7 +602,8 @@ def _score_tables(
             [cell if isinstance(cell, str) else f"{cell:.3g}" for cell in row]
             for row in thresholds.rows
         ]
-        tables.append(Table(thresholds.header, rows, thresholds.caption))
+        header = [name.replace("_", " ") for name in thresholds.header]
+        tables.append(Table(header, rows, thresholds.caption))
     return tables
 
 
@@ -611,10 +627,10 @@ def _worst(findings: Findings) -> Table:
     for k in order:
         ends = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.1f} to {counts.high[k]:.1f}"
         rows.append(
-            [str(images.names[k]), str(images.groups[k]), f"{images.counts[k]:.0f}",
-             f"{counts.raw[k]:.1f}", ends]
+            [str(images.names[k]), f"{images.counts[k]:.0f}", f"{counts.raw[k]:.1f}", ends,
+             str(images.groups[k])]
         )  # fmt: skip
-    header = ["image", "group", "true", "counted", "95 % interval"]
+    header = ["image", "true", "counted", "95 % interval", "group"]
     return Table(header, rows, "The images counted worst.")
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from cellzoo.evaluation.metrics import round_count
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
 OUTLINE = (1.0, 0.78, 0.24)  # red, green, blue; as in the overlays of `cellzoo count`
-MAX_GROUPS = 25
+MAX_GROUPS, MIN_IMAGES_OF_GROUP = 25, 3
 # Darker means fewer cells, as in the Twin-VAE paper's Figure 10.
 NATURAL_COLORS = LinearSegmentedColormap.from_list("natural", ["#4a0d00", "#d55e00", "#ffb98a"])
 SYNTHETIC_COLORS = LinearSegmentedColormap.from_list("synthetic", ["#001d33", "#0072b2", "#8fd0f5"])
@@ -59,7 +60,7 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
             # Those of the images themselves; what a poor model makes of them must not set them.
             ranges[scale] = grey_range(grey[0])
     height, width = columns[0].pictures.shape[1:3]
-    side = max(_WIDTH / max(len(columns), 3), 1.6)
+    side = _WIDTH / max(len(columns), 3)
     size = (side * len(columns), (side * height / width + 0.25) * rows + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
@@ -68,11 +69,14 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
         low, high = ranges.get(column.scale, (0, 1))
         for row in range(rows):
             axes = grid[row, k]
-            axes.imshow(column.pictures[row], cmap="gray", vmin=low, vmax=high)
+            # Small images show their pixels, and stay small as files.
+            smooth = "nearest" if height <= 256 else "antialiased"
+            axes.imshow(column.pictures[row], cmap="gray", vmin=low, vmax=high,
+                        interpolation=smooth)  # fmt: skip
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(column.captions[row], fontsize=9, labelpad=2)
         grid[0, k].set_title(column.title, fontsize=10, fontweight="bold")
-    _save(figure, file)
+    _save(figure, file, dpi=120)
 
 
 def grey_range(images: np.ndarray) -> tuple[float, float]:
@@ -141,7 +145,7 @@ def plot_error_by_count(file: Path, counts: np.ndarray, predicted: np.ndarray) -
     """Absolute and relative error by true count, and how many images that rests on.
 
     Of counts rounded to whole cells, as in the Twin-VAE paper's Figure 5. With more than 40
-    different counts, neighbouring ones are taken together.
+    different counts, or hardly two images of each, neighbouring ones are taken together.
 
     Args:
         file: PNG to write.
@@ -150,8 +154,9 @@ def plot_error_by_count(file: Path, counts: np.ndarray, predicted: np.ndarray) -
     """
     error = np.abs(round_count(predicted) - counts)
     bins = np.unique(counts)
-    if len(bins) > 40:
-        bins = np.linspace(counts.min(), counts.max(), 21)[:-1]
+    if len(bins) > 40 or 10 < len(bins) > len(counts) / 2:
+        parts = int(np.clip(len(counts) // 5, 5, 20))
+        bins = np.linspace(counts.min(), counts.max(), parts + 1)[:-1]
     member = np.searchsorted(bins, counts, side="right") - 1
     used = np.unique(member)
     place = np.array([counts[member == b].mean() for b in used])
@@ -159,19 +164,14 @@ def plot_error_by_count(file: Path, counts: np.ndarray, predicted: np.ndarray) -
     top, middle, bottom = figure.subplots(3, sharex=True, height_ratios=(3, 3, 2))
     means = np.array([error[member == b].mean() for b in used])
     top.plot(place, means, "o-", color=BLUE, markersize=4, linewidth=1)
-    top.axhline(error.mean(), color=GREY, linestyle="--", linewidth=1)
-    top.annotate(f"mean {error.mean():.2f}", (1, error.mean()), xycoords=("axes fraction", "data"),
-                 ha="right", va="bottom", color="#555555", fontsize=9)  # fmt: skip
+    _mark_mean(top, error.mean(), f"mean\n{error.mean():.2f}")
     top.set(ylabel="mean absolute\nerror, cells", ylim=(0, None))
     cells = place > 0
     relative = 100 * error[counts > 0] / counts[counts > 0]
     middle.plot(place[cells], 100 * means[cells] / place[cells], "o-", color=ORANGE, markersize=4,
                 linewidth=1)  # fmt: skip
     if len(relative):
-        middle.axhline(relative.mean(), color=GREY, linestyle="--", linewidth=1)
-        middle.annotate(f"mean {relative.mean():.1f} %", (1, relative.mean()), ha="right",
-                        xycoords=("axes fraction", "data"), va="bottom", color="#555555",
-                        fontsize=9)  # fmt: skip
+        _mark_mean(middle, relative.mean(), f"mean\n{relative.mean():.1f} %")
     middle.set(ylabel="mean relative\nerror, %", ylim=(0, None))
     width = 0.8 * (np.diff(bins).min() if len(bins) > 1 else 1)
     bottom.bar(place, np.bincount(member)[used], width=width, color=GREY)
@@ -179,6 +179,12 @@ def plot_error_by_count(file: Path, counts: np.ndarray, predicted: np.ndarray) -
     for axes in (top, middle, bottom):
         _tidy(axes)
     _save(figure, file)
+
+
+def _mark_mean(axes: Axes, mean: float, label: str) -> None:
+    axes.axhline(mean, color=GREY, linestyle="--", linewidth=1)
+    axes.annotate(label, (1.01, mean), xycoords=("axes fraction", "data"), va="center",
+                  color="#555555", fontsize=9, annotation_clip=False)  # fmt: skip
 
 
 def plot_residuals_by_group(
@@ -193,9 +199,10 @@ def plot_residuals_by_group(
 
     Returns:
         How many groups are shown (those most off in the mean, :data:`MAX_GROUPS` at most), and how
-        many there are.
+        many there are that have :data:`MIN_IMAGES_OF_GROUP` images; of smaller ones nothing can be
+        said.
     """
-    names = np.unique(groups)
+    names = groups_to_show(groups)
     means = np.array([residuals[groups == name].mean() for name in names])
     worst = np.sort(np.argsort(-np.abs(means), kind="stable")[:MAX_GROUPS])
     shown = worst[np.argsort(means[worst], kind="stable")]
@@ -216,16 +223,23 @@ def plot_residuals_by_group(
     return len(shown), len(names)
 
 
+def groups_to_show(groups: np.ndarray) -> np.ndarray:
+    """The names of groups that are large enough to have a mean worth showing."""
+    names, sizes = np.unique(groups, return_counts=True)
+    return names[sizes >= MIN_IMAGES_OF_GROUP]
+
+
 def plot_residuals_by_time(
-    file: Path, residuals: np.ndarray, times: np.ndarray, groups: np.ndarray
+    file: Path, residuals: np.ndarray, times: np.ndarray, groups: np.ndarray, label: str = "time"
 ) -> None:
     """Predicted - true count over time, a line for each group, and their mean.
 
     Args:
         file: PNG to write.
         residuals: ``[n]``.
-        times: of each image, ``[n]``, in the unit of the table.
+        times: of each image, ``[n]``.
         groups: name of each image's group, ``[n]``.
+        label: of the time, with its unit if that is known.
     """
     figure = Figure(figsize=(_WIDTH, 3.8), layout="constrained")
     axes = figure.add_subplot()
@@ -243,7 +257,7 @@ def plot_residuals_by_time(
         mean = [residuals[part == b].mean() for b in used]
         axes.plot(middle, mean, color=ORANGE, linewidth=2.5, label="mean")
         axes.legend(frameon=False)
-    axes.set(xlabel="time", ylabel="predicted - true count")
+    axes.set(xlabel=label, ylabel="predicted - true count")
     _tidy(axes)
     _save(figure, file)
 
@@ -345,8 +359,15 @@ def _tidy(axes: Axes, grid: str = "both") -> None:
     axes.set_axisbelow(True)
 
 
-def _save(figure: Figure, file: Path) -> None:
-    """Whole or not at all."""
+def _save(figure: Figure, file: Path, dpi: int = _DPI) -> None:
+    """Writes the figure as PNG, whole or not at all, in grey where it has no colour."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., 2::-1]  # blue, green, red, as OpenCV has it
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    _, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     temporary = file.with_name(file.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=_DPI, facecolor="white")
+    temporary.write_bytes(content.tobytes())
     os.replace(temporary, file)

@@ -12,7 +12,7 @@ from cellzoo.evaluation.embedding import MIN_POINTS, mixing, sample, umap_plane
 from cellzoo.evaluation.figures import Column
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.evaluation.report import Picture, Section
-from cellzoo.evaluation.views import draw_synthetic, is_twin, latent, views
+from cellzoo.evaluation.views import draw_synthetic, has_latent, is_twin, latent, views
 
 SHOWN_IMAGES = 6
 SYNTHETIC_IMAGES = 500
@@ -150,26 +150,29 @@ def _errors(findings: Findings, folder: Path, made: Illustrations) -> list[Pictu
         )
     )
     pictures += _by_group(images, residuals, folder, made)
-    pictures += _by_time(images, residuals, folder, made)
+    pictures += _by_time(findings, folder, made)
     return pictures
 
 
 def _by_group(
     images: ImageSet, residuals: np.ndarray, folder: Path, made: Illustrations
 ) -> list[Picture]:
-    _, sizes = np.unique(images.groups, return_counts=True)
-    if len(sizes) < 2 or sizes.max() < 2:
-        made.not_shown.append("Residuals by group: no group has several images.")
+    if len(figures.groups_to_show(images.groups)) < 2:
+        made.not_shown.append(
+            "Residuals by group: there are no two groups with "
+            f"{figures.MIN_IMAGES_OF_GROUP} images each."
+        )
         return []
     file = folder / "residuals_by_group.png"
     shown, groups = figures.plot_residuals_by_group(file, residuals, images.groups)
-    which = f"The {shown} of {groups} groups that are most off" if shown < groups else "All groups"
+    which = f"The {shown} of {groups} groups that are most off" if shown < groups else "Groups"
     return [
         Picture(
             file,
             "Residuals by group",
-            f"{which}, ordered by their mean (orange). Blue points are images, right of 0 those "
-            "counted too high. Groups that lie apart are miscounted as a whole.",
+            f"{which}, with {figures.MIN_IMAGES_OF_GROUP} images or more, ordered by their mean "
+            "(orange). Blue points are images, right of 0 those counted too high. Groups "
+            "that lie apart are miscounted as a whole.",
             f"Strip plot of predicted minus true count of {shown} groups; the residuals of all "
             f"images have mean {residuals.mean():.2f} and standard deviation "
             f"{residuals.std():.2f}.",
@@ -177,23 +180,23 @@ def _by_group(
     ]
 
 
-def _by_time(
-    images: ImageSet, residuals: np.ndarray, folder: Path, made: Illustrations
-) -> list[Picture]:
+def _by_time(findings: Findings, folder: Path, made: Illustrations) -> list[Picture]:
+    images, residuals = findings.images, findings.residuals
     known = np.zeros(len(images), bool) if images.times is None else ~np.isnan(images.times)
     if len(np.unique(images.times[known] if known.any() else [])) < 2:
         made.not_shown.append("Residuals by time: the labels have no numbers in a column time.")
         return []
     file = folder / "residuals_by_time.png"
     times, own = images.times[known], residuals[known]
-    figures.plot_residuals_by_time(file, own, times, images.groups[known])
+    of_recipe = not findings.folder and findings.counter.run.recipe.data.natural
+    unit = "time, hours" if of_recipe and of_recipe.simulated else "time"
+    figures.plot_residuals_by_time(file, own, times, images.groups[known], unit)
     return [
         Picture(
             file,
             "Residuals by time",
-            "Blue lines join the images of a group, in the order of time (in hours if the images "
-            "are simulated, else in the unit of the labels); orange is the mean. A trend means "
-            "that growth rates are wrong, too.",
+            "Blue lines join the images of a group in the order of time, orange is the mean over "
+            "all. A trend means that growth rates are wrong, too.",
             f"Predicted minus true count of {known.sum()} images over time, from "
             f"{times.min():g} to {times.max():g}; correlation {_correlation(times, own)}.",
         )
@@ -282,11 +285,11 @@ def _sheet(file: Path, columns: list[Column], title: str) -> Picture:
 def _embedding(
     findings: Findings, synthetic: _Synthetic | None, folder: Path, made: Illustrations
 ) -> list[Picture | str]:
-    natural = _natural_parts(findings)
-    features = {name: latent(findings.counter, part.images) for name, part in natural.items()}
-    if not features or any(vectors is None for vectors in features.values()):
+    if not has_latent(findings.counter):
         made.not_shown.append("Shared representation: this model shows no latent.")
         return []
+    natural = _natural_parts(findings)
+    features = {name: latent(findings.counter, part.images) for name, part in natural.items()}
     counts = {name: part.counts for name, part in natural.items()}
     names = {name: part.names for name, part in natural.items()}
     if synthetic:

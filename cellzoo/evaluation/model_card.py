@@ -188,7 +188,7 @@ def _scores(run: Run) -> str:
     if not parts:
         parts = ["No evaluation yet: `cellzoo evaluate` writes the scores here.", ""]
     validation = run.validation_scores()
-    if validation:
+    if "mae" in validation:
         parts.append(
             f"On the validation split, which chose the checkpoint ({validation['images']} images): "
             f"MAE {validation['mae']:.2f}, exact {100 * validation['exact']:.0f} %."

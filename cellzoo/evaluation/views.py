@@ -81,12 +81,13 @@ def views(
     return columns
 
 
-def latent(
-    counter: RunCounter | SavedModelCounter, images: np.ndarray, domain: str = "natural"
-) -> np.ndarray | None:
-    """One vector of the shared latent's mean per image, ``[n, d]``; None if there is no latent."""
-    if counter.network is None or f"{domain}_mean" not in counter.network.output:
-        return None
+def has_latent(counter: RunCounter | SavedModelCounter) -> bool:
+    """Whether there is a latent to look at."""
+    return counter.network is not None and "natural_mean" in counter.network.output
+
+
+def latent(counter: RunCounter, images: np.ndarray, domain: str = "natural") -> np.ndarray:
+    """One vector of the shared latent's mean per image, ``[n, d]``; only if :func:`has_latent`."""
     import keras
 
     network = counter.network

@@ -143,7 +143,7 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:
-    """What differs, but for devices, model card, and the schedule that a budget was translated into."""
+    """What differs, but for devices, the model card and the schedule made of a budget."""
     no_matter = ("train.devices:", "card")
     changes = [line for line in old.differences(new) if not line.startswith(no_matter)]
     if old.train.budget:
