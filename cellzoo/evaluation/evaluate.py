@@ -106,8 +106,8 @@ def evaluate(
     """Scores a run's counter on its test split, or any counter on a folder, and writes a report.
 
     Without a test split (a folder whose ``labels.csv`` has none) the validation split is scored,
-    and the subject says so. A folder without any count is counted, but not scored. The run's model
-    card gets the new scores.
+    and the subject says so. A folder without any count is counted, but not scored. The model card
+    of a run gets the scores that lie in its folder.
 
     Args:
         run_folder: as ``fit`` leaves it; or a SavedModel, which needs ``data``.
@@ -177,7 +177,8 @@ def evaluate(
     command = _command(run_folder, data, out, protocol)
     report = _report(result, numbers, findings, made, thresholds, what, command)
     write_report(result.files[0], report)
-    if not saved:  # not into an export: its checksums are of what was exported
+    # Not into an export, whose checksums are of what was exported.
+    if not saved and out.resolve().is_relative_to(counter.run.path.resolve()):
         card = write_model_card(counter.run)
         result.files.extend([card] if card else [])
     return result

@@ -9,6 +9,7 @@ import pytest
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.sets import natural_images
+from cellzoo.evaluation import illustrate
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.evaluation.views import views
 from cellzoo.recipe import load_recipe
@@ -30,6 +31,7 @@ PICTURE = "\x89PNG".encode("latin-1")
 def twin(tmp_path, monkeypatch, write_cells):
     """A run of a twin network, never trained but with a history; 24 images beside it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(illustrate, "SYNTHETIC_IMAGES", 30)
     write_cells(tmp_path / "cells", images=24)
     rows = (tmp_path / "cells" / "labels.csv").read_text().splitlines()
     groups = ["group,time", *(f"chamber {k // 4},{k}" for k in range(24))]
@@ -84,7 +86,7 @@ def test_a_twin_shows_all_figures_of_the_paper(twin):
     points = rows_of(report / "evaluation_test_embedding.csv")
     parts = [row["part"] for row in points]
     assert {part: parts.count(part) for part in set(parts)} == {
-        "natural": 8, "natural, unlabelled": 1, "synthetic": 500
+        "natural": 8, "natural, unlabelled": 1, "synthetic": 30
     }  # fmt: skip
     scores = {row["score"]: row for row in rows_of(report / "evaluation_test_scores.csv")}
     assert float(scores["mae"]["value"]) == numbers["scores"]["mae"]
