@@ -498,8 +498,8 @@ def _report(
         warnings.append("These images are simulated: the numbers say nothing about a microscope.")
     if result.subject.startswith("validation"):
         warnings.append(
-            "The data has no test split. These images also chose the checkpoint and calibrated the "
-            "intervals: expect somewhat worse on images never seen."
+            "The data has no test split. On these images checkpoint and settings may have been "
+            "chosen, and intervals were calibrated: expect somewhat worse on images never seen."
         )
     if run is not None and not run.finished:
         warnings.append("The training was not finished.")

@@ -156,7 +156,7 @@ def _use(run: Run) -> str:
             f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
             "extrapolation"
             if counts
-            else f"range in the training images {NOT_STATED}"
+            else "the run does not know the range in its training images"
         ),
     }
     limits = "\n".join(f"- {name}: {text}" for name, text in lines.items())
@@ -190,7 +190,8 @@ def _scores(run: Run) -> str:
     validation = run.validation_scores()
     if "mae" in validation:
         parts.append(
-            f"On the validation split, which chose the checkpoint ({validation['images']} images): "
+            f"On the {validation['images']} images of the validation split, on which checkpoint and "
+            "settings may have been chosen: "
             f"MAE {validation['mae']:.2f}, exact {100 * validation['exact']:.0f} %."
         )
     return "## Scores\n" + "\n".join(parts)
@@ -237,18 +238,19 @@ def _data(run: Run) -> str:
     recipe = run.recipe
     licence = recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
     section = yaml.safe_dump(
-        recipe.data.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
-    )
+        recipe.data.natural.model_dump(mode="json", exclude_none=True),
+        sort_keys=False, allow_unicode=True, default_flow_style=None,
+    )  # fmt: skip
     rows = split_rows(run)
     table = ""
     if rows:
         lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
         table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
     return (
-        f"## Data\n{data_in_words(recipe)} Splits are by group (chamber, time-lapse, layout): no "
-        f"group is in two. The test split chose nothing.\n\n{table}"
-        f"Licence of the images: {licence}. It applies to what is learned from them.\n\n"
-        f"```yaml\n{section}```"
+        f"## Data\n{data_in_words(recipe)} Splits are by group (chamber, time-lapse, layout), none "
+        "of which is in two. A test split, where there is one, chose nothing. From the recipe, "
+        f"`recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
+        f"Licence of the images: {licence}. It applies to what is learned from them."
     )
 
 
@@ -290,7 +292,7 @@ def versions_in_words(run: Run) -> str:
         return "not written down: the run was not trained here"
     packages = {"cellzoo": facts["cellzoo"], "Python": facts["python"]} | facts["packages"]
     numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
-    devices = ", ".join(device.rpartition("/")[2] for device in facts["devices"])
+    devices = ", ".join(device.rpartition("physical_device:")[2] for device in facts["devices"])
     return f"{numbers}; {facts['platform']}; {devices or facts['backend']}"
 
 
