@@ -61,7 +61,7 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
             ranges[scale] = grey_range(grey[0])
     height, width = columns[0].pictures.shape[1:3]
     side = _WIDTH / max(len(columns), 3)
-    size = (side * len(columns), (side * height / width + 0.25) * rows + 0.3)
+    size = (side * len(columns), (side * height / width + 0.27) * rows + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     grid = figure.subplots(rows, len(columns), squeeze=False)
@@ -74,8 +74,8 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
             axes.imshow(column.pictures[row], cmap="gray", vmin=low, vmax=high,
                         interpolation=smooth)  # fmt: skip
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(column.captions[row], fontsize=9, labelpad=2)
-        grid[0, k].set_title(column.title, fontsize=10, fontweight="bold")
+            axes.set_xlabel(column.captions[row], fontsize=10, labelpad=2)
+        grid[0, k].set_title(column.title, fontsize=11, fontweight="bold")
     _save(figure, file, dpi=120)
 
 

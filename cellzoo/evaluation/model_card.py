@@ -190,8 +190,8 @@ def _scores(run: Run) -> str:
     validation = run.validation_scores()
     if "mae" in validation:
         parts.append(
-            f"On the {validation['images']} images of the validation split, on which checkpoint and "
-            "settings may have been chosen: "
+            f"On the {validation['images']} images of the validation split, which may have chosen "
+            "checkpoint and settings: "
             f"MAE {validation['mae']:.2f}, exact {100 * validation['exact']:.0f} %."
         )
     return "## Scores\n" + "\n".join(parts)
