@@ -495,7 +495,7 @@ def _report(
     ]
     warnings = []
     if simulated:
-        warnings.append("These images are simulated: the numbers say nothing about a microscope.")
+        warnings.append("These images are simulated: how well it counts on a microscope is another question.")
     if result.subject.startswith("validation"):
         warnings.append(
             "The data has no test split. On these images checkpoint and settings may have been "

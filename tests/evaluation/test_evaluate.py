@@ -203,6 +203,8 @@ def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, wri
         "model: {name: brightness, image_size: 16}\n"
     )
     assert run_cli("fit", "grey.yaml", "--out", "run").exit_code == 0
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "- counts: 0 to 4 cells" in card and "No evaluation yet" in card
     result = evaluate(tmp_path / "run")
     pictures = {file.stem for file in result.files if file.suffix == ".png"}
     assert pictures == {"predicted", "error_by_count", "views", "worst"}
