@@ -36,7 +36,7 @@ from cellzoo.files import write_atomically, write_csv
 from cellzoo.recipe import Recipe
 from cellzoo.training.runs import Run
 
-WORST_ROWS = 10
+WORST_ROWS, COUNTED_ROWS = 10, 25
 
 
 @dataclass(frozen=True)
@@ -484,10 +484,9 @@ def _report(
     sections = [Section("Scores", _score_tables(result, numbers, thresholds))]
     sections += [Section("Unusual images", _flagged(findings))]
     sections += made.sections
-    if findings.labelled:
-        counts, *others = made.sections
-        counts = Section(counts.title, [*counts.content, _worst(findings)])
-        sections = [*sections[:2], counts, *others]
+    counts = made.sections[0]
+    table = _worst(findings) if findings.labelled else _counted(findings, what)
+    sections[2] = Section(counts.title, [*counts.content, table])
     sections += [
         Section("Data and splits", _data(findings, run)),
         Section("Not shown", [line[0].upper() + line[1:] for line in made.not_shown]),
@@ -495,7 +494,9 @@ def _report(
     ]
     warnings = []
     if simulated:
-        warnings.append("These images are simulated: how well it counts on a microscope is another question.")
+        warnings.append(
+            "These images are simulated: how well it counts on a microscope is another question."
+        )
     if result.subject.startswith("validation"):
         warnings.append(
             "The data has no test split. On these images checkpoint and settings may have been "
@@ -624,15 +625,26 @@ def _flagged(findings: Findings) -> list[Table | str]:
 def _worst(findings: Findings) -> Table:
     images, counts = findings.images, findings.counts
     order = np.argsort(-np.abs(findings.residuals), kind="stable")[:WORST_ROWS]
-    rows = []
-    for k in order:
-        ends = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.1f} to {counts.high[k]:.1f}"
-        rows.append(
-            [str(images.names[k]), f"{images.counts[k]:.0f}", f"{counts.raw[k]:.1f}", ends,
-             str(images.groups[k])]
-        )  # fmt: skip
+    rows = [
+        [str(images.names[k]), f"{images.counts[k]:.0f}", f"{counts.raw[k]:.1f}",
+         _interval(counts, k), str(images.groups[k])]
+        for k in order
+    ]  # fmt: skip
     header = ["image", "true", "counted", "95 % interval", "group"]
     return Table(header, rows, "The images counted worst.")
+
+
+def _counted(findings: Findings, what: str) -> Table:
+    names, counts = findings.images.names, findings.counts
+    shown = range(min(len(names), COUNTED_ROWS))
+    rows = [[str(names[k]), f"{counts.raw[k]:.1f}", _interval(counts, k)] for k in shown]
+    which = f"The first {len(rows)} of {len(names)}" if len(rows) < len(names) else "All"
+    caption = f"{which} images; evaluation_{what}_counts.csv has every one."
+    return Table(["image", "counted", "95 % interval"], rows, caption)
+
+
+def _interval(counts: Counts, k: int) -> str:
+    return "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.1f} to {counts.high[k]:.1f}"
 
 
 def _data(findings: Findings, run: Run | None) -> list[str | Table]:

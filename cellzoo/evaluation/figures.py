@@ -276,7 +276,8 @@ def plot_count_histogram(file: Path, predicted: np.ndarray) -> None:
     step = max(1, np.ceil((highest - lowest + 1) / 40))
     axes.hist(counts, np.arange(lowest - 0.5, highest + step, step), color=BLUE, rwidth=0.85)
     axes.set(xlabel="predicted count", ylabel="images")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     _tidy(axes)
     _save(figure, file)
 
@@ -318,13 +319,16 @@ def plot_learning_curves(file: Path, history: Sequence[dict[str, float]]) -> Non
     _save(figure, file)
 
 
-def plot_embedding(file: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def plot_embedding(
+    file: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], highlighted: str | None = None
+) -> None:
     """Images in the plane, a colour for each domain, darker with fewer cells.
 
     Args:
         file: PNG to write.
         parts: places ``[n, 2]`` and true counts ``[n]`` of ``natural`` and ``synthetic`` images,
             and of others, whose counts are not shown, under any name.
+        highlighted: which of the others is to lie on top, in green.
     """
     figure = Figure(figsize=(_WIDTH, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -332,14 +336,16 @@ def plot_embedding(file: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]]) 
     known = np.concatenate(known) if known else np.zeros(0)
     scale = Normalize(known.min(), max(known.max(), known.min() + 1)) if len(known) else None
     colors = {"natural": NATURAL_COLORS, "synthetic": SYNTHETIC_COLORS}
-    other_colors = iter(("#b0b0b0", "#7fbf9f", "#c9a0dc"))
-    order = sorted(parts, key=lambda name: name in colors)  # the known ones on top
+    other_colors = iter(("#b0b0b0", "#c9a0dc", "#d9d27d"))
+    # Those with counts on top of those without.
+    order = sorted(parts, key=lambda name: (name == highlighted, name in colors))
     for name in order:
         places, counts = parts[name]
         style = {"s": 16, "linewidth": 0.3, "edgecolor": "white"}
         if name not in colors:
-            axes.scatter(*places.T, color=next(other_colors), label=f"{name} ({len(places)})",
-                         alpha=0.7, **style)  # fmt: skip
+            top = {"s": 30, "linewidth": 0.6, "edgecolor": "black", "color": GREEN}
+            style |= top if name == highlighted else {"color": next(other_colors), "alpha": 0.7}
+            axes.scatter(*places.T, label=f"{name} ({len(places)})", **style)
             continue
         points = axes.scatter(*places.T, c=counts, cmap=colors[name], norm=scale, **style)
         bar = figure.colorbar(points, ax=axes, location="bottom", fraction=0.04, pad=0.02,

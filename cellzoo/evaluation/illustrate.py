@@ -317,7 +317,7 @@ def _embedding(
             known = "" if np.isnan(count) else f"{count:.0f}"
             made.embedding.append([image, name, known, f"{x:.4f}", f"{y:.4f}"])
     file = folder / "embedding.png"
-    figures.plot_embedding(file, shown)
+    figures.plot_embedding(file, shown, highlighted=FOLDER)
     numbers = ", ".join(f"{name} {value:.2f}" for name, value in made.mixing.items())
     about_mixing = (
         f" Mixing: {numbers}; 1 is as mixed as if shuffled, 0 is apart (share of the other kind "

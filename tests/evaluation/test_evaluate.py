@@ -161,6 +161,8 @@ def test_images_without_labels_are_counted_and_not_scored(
     assert not (tmp_path / "out" / "evaluation_theirs_scores.csv").exists()
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "nothing is known about the error" in page and 'id="scores"' not in page
+    low, high = (f"{float(rows[0][f'count_{end}']):.1f}" for end in ("low", "high"))
+    assert f"<td>{low} to {high}</td>" in page
     # A report that lies elsewhere is no matter of the run's model card.
     assert not (twin.path / "README.md").exists()
 

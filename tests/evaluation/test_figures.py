@@ -101,8 +101,9 @@ def test_embedding_has_a_colour_for_each_kind(tmp_path):
     synthetic = {"synthetic": (places + 9, COUNTS), "natural, unlabelled": (places - 9, NONE)}
     figures.plot_embedding(file, natural | synthetic)
     assert share_of(picture(file), figures.BLUE) > 0
-    figures.plot_embedding(file, {"this folder": (places, NONE)})
-    picture(file)
+    assert share_of(picture(file), figures.GREEN) == 0
+    figures.plot_embedding(file, {"mine": (places, NONE)} | synthetic, highlighted="mine")
+    assert share_of(picture(file), figures.GREEN) > 0
 
 
 def test_a_sheet_stretches_grey_and_keeps_colour(tmp_path):
