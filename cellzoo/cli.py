@@ -247,7 +247,7 @@ def tune(
 
 @main.command()
 @click.argument("run", metavar="RUN|SAVED_MODEL|zoo:NAME", type=_PATH)
-@click.option("--data", type=_PATH, help="A labelled folder instead of the recipe's test split.")
+@click.option("--data", type=_PATH, help="A folder, labelled or not, not the recipe's test split.")
 @click.option("--out", type=_PATH, help="Folder for the report; else report/ in the run.")
 @click.option(
     "--protocol", type=click.Choice(["cellzoo", "authors"]), default="cellzoo",
@@ -255,7 +255,7 @@ def tune(
 )  # fmt: skip
 @_verb
 def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> None:
-    """Score a trained model on images it never saw.
+    """Score a trained model on images it never saw, and write a report.
 
     Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
     """
@@ -271,6 +271,8 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     click.echo(f"{result.images} images: {result.subject}")
     rows = {"mae": ("MAE", 1, ""), "mre": ("MRE", 100, " %"), "exact": ("exact", 100, " %")}
     for key, (name, factor, unit) in rows.items():
+        if not result.scores:
+            break
         low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
         value = factor * result.scores[key]
         click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
@@ -282,17 +284,17 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     if result.segmentation:
         masks = ", ".join(f"{name} {value:.3f}" for name, value in result.segmentation.items())
         click.echo(f"  masks: {masks}")
-    if result.count_interval:
-        coverage, width = (result.count_interval[key] for key in ("coverage", "mean_width"))
-        held = f"{100 * coverage:.0f} % of counts"
-        click.echo(f"  95 % intervals hold {held}, mean width {width:.1f}")
-    if result.flagged is not None:
-        click.echo(f"  unlike the training images: {100 * result.flagged:.0f} %")
     if result.mean_prediction_mae is not None:
         click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
+    if result.coverage:
+        share, width = 100 * result.coverage["share"], result.coverage["mean_width"]
+        click.echo(f"  95 % intervals: hold {share:.1f} % of true counts, {width:.1f} cells wide")
+    if result.flagged is not None:
+        click.echo(f"  flagged as unlike the training images: {result.flagged}")
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
-    for file in result.files:
+    # The figures are in the report, too; naming each would hide it.
+    for file in (file for file in result.files if file.suffix != ".png"):
         click.echo(f"wrote {file}")
 
 

@@ -71,6 +71,7 @@ def test_what_lies_beside_the_graph(exported):
     assert {request.model_spec.name for request in records} == {"tiny"}
     card = (exported / "README.md").read_text()
     assert "training was not finished" in card and "16 x 16 pixels" in card
+    assert "| `serving_default` |" in card and "## Intended use" in card
 
 
 def test_the_embedded_server_runs_the_warm_up_records(exported):
@@ -181,4 +182,21 @@ def test_evaluates_a_saved_model(exported, tiny_run, write_cells, run_cli, tmp_p
         assert run_cli("evaluate", model, "--data", "cells", "--out", out).exit_code == 0
     name = "evaluation_cells.json"
     a, b = (json.loads((tmp_path / out / name).read_text()) for out in ("a", "b"))
+    assert a.pop("mixing") == {} and b.pop("mixing")  # a SavedModel's latent is not looked at
     assert a == b
+    for report in ("a/index.html", "b/index.html"):
+        assert "images of the folder cells, tiny is off by" in (tmp_path / report).read_text()
+
+
+def test_counts_unlabelled_images_with_a_saved_model(
+    exported, write_cells, run_cli, tmp_path, monkeypatch, contents
+):
+    monkeypatch.chdir(tmp_path)
+    (write_cells(tmp_path / "cells") / "labels.csv").unlink()
+    before = contents(exported)
+    result = run_cli("evaluate", exported, "--data", "cells")
+    assert (result.exit_code, result.stderr) == (0, "")
+    folder = tmp_path / "evaluation" / "tiny_1" / "evaluation_cells"
+    assert f"wrote {folder.relative_to(tmp_path) / 'index.html'}\n" in result.stdout
+    assert json.loads((folder / "evaluation_cells.json").read_text())["scores"] == {}
+    assert contents(exported) == before  # its checksums still hold

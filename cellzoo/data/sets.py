@@ -57,7 +57,7 @@ def simulated_natural(
         splits: those to simulate; none depends on the others.
 
     Returns:
-        Images, float32 ``[n, 128, 128]`` in [0, 1], with groups, names and splits.
+        Images, float32 ``[n, 128, 128]`` in [0, 1], with groups, names, splits and hours.
 
     Raises:
         UsageError: more images are to be labelled than there are.
@@ -86,6 +86,7 @@ def simulated_natural(
                 groups=np.asarray(images.groups),
                 names=np.array([f"simulated_{modality}_{split}_{i:04d}.png" for i in range(total)]),
                 splits=np.full(total, split),
+                times=images.hours,
             )
         )
     return ImageSet.join(parts)

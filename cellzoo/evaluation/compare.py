@@ -10,11 +10,12 @@ import numpy as np
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import natural_images, synthetic_cells
+from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.comparison_report import About, check_output, write_report
 from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.training.fit import fit
 from cellzoo.training.runs import Run
@@ -218,7 +219,7 @@ def _model_in_words(recipe: Recipe) -> str:
 
 def _differences(first: Recipe, second: Recipe) -> list[str]:
     """Lines of ``Recipe.differences`` that make another method; the seed does not."""
-    not_the_method = ["name:", "seed:", *(f"data.natural.{key}:" for key in _READING)]
+    not_the_method = ["name:", "seed:", "card", *(f"data.natural.{key}:" for key in _READING)]
     if first.train.budget and first.train.budget == second.train.budget:
         not_the_method += ["train.epochs:", "loss.count_start_epoch:"]
     lines = first.differences(second)
@@ -338,10 +339,12 @@ def _count_all(
                 method.parameters = _trained_weights(counter)
                 method.training_seconds[seed] = entrant.run.validation_scores()["seconds"]
                 timed[label] = _timed_call(counter, own_images)
-                if _is_twin(counter):
+                if is_twin(counter):
                     generator = _generator(generators, recipe)
                     if generator not in drawn:
-                        drawn[generator] = _draw(recipe, own.of("train"))
+                        drawn[generator] = draw_synthetic(
+                            recipe, own.of("train"), SYNTHETIC_IMAGES
+                        )
                     pictures, true = drawn[generator]
                     predicted = counter.count(pictures, "synthetic").raw
                     method.synthetic[seed] = Drawn(generator, true, predicted)
@@ -358,15 +361,11 @@ def _counters(entrant: Entrant) -> dict[str, RunCounter]:
     """The run's own counter and, for a twin, the paper's two selections (Table 2), by label."""
     run = entrant.run
     counters = {entrant.label: RunCounter(run.path)}
-    if _is_twin(counters[entrant.label]):
+    if is_twin(counters[entrant.label]):
         for selection, word in SELECTIONS.items():
             if run.weights(selection).is_file() and run.recipe.train.select != selection:
                 counters[f"{entrant.label}, {word}"] = RunCounter(run.path, selection)
     return counters
-
-
-def _is_twin(counter: RunCounter) -> bool:
-    return counter.network is not None and "synthetic" in counter.network.input
 
 
 def _trained_weights(counter: RunCounter) -> int:
@@ -403,14 +402,6 @@ def _generator(generators: list[object], recipe: Recipe) -> int:
     if settings not in generators:
         generators.append(settings)
     return generators.index(settings) + 1
-
-
-def _draw(recipe: Recipe, training: ImageSet) -> tuple[np.ndarray, np.ndarray]:
-    """Synthetic images that no training has seen, ``[n, h, w]``, and their counts."""
-    section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
-    cells = synthetic_cells(**section, natural=training, image_size=recipe.image_size)
-    # Training draws with (seed, 0) and (seed, 1, step): see SyntheticSource.
-    return cells.render(SYNTHETIC_IMAGES, (recipe.seed, 2))
 
 
 def _timed_call(counter: RunCounter, images: np.ndarray) -> Callable[[], float]:

@@ -22,6 +22,7 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.evaluation.intervals import Interval
 from cellzoo.evaluation.metrics import count_metrics
+from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
@@ -144,8 +145,9 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:
-    """What differs, but for the devices and the schedule that a budget was translated into."""
-    changes = [line for line in old.differences(new) if not line.startswith("train.devices:")]
+    """What differs, but for devices, the model card and the schedule made of a budget."""
+    no_matter = ("train.devices:", "card")
+    changes = [line for line in old.differences(new) if not line.startswith(no_matter)]
     if old.train.budget:
         fitted = ("train.epochs:", "loss.count_start_epoch:")
         changes = [change for change in changes if not change.startswith(fitted)]
@@ -444,19 +446,19 @@ def _tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Device
 def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = RunCounter(run.path).count(validation.images).raw
+    known = training.counts[training.labelled]
     scores = count_metrics(validation.counts, predicted)
     interval = Interval.fit(validation.counts, predicted, validation.groups)
     summary = {
         "images": len(validation),
         **scores,
         "interval": interval.facts() if interval else None,
-        "training_mean": float(training.counts[training.labelled].mean()),
-        "training_counts": [
-            int(bound(training.counts[training.labelled])) for bound in (np.min, np.max)
-        ],
+        "training_mean": float(known.mean()),
+        "training_counts": [int(known.min()), int(known.max())],
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
+    write_model_card(run)
     simulated = "simulated " if run.recipe.data.natural.simulated else ""
     log.info(
         "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d %simages",

@@ -232,10 +232,14 @@ class Run:
 
     def splits(self) -> dict[str, str]:
         """The split of each image by name; empty for a run that was not trained here."""
+        return {row["image"]: row["split"] for row in self.split_table()}
+
+    def split_table(self) -> list[dict[str, str]]:
+        """The rows of ``splits.csv``: ``image``, ``group``, ``split``, ``labelled`` (0 or 1)."""
         if not self.splits_file.is_file():
-            return {}
+            return []
         with self.splits_file.open(newline="", encoding="utf-8") as file:
-            return {row["image"]: row["split"] for row in csv.DictReader(file)}
+            return list(csv.DictReader(file))
 
     def load_network(self, selection: str = "best") -> keras.Model:
         """The recipe's network with the weights to count with.
