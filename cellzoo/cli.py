@@ -279,13 +279,14 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     if result.segmentation:
         masks = ", ".join(f"{name} {value:.3f}" for name, value in result.segmentation.items())
         click.echo(f"  masks: {masks}")
+    if result.count_interval:
+        coverage, width = (result.count_interval[key] for key in ("coverage", "mean_width"))
+        held = f"{100 * coverage:.0f} % of counts"
+        click.echo(f"  95 % intervals hold {held}, mean width {width:.1f}")
+    if result.flagged is not None:
+        click.echo(f"  unlike the training images: {100 * result.flagged:.0f} %")
     if result.mean_prediction_mae is not None:
         click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
-    if result.coverage:
-        share, width = 100 * result.coverage["share"], result.coverage["mean_width"]
-        click.echo(f"  95 % intervals: hold {share:.1f} % of true counts, {width:.1f} cells wide")
-    if result.flagged is not None:
-        click.echo(f"  flagged as unlike the training images: {result.flagged}")
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
     # The figures are in the report, too; naming each would hide it.

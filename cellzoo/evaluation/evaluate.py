@@ -49,11 +49,12 @@ class Evaluation:
         scores: see :func:`cellzoo.evaluation.metrics.count_metrics`; empty where no image has a
             count, and so are the intervals.
         intervals: 95 % bootstrap interval of each score.
-        coverage: ``share`` of the true counts that their 95 % intervals hold, and ``mean_width`` of
-            these; None where there are no intervals or no true counts.
+        count_interval: ``coverage`` (share of the true counts that their 95 % intervals hold) and
+            ``mean_width`` in cells; None where there are no intervals or no true counts.
         mean_prediction_mae: error of always predicting the mean of the labelled training images;
             None if the run does not know it.
-        flagged: how many images are unlike the training ones; None if the counter cannot tell.
+        flagged: share of the images that are unlike the training ones; None if the counter cannot
+            tell.
         mixing: see :class:`cellzoo.evaluation.illustrate.Illustrations`.
         files: what was written, the report first.
         skipped: files that could not be read, if the recipe says to skip them.
@@ -66,9 +67,9 @@ class Evaluation:
     images: int
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    coverage: dict[str, float] | None
+    count_interval: dict[str, float] | None
     mean_prediction_mae: float | None
-    flagged: int | None
+    flagged: float | None
     mixing: dict[str, float]
     files: list[Path]
     skipped: list[Skipped]
@@ -148,9 +149,9 @@ def evaluate(
             if labelled
             else {}
         ),
-        coverage=_coverage(images.counts, findings.counts) if labelled else None,
+        count_interval=_interval_scores(images.counts, findings.counts) if labelled else None,
         mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
-        flagged=None if findings.flags is None else sum(map(bool, findings.flags)),
+        flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),
         mixing=made.mixing,
         files=[out / "index.html"],
         skipped=material.skipped,
@@ -222,7 +223,6 @@ def _findings(
     else:
         raw = predict_counts(_network(counter), images, protocol=protocol)
         counts = Counts(raw, np.full_like(raw, np.nan), np.full_like(raw, np.nan))
-    flags = getattr(counter, "flags", None)
     training, missing = material.training, ""
     # Only an embedding shows them, and the background of synthetic images may be made of them.
     if training is None and has_latent(counter):
@@ -231,12 +231,20 @@ def _findings(
         counter=counter,
         images=material.images,
         counts=counts,
-        flags=None if flags is None else list(flags(images)),
+        flags=_flags(counter, images),
         unlabelled=material.unlabelled,
         training=training,
         folder=folder,
         missing=missing,
     )
+
+
+def _flags(counter: RunCounter | SavedModelCounter, images: np.ndarray) -> list[str] | None:
+    """Why each image may not be trusted; None if the counter cannot tell."""
+    flags = getattr(counter, "flags", None)
+    found = None if flags is None else list(flags(images))
+    # It flags nothing where nothing is known of the training images.
+    return found if found and (any(found) or getattr(counter, "familiarity", True)) else None
 
 
 def _network(counter: RunCounter) -> keras.Model:
@@ -351,13 +359,13 @@ def _mean_prediction_mae(
     return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 
-def _coverage(true: np.ndarray, counts: Counts) -> dict[str, float] | None:
+def _interval_scores(true: np.ndarray, counts: Counts) -> dict[str, float] | None:
     known = ~np.isnan(counts.low)
     if not known.any():
         return None
     inside = (true >= counts.low) & (true <= counts.high)
     width = (counts.high - counts.low)[known].mean()
-    return {"share": float(inside[known].mean()), "mean_width": float(width)}
+    return {"coverage": float(inside[known].mean()), "mean_width": float(width)}
 
 
 def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:
@@ -391,7 +399,7 @@ def _numbers(result: Evaluation, protocol: str, images: ImageSet) -> dict[str, A
         "groups": len(set(images.groups)),
         "scores": result.scores,
         "intervals": result.intervals,
-        "coverage": result.coverage,
+        "count_interval": result.count_interval,
         "mean_prediction_mae": result.mean_prediction_mae,
         "by_kind": result.by_kind,
         "segmentation": result.segmentation,
@@ -448,7 +456,7 @@ def _number(value: float) -> str:
 def _metric_rows(result: Evaluation) -> tuple[list[str], list[list[object]]]:
     none = ("", "")
     rows = [[key, value, *result.intervals.get(key, none)] for key, value in result.scores.items()]
-    for name, value in (result.coverage or {}).items():
+    for name, value in (result.count_interval or {}).items():
         rows.append([f"interval_{name}", value, *none])
     for pair, value in result.mixing.items():
         rows.append([f"mixing of {pair}", value, *none])
@@ -566,12 +574,12 @@ def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str,
             low, high = (form.format(factor * end) for end in numbers["intervals"][key])
             tiles.append((name, form.format(factor * result.scores[key]),
                           f"{unit} (95 % interval {low} to {high})".strip()))  # fmt: skip
-    if result.coverage:
-        width = f"of true counts; mean width {result.coverage['mean_width']:.1f} cells"
-        share = f"{100 * result.coverage['share']:.0f} %"
+    if result.count_interval:
+        width = f"of true counts; mean width {result.count_interval['mean_width']:.1f} cells"
+        share = f"{100 * result.count_interval['coverage']:.0f} %"
         tiles.append(("inside their 95 % interval", share, width))
     if result.flagged is not None:
-        tiles.append(("flagged as unusual", str(result.flagged), "images"))
+        tiles.append(("flagged as unusual", f"{100 * result.flagged:.0f} %", "of the images"))
     tiles.append(("images", str(result.images), f"in {numbers['groups']} groups"))
     return tiles
 

@@ -213,7 +213,7 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
 
     Args:
         report: as ``evaluate`` writes it: ``scores``, ``intervals``, ``mean_prediction_mae`` and
-            ``coverage``.
+            ``count_interval``.
     """
     rows = []
     for key, value in report["scores"].items():
@@ -223,9 +223,9 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         low, high = report["intervals"].get(key) or (None, None)
         ends = "" if low is None else f"{factor * low:.2f} to {factor * high:.2f}"
         rows.append((name, f"{factor * value:.2f} {unit}".strip(), ends))
-    coverage = report.get("coverage")
-    if coverage:
-        share, width = 100 * coverage["share"], coverage["mean_width"]
+    interval = report.get("count_interval")
+    if interval:
+        share, width = 100 * interval["coverage"], interval["mean_width"]
         rows.append(("true count within its 95 % interval", f"{share:.1f} % of images", ""))
         rows.append(("mean width of that interval", f"{width:.2f} cells", ""))
     if report.get("mean_prediction_mae") is not None:

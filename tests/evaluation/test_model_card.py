@@ -66,7 +66,7 @@ def test_a_card_says_what_the_run_knows(run):
         "subject": "test split", "protocol": "cellzoo", "images": 7,
         "scores": {"mae": 1.234, "exact": 0.25, "mre": None},
         "intervals": {"mae": [1.1, 1.4], "exact": [0.1, 0.4]},
-        "coverage": {"share": 0.957, "mean_width": 5.125}, "mean_prediction_mae": 4.0,
+        "count_interval": {"coverage": 0.957, "mean_width": 5.125}, "mean_prediction_mae": 4.0,
     }  # fmt: skip
     run.write_json("report/evaluation_test.json", evaluation)
     run.write_json("report/evaluation_mine.json", {**evaluation, "scores": {}, "images": 999})
