@@ -4,6 +4,7 @@ import ast
 import json
 from pathlib import Path
 
+from cellzoo import zoo
 from cellzoo.counter import FACTS_FILE
 from cellzoo.recipe import MODEL_SECTIONS, find_recipes
 
@@ -21,6 +22,16 @@ def models() -> list[tuple[str, str]]:
 def recipes() -> list[tuple[str, str]]:
     """Each recipe of the folder ``recipes`` where the command runs, and its header's first line."""
     return [(str(path), line) for path, line in find_recipes(Path("recipes"))]
+
+
+def counters() -> list[tuple[str, str]]:
+    """Each trained counter that comes with the package, and its model card's first line."""
+    rows = []
+    for name in zoo.names():
+        card = zoo.find(f"{zoo.PREFIX}{name}") / "README.md"
+        lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+        rows.append((f"{zoo.PREFIX}{name}", lines[0].lstrip("# ") if lines else ""))
+    return rows
 
 
 def exports() -> list[tuple[str, str]]:

@@ -104,20 +104,20 @@ def _connection(function: Callable) -> Callable:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["models", "recipes", "exports"]), required=False)
+@click.argument("what", type=click.Choice(["models", "recipes", "zoo", "exports"]), required=False)
 @_verb
 def list_(what: str | None) -> None:
-    """Show the models, recipes and exports at hand.
+    """Show the models, recipes, trained counters and exports at hand.
 
     Example: cellzoo list recipes
     """
-    from cellzoo.catalogue import exports, models, recipes
+    from cellzoo.catalogue import counters, exports, models, recipes
 
-    titled = (("models", models()), ("recipes", recipes()), ("exports", exports()))
-    for title, rows in titled:
+    titled = {"models": models, "recipes": recipes, "zoo": counters, "exports": exports}
+    for title, rows in titled.items():
         if what in (None, title):
             click.echo(f"{title}:")
-            for name, line in rows:
+            for name, line in rows():
                 click.echo(f"  {name:<28} {line}")
 
 
@@ -246,8 +246,8 @@ def tune(
 
 
 @main.command()
-@click.argument("run", metavar="RUN|SAVED_MODEL", type=_PATH)
-@click.option("--data", type=_PATH, help="A labelled folder instead of the recipe's test split.")
+@click.argument("run", metavar="RUN|SAVED_MODEL|zoo:NAME", type=_PATH)
+@click.option("--data", type=_PATH, help="A folder, labelled or not, not the recipe's test split.")
 @click.option("--out", type=_PATH, help="Folder for the report; else report/ in the run.")
 @click.option(
     "--protocol", type=click.Choice(["cellzoo", "authors"]), default="cellzoo",
@@ -255,10 +255,15 @@ def tune(
 )  # fmt: skip
 @_verb
 def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> None:
-    """Score a trained model on images it never saw.
+    """Score a trained model on images it never saw, and write a report.
 
     Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
     """
+    from cellzoo import zoo
+
+    if str(run).startswith(zoo.PREFIX):  # the report does not belong into the package
+        name = str(run).removeprefix(zoo.PREFIX)
+        run, out = zoo.find(run), out or Path("evaluation") / f"zoo_{name}"
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
 
@@ -266,6 +271,8 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     click.echo(f"{result.images} images: {result.subject}")
     rows = {"mae": ("MAE", 1, ""), "mre": ("MRE", 100, " %"), "exact": ("exact", 100, " %")}
     for key, (name, factor, unit) in rows.items():
+        if not result.scores:
+            break
         low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
         value = factor * result.scores[key]
         click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
@@ -287,7 +294,8 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
         click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
-    for file in result.files:
+    # The figures are in the report, too; naming each would hide it.
+    for file in (file for file in result.files if file.suffix != ".png"):
         click.echo(f"wrote {file}")
 
 
@@ -354,6 +362,9 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
 
     Example: cellzoo export runs/twinvae_bf/20261121-101500
     """
+    from cellzoo import zoo
+
+    run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.export import export
 
@@ -364,7 +375,8 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=_PATH)
-@click.option("--model", required=True, help="A run folder, a SavedModel, or HOST:PORT/NAME.")
+@click.option("--model", required=True,
+              help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
 @click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
 @click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")

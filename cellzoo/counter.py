@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.data.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.evaluation.intervals import Interval
+from cellzoo.files import damaged_file
 from cellzoo.images import Frame, resize, sides, to_unit
 
 if TYPE_CHECKING:
@@ -394,6 +396,12 @@ class SavedModelCounter:
         import tensorflow as tf
 
         folder = newest_version(folder) or folder
+        damaged = damaged_file(folder)
+        if damaged:
+            raise UserError(
+                f"{folder / damaged} is not as `cellzoo export` wrote it: copy the folder anew, or "
+                "export the run again."
+            )
         try:
             self.facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text("utf-8"))
             self.intake = Intake.from_facts(self.facts)
@@ -442,8 +450,8 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
     """The counter that ``--model`` names.
 
     Args:
-        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions), or
-            ``HOST:PORT/NAME`` of a served model.
+        model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions),
+            ``zoo:NAME``, or ``HOST:PORT/NAME`` of a served model.
         connection: how to reach a served model; None: as it comes.
 
     Raises:
@@ -453,11 +461,11 @@ def load_counter(model: str, connection: "Connection | None" = None) -> Counter:
         from cellzoo.serving.client import RemoteCounter, parse_address
 
         return RemoteCounter(parse_address(model), connection)
-    path = Path(model)
+    path = zoo.find(model)
     if not path.is_dir():
         raise UserError(
-            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a "
-            "SavedModel that `cellzoo export` wrote, or HOST:PORT/NAME of a served model."
+            f"There is no model {model}: name a run folder that `cellzoo fit` wrote, a SavedModel "
+            "that `cellzoo export` wrote, zoo:NAME, or HOST:PORT/NAME of a served model."
         )
     if is_saved_model(path):
         return SavedModelCounter(path)

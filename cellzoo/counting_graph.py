@@ -124,16 +124,23 @@ class CountingGraph(tf.Module):
 
     def _checked_sizes(self, images):
         shape = tf.shape(images, out_type=tf.int64)
-        sides = shape[1:]
-        fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
         checks = [
             _check(shape[0] > 0, "the batch holds no image", shape),
-            _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape),
             _check(
                 tf.reduce_prod(tf.cast(shape, tf.float64)) <= MAX_PIXELS,
                 f"a batch must not have more than {MAX_PIXELS} pixels",
                 shape,
             ),
+            *self._side_checks(shape[1:], shape),
+        ]
+        with tf.control_dependencies(checks):
+            return tf.identity(images, "checked_sizes")
+
+    def _side_checks(self, sides, shape):
+        """That height and width, int64 ``[2]``, can be counted; ``shape`` is what errors show."""
+        fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
+        checks = [
+            _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape)
         ]
         taken = [self._intake.size]
         if self._intake.resize:
@@ -142,8 +149,7 @@ class CountingGraph(tf.Module):
             same = tf.reduce_any(tf.reduce_all(tf.equal(sides, taken), axis=1))
             sizes = " or ".join(f"{width} x {height}" for height, width in taken)
             checks.append(_check(same, f"images must be {sizes} pixels", shape))
-        with tf.control_dependencies(checks):
-            return tf.identity(images, "checked_sizes")
+        return checks
 
     def _fitted(self, images):
         """Images ``[n, h, w]`` in [0, 1] at the network's size, with a shape that tells."""
@@ -166,47 +172,44 @@ class CountingGraph(tf.Module):
         ]
         with tf.control_dependencies(checks):
             files = tf.identity(files, "checked_files")
+        # All heads before the first pixel: a small file may unfold to gigabytes.
+        pixels = tf.map_fn(
+            self._pixels_of_file, files, fn_output_signature=tf.TensorSpec([], tf.int64)
+        )
+        few = _check(
+            tf.reduce_sum(pixels) <= MAX_PIXELS,
+            f"a batch must not have more than {MAX_PIXELS} pixels",
+            pixels,
+        )
+        with tf.control_dependencies([few]):
+            files = tf.identity(files, "checked_heads")
         height, width = self._intake.size
         spec = tf.TensorSpec([height, width], tf.float32)
         return tf.map_fn(self._decode_one, files, fn_output_signature=spec)
 
-    def _decode_one(self, file):
-        jpeg = tf.equal(tf.strings.substr(file, 0, 3), b"\xff\xd8\xff")
-        unit = tf.cond(jpeg, lambda: self._decode_jpeg(file), lambda: self._decode_png(file))
-        return self._fitted(unit[None])[0]
-
-    def _decode_jpeg(self, file):
-        shape = tf.io.extract_jpeg_shape(file)
-        with tf.control_dependencies([self._checked_sizes_of_file(shape)]):
-            # The accurate transform is the one that other readers of JPEG use.
-            pixels = tf.io.decode_jpeg(tf.identity(file), dct_method="INTEGER_ACCURATE")
-        return self._grey_unit(pixels)
-
-    def _decode_png(self, file):
-        png = tf.equal(tf.strings.substr(file, 0, 8), b"\x89PNG\r\n\x1a\n")
-        head = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 9), tf.uint8), tf.int32)
-        powers = tf.constant([2**24, 2**16, 2**8, 1], tf.float64)
-        sides = tf.stack([
-            tf.reduce_sum(tf.cast(head[k : k + 4], tf.float64) * powers) for k in (4, 0)
-        ])  # fmt: skip
-        checks = [
-            _check(png, "a file is neither PNG nor JPEG", tf.strings.length(file)),
-            _check(head[8] > 1, "a PNG of one bit per pixel is a mask, no picture", head[8]),
-            self._checked_sizes_of_file(sides),
-        ]
-        with tf.control_dependencies(checks):
-            file = tf.identity(file)
-        # With the wrong type the decoder would rescale grey levels without a word.
-        return tf.cond(
-            tf.equal(head[8], 16),
-            lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint16)),
-            lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint8)),
+    def _pixels_of_file(self, file):
+        """Checked number of pixels that the head of a file announces, int64."""
+        sides = tf.cond(
+            _is_jpeg(file),
+            lambda: tf.cast(tf.io.extract_jpeg_shape(file)[:2], tf.int64),
+            lambda: _png_sides(file),
         )
+        with tf.control_dependencies(self._side_checks(sides, sides)):
+            return tf.reduce_prod(tf.identity(sides))
 
-    def _checked_sizes_of_file(self, shape):
-        sides = tf.cast(shape[:2], tf.float64)
-        fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
-        return _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", sides)
+    def _decode_one(self, file):
+        unit = tf.cond(
+            _is_jpeg(file),
+            # The accurate transform is the one that other readers of JPEG use.
+            lambda: self._grey_unit(tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE")),
+            # With the wrong type the decoder would rescale grey levels without a word.
+            lambda: tf.cond(
+                tf.equal(_png_head(file)[8], 16),
+                lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint16)),
+                lambda: self._grey_unit(tf.io.decode_png(file, dtype=tf.uint8)),
+            ),
+        )
+        return self._fitted(unit[None])[0]
 
     def _grey_unit(self, pixels):
         """Decoded ``[h, w, samples]`` -> checked grey levels ``[h, w]`` in [0, 1]."""
@@ -223,6 +226,29 @@ class CountingGraph(tf.Module):
             pixels = tf.identity(pixels)
         grey = pixels[..., 0] if channel is None else pixels[..., tf.minimum(channel, samples - 1)]
         return scale(self._checked_sizes(grey[None]), self._intake.intensity)[0]
+
+
+def _is_jpeg(file):
+    return tf.equal(tf.strings.substr(file, 0, 3), b"\xff\xd8\xff")
+
+
+def _png_head(file):
+    """Width, height (four bytes each) and bits per sample of a PNG: int64 ``[9]``."""
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 9), tf.uint8), tf.int64)
+
+
+def _png_sides(file):
+    """Height and width that the head of a PNG announces, int64 ``[2]``; refuses other files."""
+    png = tf.equal(tf.strings.substr(file, 0, 8), b"\x89PNG\r\n\x1a\n")
+    head = _png_head(file)
+    checks = [
+        _check(png, "a file is neither PNG nor JPEG", tf.strings.length(file)),
+        _check(head[8] > 1, "a PNG of one bit per pixel is a mask, no picture", head[8]),
+    ]
+    with tf.control_dependencies(checks):
+        width, height = tf.unstack(tf.reshape(tf.identity(head[:8]), [2, 4]))
+    powers = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
+    return tf.stack([tf.reduce_sum(height * powers), tf.reduce_sum(width * powers)])
 
 
 def scale(images, intensity):

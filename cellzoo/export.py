@@ -1,6 +1,5 @@
 """``cellzoo export``: a run's network as a SavedModel that TensorFlow Serving can serve."""
 
-import hashlib
 import json
 import logging
 import os
@@ -21,7 +20,8 @@ from cellzoo.counter import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE, Run
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
 from cellzoo.evaluation.intervals import Interval
-from cellzoo.files import write_atomically
+from cellzoo.evaluation.model_card import CARD_FILE, exported_card
+from cellzoo.files import write_atomically, write_checksums
 from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.tensors import to_message
@@ -95,10 +95,11 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
         taken = [int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdigit()]
         folder = base / str(max(taken, default=0) + 1)
         try:
-            folder.mkdir()  # fails where another export was faster
-        except FileExistsError:
+            os.rename(temporary, folder)  # whole, at once; fails where another export was faster
+        except OSError:
+            if not folder.exists():
+                raise
             continue
-        os.rename(temporary, folder)  # takes the place of the empty folder at once
         return folder
 
 
@@ -117,10 +118,8 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
     write_atomically(folder / FACTS_FILE, facts_text)
     _verify(folder, examples, outputs)
-    write_atomically(folder / "README.md", _model_card(counter, facts))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_atomically(folder / "checksums.txt", "".join(sums))
+    write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, facts)))
+    write_checksums(folder)
 
 
 def _facts_signature(text: str) -> Callable:
@@ -201,34 +200,13 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     }
 
 
-def _model_card(counter: RunCounter, facts: dict[str, Any]) -> str:
-    run, recipe = counter.run, counter.run.recipe
+def _interface(counter: RunCounter, facts: dict[str, Any]) -> str:
+    """The part of the model card that a run has no use for."""
     height, width = counter.intake.size
-    simulated = " **The natural images are simulated**, not microscope images." * facts["simulated"]
     others = "resized to" if counter.intake.resize else "refused unless they are"
     rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
-    reports = sorted((run.path / "report").glob("evaluation_*.json"))
-    scores = [line for file in reports for line in _score_rows(file)]
-    if not scores:
-        scores = ["No evaluation report lay in the run folder: `cellzoo evaluate` writes one."]
-    validation = run.validation_scores()
-    labelled = ", ".join(
-        f"{key} {value:.4g}" for key, value in validation.items() if isinstance(value, int | float)
-    )
-    origin = "" if run.finished else " (**training was not finished**)"
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    data = json.dumps(recipe.data.model_dump(mode="json"), indent=2)
-    return f"""# {counter.name}
-
-Counts cells in grey microscope images: model `{facts["model"]}`, {facts["parameters"]:,}
-parameters, from the run `{counter.version}`{origin}.{simulated}
-
-## Intended use
-Images of the kind that it was trained on: the same modality, magnification (pixel size) and range
-of counts, see Data. Other images are counted, too, and wrongly: {_warning(counter)}.
-Not for diagnosis.
-
-## Inputs and outputs
+    return f"""## Inputs and outputs
 Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
 {MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
 `{counter.intake.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
@@ -239,30 +217,9 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 
 95 % interval: {_interval(counter.interval)}.
 
-## Scores
-{chr(10).join(scores)}
-
-Validation split (which chose the checkpoint): {labelled or "no scores"}.
-
-## Data
-Splits are by group (chamber, time-lapse, layout); the test split chose nothing.
-
-```json
-{data}
-```
-
-## Versions, licence, reproduction
-{versions}, seed {recipe.seed}. The licence of the training images applies to what is learned from
-them; cellzoo states none for you. `cellzoo fit` with the run folder's `recipe.yaml` trains it
-again. `checksums.txt` has the SHA-256 of every file, `{TEST_VECTOR_FILE}` images with the
-expected answers.
+{facts["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
+every file, `{TEST_VECTOR_FILE}` images with the expected answers.
 """
-
-
-def _warning(counter: RunCounter) -> str:
-    if counter.familiarity is None:
-        return "nothing is known of the training images by which to notice it"
-    return "`cellzoo count` flags those that look otherwise, as far as it can tell"
 
 
 def _interval(interval: Interval | None) -> str:
@@ -296,16 +253,3 @@ def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]
 
 
-def _score_rows(file: Path) -> list[str]:
-    report = json.loads(file.read_text(encoding="utf-8"))
-    rows = [f"{report['images']} images, {report['subject']}:", ""]
-    for key, value in report["scores"].items():
-        interval = report["intervals"].get(key)
-        ends = f" (95 % interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
-        if isinstance(value, int | float):
-            rows.append(f"- {key} {value:.4g}{ends}")
-    return [*rows, ""]
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

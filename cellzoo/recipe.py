@@ -282,8 +282,12 @@ class Loss(_Section):
 
 
 class Train(_Section):
-    """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows."""
+    """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows.
 
+    ``start_from`` names a run folder, or ``zoo:NAME``, with whose weights the network begins.
+    """
+
+    start_from: str | None = None
     optimizer: Literal["adam", "radam"] = "adam"
     learning_rate: PositiveFloat = 1.3e-4
     schedule: Literal["constant", "cosine"] = "constant"
@@ -349,6 +353,14 @@ class Tune(_Section):
         return {key: parameter for key, parameter in self.space.items() if parameter}
 
 
+class Card(_Section):
+    """What the model card says that no image tells, see :mod:`cellzoo.evaluation.model_card`."""
+
+    modality: str | None = None
+    pixel_size_um: PositiveFloat | None = None
+    licence: str | None = None
+
+
 class Recipe(_Section):
     """A whole experiment."""
 
@@ -363,6 +375,7 @@ class Recipe(_Section):
     loss: Loss = Loss()
     train: Train = Train()
     tune: Tune | None = None
+    card: Card | None = None
 
     @property
     def image_size(self) -> int | tuple[int, int]:
@@ -377,8 +390,7 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
         left_out = set(_LEARNING) if self.classical else set()
-        if self.tune is None:
-            left_out.add("tune")
+        left_out |= {key for key in ("tune", "card") if getattr(self, key) is None}
         document = self.model_dump(mode="json", exclude=left_out)
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 

@@ -176,7 +176,8 @@ WRITING = {
     "import labels from nowhere": Case("import-labels none.csv -o new.csv", 1, ("none.csv: cannot be opened",), {}),
     "import a checkpoint that is text": Case("import-checkpoint recipe.yaml --out new", 1, ("recipe.yaml",), {}),
     "evaluate what is no run": Case("evaluate cells", 1, ("cells is not a run folder",), {}),
-    "evaluate on a folder without counts": Case("evaluate run --data cells --out new", 1, ("No image of cells has a count", "labels.csv"), labels("00.png,,")),
+    "evaluate on a folder with a wrong count": Case("evaluate run --data cells --out new", 1, ("labels.csv: line 2", "'many'"), labels("00.png,many,")),
+    "evaluate on its own folder without counts": Case("evaluate run --out new", 1, ("has a count",), labels("00.png,,")),
     "evaluate on a folder that is not there": Case("evaluate run --data none --out new", 1, ("none: there is no such folder",), {}),
     "evaluate by a protocol that the model has not": Case("evaluate run --protocol authors --out new", 2, ("--protocol authors", "--protocol cellzoo"), {}),
 }  # fmt: skip

@@ -137,9 +137,11 @@ def test_evaluate_scores_a_labelled_folder(run_cli, tmp_path, tiny_run, write_ce
         assert name in result.stdout
     # The run was never trained here, so the mean of its training images is not known.
     assert "training mean" not in result.stdout
-    files = {line.removeprefix("wrote ") for line in result.stdout.splitlines()[-4:]}
-    endings = (".json", "_counts.csv", "_counts.png", "_pictures.png")
-    assert files == {str(out / f"evaluation_mine{ending}") for ending in endings}
+    written = [line.removeprefix("wrote ") for line in result.stdout.splitlines()[-4:]]
+    endings = (".json", "_counts.csv", "_scores.csv")
+    files = [out / "index.html", *(out / f"evaluation_mine{ending}" for ending in endings)]
+    assert written == list(map(str, files))
+    assert not (tiny_run / "README.md").exists()  # the scores are not in the run's folder
     scores = json.loads((out / "evaluation_mine.json").read_text())
     with (out / "evaluation_mine_counts.csv").open(newline="") as file:
         errors = [abs(int(row["error"])) for row in csv.DictReader(file)]

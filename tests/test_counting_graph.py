@@ -1,5 +1,7 @@
 """The graph that counts scales and resizes as training does, and lets no bad tensor pass."""
 
+import struct
+
 import cv2
 import keras
 import numpy as np
@@ -126,7 +128,45 @@ BAD_FILES = {
     "other size": [png(np.zeros((17, 24), np.uint8))],
     "tiny": [png(np.zeros((4, 4), np.uint8))],
     "huge by its header": [png(GREY)[:16] + b"\x7f\xff\xff\xff" * 2 + png(GREY)[24:]],
+    "one bit": [cv2.imencode(".png", GREY, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()],
 }
+
+
+def jpeg_of(height, width):
+    """A JPEG of other sides than its header says."""
+    content = cv2.imencode(".jpg", GREY)[1].tobytes()
+    place = content.index(b"\xff\xc0") + 5  # behind marker, length and bits per sample
+    return content[:place] + struct.pack(">HH", height, width) + content[place + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([png(np.zeros((64, 65), np.uint8))] * 2, "more than 8000 pixels"),
+        ([png(GREY), jpeg_of(65000, 65000)], "height and width must be 8 to 16384"),
+        ([png(GREY), jpeg_of(1000, 9)], "more than 8000 pixels"),
+        ([png(GREY)[:16] + struct.pack(">II", 16385, 9) + png(GREY)[24:]], "8 to 16384"),
+        ([png(GREY)[:16] + struct.pack(">II", 9, 0) + png(GREY)[24:]], "8 to 16384"),
+    ],
+)
+def test_files_that_announce_too_much_are_refused_unread(monkeypatch, files, message):
+    monkeypatch.setattr("cellzoo.counting_graph.MAX_PIXELS", 8000)
+    graph = graph_of(resize=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        graph.count_encoded(np.array(files, object))
+    assert graph.count_encoded(np.array([png(GREY)] * 20, object))["count"].shape == (20,)
+
+
+def test_too_many_pixels_are_refused(monkeypatch):
+    monkeypatch.setattr("cellzoo.counting_graph.MAX_PIXELS", 8000)
+    graph = graph_of(resize=True)
+    for shape, fits in (((2, 50, 80), True), ((3, 50, 54), False), ((1, 8, 1001), False)):
+        images = np.zeros(shape, np.uint8)
+        if fits:
+            assert graph.count_uint8(images)["count"].shape == shape[:1]
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="more than 8000 pixels"):
+                graph.count_uint8(images)
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -142,6 +182,14 @@ def test_refuses_values(strict, name, values):
     images[1, 3, 3] = values
     with pytest.raises(tf.errors.InvalidArgumentError, match="must lie in|NaN or infinity"):
         strict.signatures[name](images)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_no_intensity_makes_a_number_of_none(value):
+    images = np.full((2, 16, 24), 50, np.float32)
+    images[1, 3, 3] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
+        graph_of(intensity=(10.0, 200.0)).count_float32(images)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -13,7 +15,8 @@ import tensorflow as tf
 
 from cellzoo.counter import RunCounter, SavedModelCounter, load_counter
 from cellzoo.errors import UserError
-from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, export
+from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, _take_next_version, export
+from cellzoo.files import damaged_file
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.servable import Servable
 
@@ -68,6 +71,7 @@ def test_what_lies_beside_the_graph(exported):
     assert {request.model_spec.name for request in records} == {"tiny"}
     card = (exported / "README.md").read_text()
     assert "training was not finished" in card and "16 x 16 pixels" in card
+    assert "| `serving_default` |" in card and "## Intended use" in card
 
 
 def test_the_embedded_server_runs_the_warm_up_records(exported):
@@ -111,6 +115,49 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["7", "8"]
 
 
+def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):
+    """Each takes the next number that is free, whole, and nobody's is lost."""
+    base = tmp_path / "tiny"
+    (base / "7").mkdir(parents=True)
+
+    def export_often(worker):
+        versions = []
+        for k in range(20):
+            new = base / f".new-{worker}-{k}"
+            new.mkdir()
+            (new / "mine").write_text(f"{worker} {k}")
+            versions.append((_take_next_version(new, base), f"{worker} {k}"))
+        return versions
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [pair for part in pool.map(export_often, range(8)) for pair in part]
+    assert sorted(int(folder.name) for folder, _ in taken) == list(range(8, 168))
+    assert all((folder / "mine").read_text() == content for folder, content in taken)
+    assert list((base / "7").iterdir()) == []
+
+
+def test_a_damaged_file_is_named(exported, tmp_path):
+    folder = tmp_path / "tiny" / "1"
+    shutil.copytree(exported, folder)
+    (folder / "README.md").write_text("A note of ours.")
+    assert damaged_file(folder) is None
+    SavedModelCounter(folder)
+    graph = folder / "saved_model.pb"
+    content = graph.read_bytes()
+    graph.write_bytes(content + b"\0\0")
+    with pytest.raises(UserError, match="saved_model.pb is not as `cellzoo export` wrote it"):
+        SavedModelCounter(tmp_path / "tiny")
+    with pytest.raises(ValueError, match="saved_model.pb is not as checksums.txt says"):
+        Servable("tiny", 1, folder)
+    graph.write_bytes(content)
+    (folder / WARMUP_FILE).unlink()
+    assert damaged_file(folder) == WARMUP_FILE
+    (folder / "checksums.txt").write_text("rubbish")
+    assert damaged_file(folder) == "checksums.txt"
+    (folder / "checksums.txt").unlink()
+    assert damaged_file(folder) is None
+
+
 def test_list_shows_exports(exported, run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").symlink_to(exported.parents[1])
@@ -135,4 +182,21 @@ def test_evaluates_a_saved_model(exported, tiny_run, write_cells, run_cli, tmp_p
         assert run_cli("evaluate", model, "--data", "cells", "--out", out).exit_code == 0
     name = "evaluation_cells.json"
     a, b = (json.loads((tmp_path / out / name).read_text()) for out in ("a", "b"))
+    assert a.pop("mixing") == {} and b.pop("mixing")  # a SavedModel's latent is not looked at
     assert a == b
+    for report in ("a/index.html", "b/index.html"):
+        assert "images of the folder cells, tiny is off by" in (tmp_path / report).read_text()
+
+
+def test_counts_unlabelled_images_with_a_saved_model(
+    exported, write_cells, run_cli, tmp_path, monkeypatch, contents
+):
+    monkeypatch.chdir(tmp_path)
+    (write_cells(tmp_path / "cells") / "labels.csv").unlink()
+    before = contents(exported)
+    result = run_cli("evaluate", exported, "--data", "cells")
+    assert (result.exit_code, result.stderr) == (0, "")
+    folder = tmp_path / "evaluation" / "tiny_1" / "evaluation_cells"
+    assert f"wrote {folder.relative_to(tmp_path) / 'index.html'}\n" in result.stdout
+    assert json.loads((folder / "evaluation_cells.json").read_text())["scores"] == {}
+    assert contents(exported) == before  # its checksums still hold

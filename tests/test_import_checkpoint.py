@@ -5,6 +5,7 @@ import json
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -186,18 +187,25 @@ def test_a_refused_state_dict_changes_no_weight(authors_tensors):
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), old)
 
 
-def test_an_imported_checkpoint_is_exported(tmp_path, authors_tensors, run_cli):
+def test_an_imported_checkpoint_counts_is_exported_and_evaluated(
+    tmp_path, authors_tensors, run_cli, write_cells, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     run = import_checkpoint(save(tmp_path / "a.pth", authors_tensors(**NARROW)), tmp_path / "run")
-    result = run_cli("export", tmp_path / "run", "--to", tmp_path / "saved")
+    result = run_cli("export", "run", "--to", "saved")
     assert result.exit_code == 0, result.stderr
-    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128)).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "a.png"), images[0])
-    assert run_cli(
-        "count", tmp_path / "a.png", "--model", tmp_path / "saved" / run.recipe.name,
-        "-o", tmp_path / "counts.csv",
-    ).exit_code == 0  # fmt: skip
-    counted = float((tmp_path / "counts.csv").read_text().splitlines()[1].split(",")[3])
-    whole = saved_network(run).predict(
-        dict.fromkeys(("natural", "synthetic"), images[:1] / np.float32(255)), verbose=0
-    )
-    assert counted == pytest.approx(whole["natural_count"][0], abs=1e-3)
+    write_cells(tmp_path / "cells", images=4, size=128)
+    for model, out in (("run", "a.csv"), (f"saved/{run.recipe.name}", "b.csv")):
+        assert run_cli("count", "cells/00.png", "--model", model, "-o", out).exit_code == 0
+    a, b = (Path(out).read_text().splitlines()[1].split(",")[:6] for out in ("a.csv", "b.csv"))
+    assert a == b
+    image = cv2.imread("cells/00.png", cv2.IMREAD_UNCHANGED)[None] / np.float32(255)
+    whole = saved_network(run).predict(dict.fromkeys(("natural", "synthetic"), image), verbose=0)
+    assert float(a[3]) == pytest.approx(whole["natural_count"][0], abs=1e-3)
+    # What the authors' images were is not in the file.
+    result = run_cli("evaluate", "run")
+    assert result.exit_code != 0 and "--data" in result.stderr
+    for protocol in ("cellzoo", "authors"):
+        result = run_cli("evaluate", "run", "--data", "cells", "--protocol", protocol)
+        assert result.exit_code == 0, result.stderr
+        assert "MAE" in result.stdout

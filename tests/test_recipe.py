@@ -220,7 +220,7 @@ def test_set_can_choose_another_kind_of_data(load):
         ("train={a: 1, a: 2}", "--set: train is {a: 1, a: 2}, but"),
         ("name=a/b", "--set: name is a/b, but"),
         ('name="a\\nb"', "--set: name is a b, but"),
-        ("quick.train.epochs=3", "--set: there is no key quick; valid keys here: augment, data"),
+        ("quick.train.epochs=3", "--set: there is no key quick; valid keys here: augment, card"),
         ("seed.x=1", "--set: seed is {'x': 1}, but input should be a valid integer"),
     ],
 )
@@ -522,6 +522,14 @@ def test_what_means_nothing_to_a_classical_counter_is_refused(load, section):
     assert refusal(load, CLASSICAL + f"{section}: {{}}\n") == f"recipe.yaml:5: {sentence}"
     key = {"augment": "crop", "loss": "kl_weight", "train": "epochs"}[section]
     assert refusal(load, CLASSICAL, f"{section}.{key}=1") == f"--set: {sentence}"
+
+
+def test_the_card_is_kept_where_there_is_one(load):
+    assert "card" not in yaml.safe_load(load(SIMPLE).to_yaml())
+    recipe = load(SIMPLE, "card.licence=CC BY 4.0", "card.pixel_size_um=0.65")
+    assert load(recipe.to_yaml()).card == recipe.card
+    assert recipe.card.licence == "CC BY 4.0" and recipe.card.modality is None
+    assert refusal(load, SIMPLE, "card.license=MIT").endswith("did you mean licence?")
 
 
 # The schema and the functions it stands for

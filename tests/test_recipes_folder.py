@@ -1,8 +1,10 @@
 """Every recipe of the repository, in full and quick: load, build, one training step."""
 
+import csv
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3
 
 def test_there_are_recipes():
     assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in NETWORKS}
-    assert {"dcc_bbbc005", "dcc_fluorescence"} <= {path.stem for path in NETWORKS}
+    assert {"dcc_bbbc005", "dcc_fluorescence", "dcc_folder"} <= {path.stem for path in NETWORKS}
     assert {"brightness", "watershed_bf", "watershed_pc"} <= {path.stem for path in CLASSICAL}
 
 
@@ -56,7 +58,8 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
 
 def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     """Settings with which a recipe has 24 images, or half of them for training."""
-    source = load_recipe(path, quick=quick).data.natural.source
+    recipe = load_recipe(path, quick=quick)
+    source = recipe.data.natural.source
     if source == "simulated":
         return SMALL_SIMULATED
     if source == "simulated_fluorescence":
@@ -64,7 +67,25 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     if source == "bbbc005":
         return [f"data.natural.folder={write_bbbc005(tmp_path / 'cells')}"]
     folder = write_cells(tmp_path / "cells", images=24, size=40)
+    if recipe.model.name == "dcc":
+        add_label_images(folder)
     return [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+
+
+def add_label_images(folder):
+    """Gives each image of a folder as many numbered cells as it has by its labels.csv."""
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["label_image"] = f"label_{row['image']}"
+        cells = np.zeros((40, 40), np.uint16)
+        for number in range(1, int(row["count"]) + 1):
+            cells[8 * number : 8 * number + 4, 4:9] = number
+        assert cv2.imwrite(str(folder / row["label_image"]), cells)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
@@ -98,6 +119,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     before = [variable.numpy() for variable in network.trainable_variables]
     logs = trainer.train_on_batch(*batches(0), return_dict=True)
 
+    assert ("natural_mask" in logs) == (recipe.model.name == "dcc"), "its images have masks"
     for domain in batches(0)[0]:
         terms = ("reconstruction", "kl", "count") if "twinvae" in path.stem else ("count",)
         assert {f"{domain}_{term}" for term in terms} <= set(logs)

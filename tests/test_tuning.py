@@ -7,8 +7,11 @@ import csv
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +153,43 @@ def test_an_interrupted_search_goes_on_with_the_trial_it_was_at(load, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tune(load(modes(4)), out)
     tune(load(modes(4)), out)
+    assert started.read_text() == "started started "
+    assert [row["status"] for row in rows(out)] == ["completed"]
+
+
+def ended(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"  # nobody has asked for its exit code yet
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a trial with its search")
+def test_a_search_that_is_killed_takes_its_trial_along_and_goes_on(load, tmp_path):
+    recipe, out = load(modes(4)), tmp_path / "search"
+    trial = f"from cellzoo.tuning import end_with_parent; end_with_parent()\n{TRIAL}"
+    code = (
+        "from pathlib import Path\nfrom cellzoo import tuning\n"
+        "from cellzoo.recipe import load_recipe\n"
+        f"tuning.FIT = {trial!r}\n"
+        f"tuning.tune(load_recipe({str(tmp_path / 'tiny.yaml')!r}), Path({str(out)!r}))"
+    )
+    search = subprocess.Popen([sys.executable, "-c", code])
+    started = out / "trials" / "0000" / "starts"
+    while not started.exists():
+        assert search.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{search.pid}/task").glob("*/children")
+    (pid,) = [int(word) for file in children for word in file.read_text().split()]
+    search.kill()
+    search.wait()
+    deadline = time.monotonic() + 30
+    while not ended(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    tune(recipe, out)
     assert started.read_text() == "started started "
     assert [row["status"] for row in rows(out)] == ["completed"]
 

@@ -28,7 +28,7 @@ class Augmentation(Protocol):
     def __call__(
         self, images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The images, or images and masks if masks are given.
+        """The images, or images and masks if masks are given; noise may leave [0, 1].
 
         Args:
             images: float32 ``[n, h, w]`` in [0, 1].
@@ -108,10 +108,13 @@ def augmentation(
             out = np.stack([pair["image"] for pair in pairs])
             masks = np.stack([pair["mask"] for pair in pairs])
         one_per_image = (len(out), 1, 1)
-        out = out * random.uniform(1 - gain, 1 + gain, one_per_image)
-        out = out + random.uniform(-offset, offset, one_per_image)
-        out = out + noise * random.standard_normal(out.shape, np.float32)
-        out = np.clip(out, 0, 1).astype(np.float32)
+        out = out * random.uniform(1 - gain, 1 + gain, one_per_image).astype(np.float32)
+        out += random.uniform(-offset, offset, one_per_image).astype(np.float32)
+        np.clip(out, 0, 1, out)
+        # Beyond 0 and 1, too: clipped noise would make a dark ground brighter than it is, and what
+        # was learned there would count too few cells where there is no noise.
+        if noise:
+            out += np.float32(noise) * random.standard_normal(out.shape, np.float32)
         return out if masks is None else (out, masks)
 
     return augment

@@ -3,6 +3,7 @@
 `labels.csv` begins with the line `image,count[,split,group,time,series,pixel_size_um,mask]`; other
 columns may be there and are ignored. `image` is relative to the folder of the csv; frame 3 of a
 stack is `stack.tif#3` (frames count from 0). An empty `count` means unlabelled, 0 an empty chamber.
+`time` is a number in any unit.
 
 `mask` names a picture of the same size, 0 in the background and above 0 in cells; `label_image` one
 in which each cell has a number of its own, so that it also gives the count where `count` is empty.
@@ -49,6 +50,7 @@ class ImageSet:
             all 0 where an image has none. None: no image has one.
         has_mask: `[n]` bool: which images have a mask; None where `masks` is. Left out: all of
             them.
+        times: `[n]` float32: when, in the unit of the table; NaN = unknown. None: none is known.
     """
 
     images: np.ndarray
@@ -58,6 +60,7 @@ class ImageSet:
     splits: np.ndarray
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
@@ -182,6 +185,7 @@ def load_folder(
     if has_mask.any():
         none = np.zeros(sides(image_size), np.uint8)
         masks = np.stack([none if mask is None else mask for mask in masks])
+    times = np.array([row.time for row in rows], np.float32)
     image_set = ImageSet(
         images=np.stack(images),
         counts=np.array([row.count for row in rows], np.float32),
@@ -190,6 +194,7 @@ def load_folder(
         splits=np.array(_splits_by_group(csv_path, rows, table), str),
         masks=masks if has_mask.any() else None,
         has_mask=has_mask if has_mask.any() else None,
+        times=None if np.isnan(times).all() else times,
     )
     return image_set, skipped
 
@@ -248,6 +253,7 @@ class _Row:
     count: float = float("nan")
     group: str = ""
     split: str = ""
+    time: float = float("nan")
     mask: str = ""  # as written, relative to the csv
     instances: bool = False  # the mask numbers the cells
 
@@ -328,8 +334,18 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
     group = values.get("group") or values.get("series") or own_name
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
-    row = _Row(line, name, count, group, split, mask, instances=bool(instances))
+    time = _parse_time(values.get("time", ""))
+    row = _Row(line, name, count, group, split, time, mask, instances=bool(instances))
     return row, file.resolve(), frame
+
+
+def _parse_time(text: str) -> float:
+    """A time as a number; NaN for what is none: nothing but a figure depends on it."""
+    try:
+        time = float(text)
+    except ValueError:
+        return float("nan")
+    return time if np.isfinite(time) else float("nan")
 
 
 def _file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +57,7 @@ def simulated_natural(
         splits: those to simulate; none depends on the others.
 
     Returns:
-        Images, float32 ``[n, 128, 128]`` in [0, 1], with groups, names and splits.
+        Images, float32 ``[n, 128, 128]`` in [0, 1], with groups, names, splits and hours.
 
     Raises:
         UsageError: more images are to be labelled than there are.
@@ -76,7 +77,7 @@ def simulated_natural(
                 f"data.natural.{key} is {with_label}, but only {total} images are simulated "
                 f"for {split}: lower it or raise data.natural.{split}."
             )
-        images = microscope.simulate_set(modality, total, (seed, k), prefix=f"{modality}_{split}")
+        images = _simulated_once(modality, total, (seed, k), f"{modality}_{split}")
         keep = microscope.labelled_at_regular_interval(total, with_label)
         parts.append(
             ImageSet(
@@ -85,9 +86,18 @@ def simulated_natural(
                 groups=np.asarray(images.groups),
                 names=np.array([f"simulated_{modality}_{split}_{i:04d}.png" for i in range(total)]),
                 splits=np.full(total, split),
+                times=images.hours,
             )
         )
     return ImageSet.join(parts)
+
+
+@lru_cache(maxsize=12)
+def _simulated_once(
+    modality: str, n: int, seed: tuple[int, int], prefix: str
+) -> microscope.SimulatedSet:
+    """Keeps what `compare` asks for again for each method: the splits of a few seeds."""
+    return microscope.simulate_set(modality, n, seed, prefix=prefix)
 
 
 def simulated_fluorescence(

@@ -10,11 +10,12 @@ import numpy as np
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import natural_images, synthetic_cells
+from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.comparison_report import About, check_output, write_report
 from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.training.fit import fit
 from cellzoo.training.runs import Run
@@ -76,7 +77,7 @@ def compare(
     Args:
         arguments: recipes, run folders and folders of run folders, each perhaps as ``LABEL=PATH``.
         out: folder for the comparison; runs go to ``runs/`` in it, and are gone on with there.
-        settings: ``key=value``, for every recipe.
+        settings: ``key=value``, for every recipe; ``model.KEY`` for those whose model has the key.
         quick: train the recipes' quick overlays, where they have one.
         seeds: train each recipe once with each; none: with the recipe's own.
         natural_only: also train each recipe that has synthetic images without them.
@@ -89,8 +90,9 @@ def compare(
     # A function is traced for every network, which TensorFlow takes for a mistake in a loop.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     entrants: list[Entrant] = []
-    for argument in arguments:
-        label, path = split_label(argument)
+    named = [split_label(argument) for argument in arguments]
+    _check_model_settings([path for _, path in named if not path.is_dir()], settings, quick)
+    for label, path in named:
         if path.is_dir():
             entrants += [Entrant(run, label) for run in _finished_runs(path)]
         else:
@@ -153,6 +155,8 @@ def _train(
     if load_recipe(path).classical:
         # Fitted in one go: how long and how fast to learn is for the others of the comparison.
         quick, settings = False, [s for s in settings if not s.startswith(LEARNING_KEYS)]
+    model = load_recipe(path, quick=quick).model
+    settings = [setting for setting in settings if _concerns(setting, model)]
     entrants = []
     for seed in seeds or [None]:
         chosen = [*settings, *([] if seed is None else [f"seed={seed}"])]
@@ -166,6 +170,24 @@ def _train(
             name = f"{label}, natural only" if label and variant else label
             entrants.append(Entrant(run, name))
     return entrants
+
+
+def _concerns(setting: str, model: object) -> bool:
+    """Whether a setting is not one of those that only other models know."""
+    section, _, key = setting.partition("=")[0].strip().partition(".")
+    return section != "model" or key.partition(".")[0] in type(model).model_fields
+
+
+def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick: bool) -> None:
+    """Sees to it that each setting means something to at least one recipe.
+
+    Raises:
+        UsageError: one does not; the sentence names the nearest key.
+    """
+    models = [load_recipe(p, quick=quick and not load_recipe(p).classical).model for p in paths]
+    for setting in settings:
+        if models and not any(_concerns(setting, model) for model in models):
+            load_recipe(paths[0], [setting])
 
 
 def label_methods(entrants: Sequence[Entrant]) -> list[Entrant]:
@@ -197,7 +219,7 @@ def _model_in_words(recipe: Recipe) -> str:
 
 def _differences(first: Recipe, second: Recipe) -> list[str]:
     """Lines of ``Recipe.differences`` that make another method; the seed does not."""
-    not_the_method = ["name:", "seed:", *(f"data.natural.{key}:" for key in _READING)]
+    not_the_method = ["name:", "seed:", "card", *(f"data.natural.{key}:" for key in _READING)]
     if first.train.budget and first.train.budget == second.train.budget:
         not_the_method += ["train.epochs:", "loss.count_start_epoch:"]
     lines = first.differences(second)
@@ -317,10 +339,12 @@ def _count_all(
                 method.parameters = _trained_weights(counter)
                 method.training_seconds[seed] = entrant.run.validation_scores()["seconds"]
                 timed[label] = _timed_call(counter, own_images)
-                if _is_twin(counter):
+                if is_twin(counter):
                     generator = _generator(generators, recipe)
                     if generator not in drawn:
-                        drawn[generator] = _draw(recipe, own.of("train"))
+                        drawn[generator] = draw_synthetic(
+                            recipe, own.of("train"), SYNTHETIC_IMAGES
+                        )
                     pictures, true = drawn[generator]
                     predicted = counter.count(pictures, "synthetic").raw
                     method.synthetic[seed] = Drawn(generator, true, predicted)
@@ -337,15 +361,11 @@ def _counters(entrant: Entrant) -> dict[str, RunCounter]:
     """The run's own counter and, for a twin, the paper's two selections (Table 2), by label."""
     run = entrant.run
     counters = {entrant.label: RunCounter(run.path)}
-    if _is_twin(counters[entrant.label]):
+    if is_twin(counters[entrant.label]):
         for selection, word in SELECTIONS.items():
             if run.weights(selection).is_file() and run.recipe.train.select != selection:
                 counters[f"{entrant.label}, {word}"] = RunCounter(run.path, selection)
     return counters
-
-
-def _is_twin(counter: RunCounter) -> bool:
-    return counter.network is not None and "synthetic" in counter.network.input
 
 
 def _trained_weights(counter: RunCounter) -> int:
@@ -382,14 +402,6 @@ def _generator(generators: list[object], recipe: Recipe) -> int:
     if settings not in generators:
         generators.append(settings)
     return generators.index(settings) + 1
-
-
-def _draw(recipe: Recipe, training: ImageSet) -> tuple[np.ndarray, np.ndarray]:
-    """Synthetic images that no training has seen, ``[n, h, w]``, and their counts."""
-    section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
-    cells = synthetic_cells(**section, natural=training, image_size=recipe.image_size)
-    # Training draws with (seed, 0) and (seed, 1, step): see SyntheticSource.
-    return cells.render(SYNTHETIC_IMAGES, (recipe.seed, 2))
 
 
 def _timed_call(counter: RunCounter, images: np.ndarray) -> Callable[[], float]:

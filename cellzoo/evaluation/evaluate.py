@@ -1,26 +1,43 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
 import json
+import logging
+import platform
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import cv2
 import keras
 import numpy as np
 
-from cellzoo.counter import RunCounter, SavedModelCounter, is_saved_model
+from cellzoo import __version__
+from cellzoo.counter import Counts, RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.illustrate import Findings, Illustrations, illustrate
 from cellzoo.evaluation.intervals import interval_scores
 from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
+from cellzoo.evaluation.model_card import (
+    data_in_words,
+    modality,
+    score_rows,
+    split_rows,
+    training_command,
+    versions_in_words,
+    write_model_card,
+)
 from cellzoo.evaluation.protocol import predict_counts
+from cellzoo.evaluation.report import Commands, Report, Section, Table, write_report
+from cellzoo.evaluation.views import has_latent
 from cellzoo.files import write_atomically, write_csv
-from cellzoo.models.counting import translations
 from cellzoo.recipe import Recipe
 from cellzoo.training.runs import Run
+
+WORST_ROWS, COUNTED_ROWS = 10, 25
 
 
 @dataclass(frozen=True)
@@ -29,52 +46,81 @@ class Evaluation:
 
     Attributes:
         subject: which images, in words; says so if they are simulated.
-        images: how many labelled images were scored.
-        scores: see :func:`cellzoo.evaluation.metrics.count_metrics`.
+        images: how many images were scored or, where none has a count, counted.
+        scores: see :func:`cellzoo.evaluation.metrics.count_metrics`; empty where no image has a
+            count, and so are the intervals.
         intervals: 95 % bootstrap interval of each score.
+        count_interval: ``coverage`` (share of the true counts that their 95 % intervals hold) and
+            ``mean_width`` in cells; None where there are no intervals or no true counts.
         mean_prediction_mae: error of always predicting the mean of the labelled training images;
             None if the run does not know it.
-        files: what was written.
+        flagged: share of the images that are unlike the training ones; None if the counter cannot
+            tell.
+        mixing: see :class:`cellzoo.evaluation.illustrate.Illustrations`.
+        files: what was written, the report first.
         skipped: files that could not be read, if the recipe says to skip them.
         by_kind: scores of each kind of image, where the data has kinds: BBBC005's stains.
         segmentation: see :func:`cellzoo.evaluation.masks.mask_scores`.
-        count_interval: see :func:`cellzoo.evaluation.intervals.interval_scores`; None where counts
-            have no interval.
-        flagged: share of the images that are unlike the training images; None if nothing is known
-            of those.
+        not_shown: which figures are missing and why, in sentences.
     """
 
     subject: str
     images: int
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    count_interval: dict[str, float] | None
     mean_prediction_mae: float | None
+    flagged: float | None
+    mixing: dict[str, float]
     files: list[Path]
     skipped: list[Skipped]
     by_kind: dict[str, dict[str, float]]
     segmentation: dict[str, float] | None
-    count_interval: dict[str, float] | None
-    flagged: float | None
+    not_shown: list[str]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """The images of an evaluation.
+
+    Attributes:
+        images: those to count: all with a count or, where a folder has none, all of them.
+        subject: which they are, in words.
+        skipped: files that could not be read.
+        unlabelled: others of the same kind, without a count.
+        training: training images, if they were loaded with the others.
+    """
+
+    images: ImageSet
+    subject: str
+    skipped: list[Skipped]
+    unlabelled: ImageSet
+    training: ImageSet | None = None
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.images.labelled.all())
 
 
 def evaluate(
     run_folder: Path, data: Path | None = None, out: Path | None = None, protocol: str = "cellzoo"
 ) -> Evaluation:
-    """Scores a run's counter on its test split, or any counter on a labelled folder.
+    """Scores a run's counter on its test split, or any counter on a folder, and writes a report.
 
     Without a test split (a folder whose ``labels.csv`` has none) the validation split is scored,
-    and the subject says so.
+    and the subject says so. A folder without any count is counted, but not scored. The model card
+    of a run gets the scores that lie in its folder.
 
     Args:
         run_folder: as ``fit`` leaves it; or a SavedModel, which needs ``data``.
-        data: a folder with ``labels.csv``; None: the recipe's own test split.
-        out: folder for the report; None: ``report/`` in the run, for a SavedModel
-            ``evaluation/<name>_<version>``.
+        data: a folder of images, with or without ``labels.csv``; None: the recipe's own test split.
+        out: folder for the report; None: ``report/`` in the run, with ``data`` or another protocol
+            a folder of its own there; for a SavedModel below ``evaluation/<name>_<version>/``.
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
 
     Raises:
-        UserError: there is no model or no labelled image.
+        UserError: there is no model or no image to score.
         UsageError: the model has no such protocol, or ``data`` is missing.
     """
     saved = is_saved_model(run_folder)
@@ -83,59 +129,64 @@ def evaluate(
             f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
             "--protocol cellzoo."
         )
+    # A function is traced for every part of a network, which TensorFlow takes for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
-    images, subject, skipped = scored_images(counter, data)
-    count_interval = None
-    if protocol == "cellzoo":
-        found = counter.count(images.images)
-        predicted = found.raw
-        count_interval = interval_scores(images.counts, found.low, found.high)
-    else:
-        predicted = predict_counts(_network(counter), images.images, protocol=protocol)
-    scores = count_metrics(images.counts, predicted)
-    if saved:
-        # Not into the export: its checksums are of what was exported.
-        out = out or Path("evaluation") / f"{counter.name}_{counter.version}"
-    out = out or counter.run.path / "report"
-    out.mkdir(parents=True, exist_ok=True)
+    material = _material(counter, data)
+    images = material.images
+    findings = _findings(counter, material, data is not None, protocol)
     what = data.resolve().name if data else str(images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
-    files = [out / f"{stem}{ending}" for ending in (".json", "_counts.csv", "_counts.png")]
+    if out is None:
+        out = _default_folder(counter, stem, own=data is None and protocol == "cellzoo")
+    made = illustrate(findings, out / "figures")
+    labelled = material.labelled
     result = Evaluation(
-        subject,
-        len(images),
-        scores,
-        bootstrap_intervals(images.counts, predicted, groups=images.groups),
-        _mean_prediction_mae(counter, images),
-        [*files, out / f"{stem}_pictures.png"],
-        skipped,
-        _by_kind(images, predicted),
-        mask_scores(counter, images),
-        count_interval,
-        _flagged(counter, images),
+        subject=material.subject,
+        images=len(images),
+        scores=count_metrics(images.counts, findings.counts.raw) if labelled else {},
+        intervals=(
+            bootstrap_intervals(images.counts, findings.counts.raw, groups=images.groups)
+            if labelled
+            else {}
+        ),
+        count_interval=(
+            interval_scores(images.counts, findings.counts.low, findings.counts.high)
+            if labelled
+            else None
+        ),
+        mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
+        flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),
+        mixing=made.mixing,
+        files=[out / "index.html"],
+        skipped=material.skipped,
+        by_kind=_by_kind(images, findings.counts.raw) if labelled else {},
+        segmentation=mask_scores(counter, images),
+        not_shown=made.not_shown,
     )
-    numbers = {
-        "subject": subject,
-        "protocol": protocol,
-        "images": result.images,
-        "groups": len(set(images.groups)),
-        "scores": scores,
-        "intervals": result.intervals,
-        "mean_prediction_mae": result.mean_prediction_mae,
-        "by_kind": result.by_kind,
-        "segmentation": result.segmentation,
-        "count_interval": result.count_interval,
-        "flagged": result.flagged,
-    }
-    write_atomically(files[0], json.dumps(numbers, indent=2) + "\n")
-    _write_counts(files[1], images, predicted)
-    _plot_counts(files[2], images.counts, predicted, f"{counter.name}, {subject}")
-    if not saved and counter.run.recipe.model.name == "dcc":
+    numbers = _numbers(result, protocol, images)
+    result.files.append(out / f"{stem}.json")
+    write_atomically(result.files[-1], json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+    result.files.append(out / f"{stem}_counts.csv")
+    write_csv(result.files[-1], *_count_rows(findings))
+    if labelled:
+        result.files.append(out / f"{stem}_scores.csv")
+        write_csv(result.files[-1], *_metric_rows(result))
+    thresholds = _thresholds(counter, images) if labelled else None
+    if thresholds:
         result.files.append(out / f"{stem}_thresholds.csv")
-        rows = threshold_table(counter, images)
-        header = max(rows, key=len)
-        write_csv(result.files[-1], header, [[row.get(key, "") for key in header] for row in rows])
-    _write_picture(result.files[3], _picture_sheet(counter, images, predicted, subject))
+        write_csv(result.files[-1], thresholds.header, thresholds.rows)
+    if made.embedding:
+        result.files.append(out / f"{stem}_embedding.csv")
+        write_csv(result.files[-1], ["image", "part", "true", "x", "y"], made.embedding)
+    result.files.extend(_pictures_of(made))
+    command = _command(run_folder, data, out, protocol)
+    report = _report(result, numbers, findings, made, thresholds, what, command)
+    write_report(result.files[0], report)
+    # Not into an export, whose checksums are of what was exported.
+    if not saved and out.resolve().is_relative_to(counter.run.path.resolve()):
+        card = write_model_card(counter.run)
+        result.files.extend([card] if card else [])
     return result
 
 
@@ -155,12 +206,47 @@ def scored_images(
     Raises:
         UserError: none has a count, or they cannot be loaded.
     """
-    images, subject, skipped = _images(counter, data)
-    images = images.take(images.labelled)
-    if not len(images):
-        where = counter.run.path if data is None else data
-        raise UserError(f"No image of {where} has a count: fill labels.csv.")
-    return images, subject, skipped
+    material = _material(counter, data)
+    if not material.labelled:
+        raise UserError(f"No image of {data} has a count: fill labels.csv.")
+    return material.images, material.subject, material.skipped
+
+
+def _default_folder(counter: RunCounter | SavedModelCounter, stem: str, own: bool) -> Path:
+    if isinstance(counter, SavedModelCounter):
+        return Path("evaluation") / f"{counter.name}_{counter.version}" / stem
+    report = counter.run.path / "report"
+    return report if own else report / stem
+
+
+def _findings(
+    counter: RunCounter | SavedModelCounter, material: _Material, folder: bool, protocol: str
+) -> Findings:
+    images = material.images.images
+    if protocol == "cellzoo":
+        counts = counter.count(images)
+    else:
+        raw = predict_counts(_network(counter), images, protocol=protocol)
+        counts = Counts(raw, np.full_like(raw, np.nan), np.full_like(raw, np.nan))
+    training, missing = material.training, ""
+    # Only an embedding shows them, and the background of synthetic images may be made of them.
+    if training is None and has_latent(counter):
+        training, missing = _training_images(counter.run)
+    return Findings(
+        counter=counter,
+        images=material.images,
+        counts=counts,
+        flags=_flags(counter, images),
+        unlabelled=material.unlabelled,
+        training=training,
+        folder=folder,
+        missing=missing,
+    )
+
+
+def _flags(counter: RunCounter | SavedModelCounter, images: np.ndarray) -> list[str] | None:
+    """Why each image may not be trusted; None if nothing is known of the training images."""
+    return None if counter.familiarity is None else counter.flags(images)
 
 
 def _network(counter: RunCounter) -> keras.Model:
@@ -172,24 +258,76 @@ def _network(counter: RunCounter) -> keras.Model:
     return counter.network
 
 
-def _images(
-    counter: RunCounter | SavedModelCounter, data: Path | None
-) -> tuple[ImageSet, str, list[Skipped]]:
+def _training_images(run: Run) -> tuple[ImageSet | None, str]:
+    """The training images of a run, or why they are not at hand."""
+    recipe = run.recipe
+    try:
+        section = recipe.data.natural
+        images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=("train",))
+    except UserError as error:
+        return None, f"the training images are not at hand ({error})"
+    return as_trained(images, run).of("train"), ""
+
+
+def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Material:
+    if data is not None:
+        images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
+        name = data.resolve().name
+        if images.labelled.any():
+            labelled, unlabelled = _by_label(images)
+            subject = f"{name} (all labelled images of the folder)"
+            return _Material(labelled, subject, skipped, unlabelled)
+        subject = f"{name} (a folder without counts: no scores)"
+        return _Material(images, subject, skipped, images.take([]))
     if isinstance(counter, SavedModelCounter):
-        return _images_for_saved_model(counter, data)
+        raise UsageError(
+            f"{counter.name} is a SavedModel, which has no test split of its own: "
+            "name a labelled folder with --data."
+        )
     recipe = counter.run.recipe
     section = recipe.data.natural
-    if data is not None:
-        # Of these a section has those that its source knows.
-        reading = section.model_dump(include={"size", "intensity", "axes", "channel", "on_error"})
-        # Not folder_natural: all of it is scored, so two images are enough and none is split off.
-        images, skipped = load_folder(data, **reading, image_size=counter.size)
-        return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
-    splits = SPLITS if hasattr(section, "folder") else ("test",)
+    if data is None and counter.run.imported:
+        raise UsageError(
+            f"{counter.run.path} was imported, and a checkpoint does not hold what it was trained "
+            "on: name a labelled folder with --data."
+        )
+    whole = hasattr(section, "folder")
+    splits = SPLITS if whole else ("test",)
     images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
     images = as_trained(images, counter.run)
     split = split_to_score(images)
-    return images.of(split), split_in_words(split, recipe), skipped
+    labelled, _ = _by_label(images.of(split))
+    if not len(labelled):
+        raise UserError(f"No image of {counter.run.path} has a count: fill labels.csv.")
+    _, unlabelled = _by_label(images)
+    training = images.of("train") if whole else None
+    return _Material(labelled, split_in_words(split, recipe), skipped, unlabelled, training)
+
+
+def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    return images.take(images.labelled), images.take(~images.labelled)
+
+
+def _reading(counter: RunCounter | SavedModelCounter) -> dict[str, Any]:
+    """How the files of a folder are read: as the model's training read its own."""
+    if isinstance(counter, SavedModelCounter):
+        intake = counter.intake
+        return {
+            "image_size": intake.size,
+            "size": "resize" if intake.resize else "error",
+            "intensity": intake.intensity,
+            "axes": intake.axes,
+            "channel": intake.channel,
+        }
+    section = counter.run.recipe.data.natural
+    # Of these a section has those that its source knows. Not folder_natural: all of it is scored,
+    # so two images are enough and none is split off.
+    reading = section.model_dump(include={"size", "intensity", "axes", "channel", "on_error"})
+    return {**reading, "image_size": counter.size}
+
+
+def _labels_of(data: Path) -> dict[str, Any]:
+    return {} if not data.is_dir() or (data / "labels.csv").exists() else {"labels": None}
 
 
 def as_trained(images: ImageSet, run: Run) -> ImageSet:
@@ -218,26 +356,6 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
 
 
-def _images_for_saved_model(
-    counter: SavedModelCounter, data: Path | None
-) -> tuple[ImageSet, str, list[Skipped]]:
-    if data is None:
-        raise UsageError(
-            f"{counter.name} is a SavedModel, which has no test split of its own: "
-            "name a labelled folder with --data."
-        )
-    intake = counter.intake
-    images, skipped = load_folder(
-        data,
-        image_size=intake.size,
-        size="resize" if intake.resize else "error",
-        intensity=intake.intensity,
-        axes=intake.axes,
-        channel=intake.channel,
-    )
-    return images, f"{data.resolve().name} (all labelled images of the folder)", skipped
-
-
 def _mean_prediction_mae(
     counter: RunCounter | SavedModelCounter, images: ImageSet
 ) -> float | None:
@@ -248,10 +366,6 @@ def _mean_prediction_mae(
     return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 
-def _flagged(counter: RunCounter | SavedModelCounter, images: ImageSet) -> float | None:
-    if counter.familiarity is None:
-        return None
-    return float(np.mean([bool(flag) for flag in counter.flags(images.images)]))
 
 
 def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:
@@ -266,77 +380,314 @@ def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, flo
     }
 
 
-def _write_counts(file: Path, images: ImageSet, predicted: np.ndarray) -> None:
+def _thresholds(counter: RunCounter | SavedModelCounter, images: ImageSet) -> Table | None:
+    """A DCC with each threshold between its two halves."""
+    if isinstance(counter, SavedModelCounter) or counter.run.recipe.model.name != "dcc":
+        return None
+    rows = threshold_table(counter, images)
+    header = list(max(rows, key=len))
+    cells = [[row.get(key, "") for key in header] for row in rows]
+    return Table(header, cells, "The same network with each threshold on its probability.")
+
+
+def _numbers(result: Evaluation, protocol: str, images: ImageSet) -> dict[str, Any]:
+    """What the JSON file holds; what is not a number is null."""
+    numbers = {
+        "subject": result.subject,
+        "protocol": protocol,
+        "images": result.images,
+        "groups": len(set(images.groups)),
+        "scores": result.scores,
+        "intervals": result.intervals,
+        "count_interval": result.count_interval,
+        "mean_prediction_mae": result.mean_prediction_mae,
+        "by_kind": result.by_kind,
+        "segmentation": result.segmentation,
+        "flagged": result.flagged,
+        "mixing": result.mixing,
+    }
+    return _finite(numbers)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _count_rows(findings: Findings) -> tuple[list[str], list[list[object]]]:
+    """Header and a row for each image."""
+    images, counts = findings.images, findings.counts
+    header = ["image", "group"]
+    header += [] if images.times is None else ["time"]
+    header += ["true"] if findings.labelled else []
+    header += ["count", "count_raw", "count_low", "count_high"]
+    header += ["error", "absolute_percentage_error"] if findings.labelled else []
+    header += [] if findings.flags is None else ["flag"]
     rows = []
-    labelled = zip(images.names, images.groups, images.counts, predicted, strict=True)
-    for name, group, true, raw in labelled:
+    for k, (true, raw) in enumerate(zip(images.counts, counts.raw, strict=True)):
         count = int(round_count(raw))
-        percent = f"{100 * abs(raw - true) / true:.2f}" if true else ""
-        rows.append([name, group, int(true), count, f"{raw:.3f}", count - int(true), percent])
-    header = ["image", "group", "true", "count", "count_raw", "error", "absolute_percentage_error"]
-    write_csv(file, header, rows)
+        row = {
+            "image": images.names[k],
+            "group": images.groups[k],
+            "count": count,
+            "count_raw": f"{raw:.3f}",
+            "count_low": _number(counts.low[k]),
+            "count_high": _number(counts.high[k]),
+        }
+        if images.times is not None:
+            row["time"] = "" if np.isnan(images.times[k]) else f"{images.times[k]:g}"
+        if findings.labelled:
+            percent = f"{100 * abs(raw - true) / true:.2f}" if true else ""
+            row |= {"true": int(true), "error": count - int(true)}
+            row["absolute_percentage_error"] = percent
+        if findings.flags is not None:
+            row["flag"] = findings.flags[k]
+        rows.append([row[key] for key in header])
+    return header, rows
 
 
-def _plot_counts(file: Path, counts: np.ndarray, predicted: np.ndarray, title: str) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.add_subplot()
-    top = max(counts.max(), predicted.max()) + 1
-    axes.plot([0, top], [0, top], color="0.7", linewidth=1)
-    axes.scatter(counts, predicted, s=14, alpha=0.6)
-    axes.set(xlabel="true count", ylabel="predicted count", xlim=(-0.5, top), ylim=(-0.5, top))
-    axes.set_title(title, fontsize=9)
-    figure.savefig(file, dpi=120)
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
 
 
-def _picture_sheet(
-    counter: RunCounter, images: ImageSet, predicted: np.ndarray, subject: str
-) -> np.ndarray:
-    """Six images from the worst counted to the best, with what the model makes of them."""
-    order = np.argsort(-np.abs(predicted - images.counts), kind="stable")
-    chosen = order[np.linspace(0, len(order) - 1, min(6, len(order))).astype(int)]
-    pictures = _pictures(counter, images.images[chosen])
-    rows = []
-    for row in zip(*pictures.values(), strict=True):
-        grey = np.clip(np.hstack(row) * 255, 0, 255).astype(np.uint8)
-        rows.append(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
-    width = max(rows[0].shape[1], 8 * len(subject))
-    strips = [_caption(subject, width), _caption(", ".join(pictures), width)]
-    for i, row in zip(chosen, rows, strict=True):
-        strips.append(_caption(f"{images.counts[i]:.0f} true, {predicted[i]:.1f} counted", width))
-        strips.append(np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=255))
-    return np.vstack(strips)
+def _metric_rows(result: Evaluation) -> tuple[list[str], list[list[object]]]:
+    none = ("", "")
+    rows = [[key, value, *result.intervals.get(key, none)] for key, value in result.scores.items()]
+    for name, value in (result.count_interval or {}).items():
+        rows.append([f"interval_{name}", value, *none])
+    for pair, value in result.mixing.items():
+        rows.append([f"mixing of {pair}", value, *none])
+    for name, value in (result.segmentation or {}).items():
+        rows.append([name, value, *none])
+    return ["score", "value", "low", "high"], rows
 
 
-def _pictures(counter: RunCounter, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Images ``[n, h, w]`` and, each of that shape, what the model can show of its view of them."""
-    if counter.network is not None and "natural_reconstruction" in counter.network.output:
-        return translations(counter.network, images)
-    if counter.tiled:
-        found = [counter.segment(image) for image in images]
-        outlined = [_outlined(i, mask) for i, (mask, _) in zip(images, found, strict=True)]
-        probability = np.stack([probability for _, probability in found])
-        return {"natural": images, "mask": np.stack(outlined), "probability": probability}
-    if hasattr(counter.classical, "segment"):
-        outlined = [_outlined(image, counter.classical.segment(image)) for image in images]
-        return {"natural": images, "regions": np.stack(outlined)}
-    return {"natural": images}
+def _pictures_of(made: Illustrations) -> list[Path]:
+    parts = [part for section in made.sections for part in section.content]
+    return [part.file for part in parts if hasattr(part, "file")]
 
 
-def _outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The image with the outlines of its labelled regions in white."""
-    region = labels.astype(np.float32)
-    edges = cv2.dilate(region, np.ones((3, 3))) != region
-    return np.where(edges, 1, image)
+def _command(run_folder: Path, data: Path | None, out: Path, protocol: str) -> str:
+    words = ["cellzoo", "evaluate", str(run_folder)]
+    words += ["--data", str(data)] if data else []
+    words += ["--protocol", protocol] if protocol != "cellzoo" else []
+    return shlex.join([*words, "--out", str(out)])
 
 
-def _caption(text: str, width: int) -> np.ndarray:
-    strip = np.full((24, width), 255, np.uint8)
-    cv2.putText(strip, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1, cv2.LINE_AA)
-    return strip
+def _report(
+    result: Evaluation,
+    numbers: dict[str, Any],
+    findings: Findings,
+    made: Illustrations,
+    thresholds: Table | None,
+    what: str,
+    command: str,
+) -> Report:
+    counter = findings.counter
+    run = getattr(counter, "run", None)
+    simulated = run is not None and not findings.folder and run.recipe.data.natural.simulated
+    sections = [Section("Scores", _score_tables(result, numbers, thresholds))]
+    sections += [Section("Unusual images", _flagged(findings))]
+    sections += made.sections
+    counts = made.sections[0]
+    table = _worst(findings) if findings.labelled else _counted(findings, what)
+    sections[2] = Section(counts.title, [*counts.content, table])
+    sections += [
+        Section("Data and splits", _data(findings, run)),
+        Section("Not shown", [line[0].upper() + line[1:] for line in made.not_shown]),
+        Section("Reproduce", [Commands([*_training(run), command])]),
+    ]
+    warnings = []
+    if simulated:
+        warnings.append(
+            "These images are simulated: how well it counts on a microscope is another question."
+        )
+    if result.subject.startswith("validation"):
+        warnings.append(
+            "The data has no test split. On these images checkpoint and settings may have been "
+            "chosen, and intervals were calibrated: expect somewhat worse on images never seen."
+        )
+    if run is not None and not run.finished:
+        warnings.append("The training was not finished.")
+    if numbers["protocol"] != "cellzoo":
+        warnings.append("Counted with the authors' protocol: augmented images, sampled latents.")
+    if result.skipped:
+        warnings.append(f"{len(result.skipped)} files could not be read and were left out.")
+    return Report(
+        title=f"{counter.name}: {what}" + (" split" if what in SPLITS else ""),
+        headline=_headline(result, findings, _images_in_words(findings, run, what)),
+        key_numbers=_key_numbers(result, numbers),
+        sections=sections,
+        warnings=warnings,
+        footer=_footer(run),
+    )
 
 
-def _write_picture(file: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(file), picture):
-        raise UserError(f"{file} cannot be written: is the disk full, or the folder read-only?")
+def _headline(result: Evaluation, findings: Findings, which: str) -> str:
+    name = findings.counter.name
+    if not result.scores:
+        total = round_count(findings.counts.raw).sum()
+        return (
+            f"In {result.images} {which} {name} counted {total:.0f} cells altogether. None of "
+            "these images has a true count, so nothing is known about the error."
+        )
+    low, high = result.intervals["mae"]
+    text = (
+        f"On {result.images} {which}, {name} is off by {result.scores['mae']:.2f} cells on average "
+        f"(95 % interval {low:.2f} to {high:.2f}) and counts "
+        f"{100 * result.scores['exact']:.0f} % of the images exactly."
+    )
+    if result.mean_prediction_mae is not None:
+        text += (
+            " Always predicting the mean of the training labels would be off by "
+            f"{result.mean_prediction_mae:.2f}."
+        )
+    return text
+
+
+def _images_in_words(findings: Findings, run: Run | None, what: str) -> str:
+    """Which images, after their number: simulated or not, data, split."""
+    if findings.folder:
+        return f"images of the folder {what}"
+    section = run.recipe.data.natural
+    if hasattr(section, "folder"):
+        simulated = "simulated " if section.simulated else ""
+        return f"{simulated}images of the folder {Path(section.folder).name} ({what} split)"
+    kind = modality(run.recipe).removeprefix("simulated ")
+    return f"simulated images ({kind}, {what} split)"
+
+
+def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
+    tiles = []
+    if result.scores:
+        names = {
+            "mae": ("mean absolute error", "{:.2f}", 1, "cells"),
+            "mre": ("mean relative error", "{:.1f} %", 100, ""),
+            "exact": ("counted exactly", "{:.0f} %", 100, ""),
+        }
+        for key, (name, form, factor, unit) in names.items():
+            if numbers["scores"][key] is None:
+                continue
+            low, high = (form.format(factor * end) for end in numbers["intervals"][key])
+            tiles.append((name, form.format(factor * result.scores[key]),
+                          f"{unit} (95 % interval {low} to {high})".strip()))  # fmt: skip
+    if result.count_interval:
+        width = f"of true counts; mean width {result.count_interval['mean_width']:.1f} cells"
+        share = f"{100 * result.count_interval['coverage']:.0f} %"
+        tiles.append(("inside their 95 % interval", share, width))
+    if result.flagged is not None:
+        tiles.append(("flagged as unusual", f"{100 * result.flagged:.0f} %", "of the images"))
+    tiles.append(("images", str(result.images), f"in {numbers['groups']} groups"))
+    return tiles
+
+
+def _score_tables(
+    result: Evaluation, numbers: dict[str, Any], thresholds: Table | None
+) -> list[Table | str]:
+    if not result.scores:
+        return []
+    tables: list[Table | str] = [
+        Table(
+            ["score", "value", "95 % interval"],
+            score_rows(numbers),
+            "Counts are rounded to whole cells where nothing else is said. Intervals by bootstrap "
+            "over whole groups.",
+        )
+    ]
+    if result.by_kind:
+        rows = [
+            [kind, f"{s['mae']:.2f}", f"{100 * s['mre']:.1f} %", f"{100 * s['exact']:.0f} %"]
+            for kind, s in result.by_kind.items()
+        ]
+        tables.append(Table(["images", "MAE", "MRE", "exact"], rows, "By kind of image."))
+    if result.segmentation:
+        names = {"dice": "Dice", "pixel_accuracy": "pixel accuracy", "ap50": "average precision"}
+        rows = [[names.get(k, k), f"{value:.3f}"] for k, value in result.segmentation.items()]
+        tables.append(Table(["masks", "mean over the images"], rows))
+    if thresholds:
+        rows = [
+            [cell if isinstance(cell, str) else f"{cell:.3g}" for cell in row]
+            for row in thresholds.rows
+        ]
+        header = [name.replace("_", " ") for name in thresholds.header]
+        tables.append(Table(header, rows, thresholds.caption))
+    return tables
+
+
+def _flagged(findings: Findings) -> list[Table | str]:
+    """The images that are unlike the training ones, if any is."""
+    if findings.flags is None:
+        return []
+    names = findings.images.names
+    rows = [[str(name), flag] for name, flag in zip(names, findings.flags, strict=True) if flag]
+    if not rows:
+        return ["No image is flagged as unlike the training images."]
+    caption = f"{len(rows)} of {len(names)} images are unlike the training images; do not trust "
+    caption += "their counts" + ("." if len(rows) <= 20 else ". The first 20:")
+    return [Table(["image", "why"], rows[:20], caption)]
+
+
+def _worst(findings: Findings) -> Table:
+    images, counts = findings.images, findings.counts
+    order = np.argsort(-np.abs(findings.residuals), kind="stable")[:WORST_ROWS]
+    rows = [
+        [str(images.names[k]), f"{images.counts[k]:.0f}", f"{counts.raw[k]:.1f}",
+         _interval(counts, k), str(images.groups[k])]
+        for k in order
+    ]  # fmt: skip
+    header = ["image", "true", "counted", "95 % interval", "group"]
+    return Table(header, rows, "The images counted worst.")
+
+
+def _counted(findings: Findings, what: str) -> Table:
+    names, counts = findings.images.names, findings.counts
+    shown = range(min(len(names), COUNTED_ROWS))
+    rows = [[str(names[k]), f"{counts.raw[k]:.1f}", _interval(counts, k)] for k in shown]
+    which = f"The first {len(rows)} of {len(names)}" if len(rows) < len(names) else "All"
+    caption = f"{which} images; evaluation_{what}_counts.csv has every one."
+    return Table(["image", "counted", "95 % interval"], rows, caption)
+
+
+def _interval(counts: Counts, k: int) -> str:
+    return "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.1f} to {counts.high[k]:.1f}"
+
+
+def _data(findings: Findings, run: Run | None) -> list[str | Table]:
+    images = findings.images
+    parts: list[str | Table] = []
+    if findings.labelled:
+        parts.append(
+            f"Scored: {len(images)} images with {images.counts.min():.0f} to "
+            f"{images.counts.max():.0f} cells (mean {images.counts.mean():.1f}), in "
+            f"{len(set(images.groups))} groups."
+        )
+    if run is None:
+        return [*parts, "The SavedModel's README.md says what it was trained on."]
+    recipe = run.recipe
+    licence = recipe.card.licence if recipe.card and recipe.card.licence else "not stated"
+    parts.append(
+        f"Trained on: {data_in_words(recipe)} Modality: {modality(recipe)}. "
+        f"Licence of the images: {licence}."
+    )
+    rows = split_rows(run)
+    if rows:
+        caption = "No group (chamber, time-lapse, layout) is in two splits."
+        parts.append(Table(["split", "images", "labelled", "groups"], rows, caption))
+    return parts
+
+
+def _training(run: Run | None) -> list[str]:
+    command = training_command(run) if run else None
+    return [command] if command else []
+
+
+def _footer(run: Run | None) -> str:
+    text = (
+        f"Evaluated with cellzoo {__version__}, Keras {keras.__version__} "
+        f"({keras.backend.backend()}), NumPy {np.__version__}, Python "
+        f"{platform.python_version()}."
+    )
+    return text + (f" Trained with: {versions_in_words(run)}." if run else "")

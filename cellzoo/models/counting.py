@@ -84,29 +84,32 @@ class TiledMaps:
             yield tile.place, part[: height - rows.start, : width - columns.start]
 
 
-def translations(network: keras.Model, natural: np.ndarray) -> dict[str, np.ndarray]:
-    """What the network makes of natural images, from the mean of the latent.
+def translations(
+    network: keras.Model, images: np.ndarray, domain: str = "natural"
+) -> dict[str, np.ndarray]:
+    """What the network makes of images of one domain, from the mean of the latent.
 
     Args:
-        network: with the output ``natural_reconstruction``, such as a Twin-VAE.
-        natural: float32 ``[n, h, w]`` in [0, 1].
+        network: with the output ``<domain>_reconstruction``, such as a Twin-VAE.
+        images: float32 ``[n, h, w]`` in [0, 1].
+        domain: ``"natural"`` or ``"synthetic"``, that of the images.
 
     Returns:
-        ``natural`` (the images), ``natural_reconstruction`` and, where the network has both
-        domains, ``natural_to_synthetic``, each ``[n, h, w]``.
+        ``<domain>`` (the images), ``<domain>_reconstruction`` and, where the network has both
+        domains, ``<domain>_to_<other>``, each ``[n, h, w]``.
     """
     to_array = keras.ops.convert_to_numpy
-    shared, reconstruction = natural_decoded(network)(natural, training=False)
-    pictures = {"natural": natural, "natural_reconstruction": to_array(reconstruction)}
-    if "synthetic" in network.input:
-        synthetic = network.get_layer("synthetic_decoder")(shared, training=False)
-        pictures["natural_to_synthetic"] = to_array(synthetic)
+    shared, reconstruction = decoded(network, domain)(images, training=False)
+    pictures = {domain: images, f"{domain}_reconstruction": to_array(reconstruction)}
+    for other in sorted(set(network.input) - {domain}):
+        translation = network.get_layer(f"{other}_decoder")(shared, training=False)
+        pictures[f"{domain}_to_{other}"] = to_array(translation)
     return pictures
 
 
-def natural_decoded(network: keras.Model) -> keras.Model:
-    """The path from a natural image to the shared decoder's output and the reconstruction."""
-    reconstruction = network.output["natural_reconstruction"]
-    decoder = network.get_layer("natural_decoder")
+def decoded(network: keras.Model, domain: str = "natural") -> keras.Model:
+    """The path from an image to the shared decoder's output and the reconstruction."""
+    reconstruction = network.output[f"{domain}_reconstruction"]
+    decoder = network.get_layer(f"{domain}_decoder")
     node = next(node for node in decoder._inbound_nodes if reconstruction in node.outputs)
-    return keras.Model(network.input["natural"], [node.input_tensors[0], reconstruction])
+    return keras.Model(network.input[domain], [node.input_tensors[0], reconstruction])

@@ -109,9 +109,10 @@ class Watershed:
     def segment(self, image: np.ndarray) -> np.ndarray:
         """The regions of an image ``[h, w]`` in [0, 1]: int32 ``[h, w]``, 0 is ground.
 
-        All of them, also the ``subtract`` that are expected to be no cells.
+        All of them, also the ``subtract`` that are expected to be no cells. A line of ground runs
+        where two of them meet, so that they are two in a mask as well.
         """
-        labels = self._regions(self._mask(_to_bytes(image)))
+        labels = self._regions(self._mask(_to_bytes(image)), lines=True)
         return np.pad(labels, self.crop).astype(np.int32)
 
     def _mask(self, image: np.ndarray) -> np.ndarray:
@@ -124,8 +125,8 @@ class Watershed:
             blurred = 255 - blurred
         return cv2.threshold(blurred, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[1]
 
-    def _regions(self, mask: np.ndarray) -> np.ndarray:
-        """Regions of a mask, numbered from 1."""
+    def _regions(self, mask: np.ndarray, lines: bool = False) -> np.ndarray:
+        """Regions of a mask, numbered from 1; perhaps with lines of 0 between them."""
         if self.method == "sobel":
             return _flooded_edges(mask)
         distance = _distance(mask)
@@ -133,7 +134,7 @@ class Watershed:
         places = _peaks(distance, self.separation)
         places = places[distance[tuple(places.T)] >= self.radius]
         peaks[tuple(places.T)] = np.arange(1, len(places) + 1)
-        return watershed(-distance, peaks, mask=mask > 0)
+        return watershed(-distance, peaks, mask=mask > 0, watershed_line=lines)
 
     def _regions_by_parameters(
         self, masks: Sequence[np.ndarray], separation: Sequence[int], radius: Sequence[float]

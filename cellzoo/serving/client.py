@@ -29,7 +29,10 @@ _ADDRESS = re.compile(
     r"(?P<server>(?:\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):\d+)/(?P<name>[^\s/:]+)"
     r"(?:/(?P<version>\d+)|:(?P<label>[^\s/:]+))?"
 )
-_RETRIED = (grpc.StatusCode.UNAVAILABLE,)
+# How gRPC begins to say that nobody is there; what follows is the reason.
+_ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+_TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
 
 
 class Address(NamedTuple):
@@ -344,14 +347,14 @@ class RemoteCounter:
                 return stub(request, timeout=max(left, 0.001), metadata=self._metadata)
             except grpc.RpcError as error:
                 left = deadline - time.monotonic()
-                if error.code() not in _RETRIED or left <= 0:
+                if not _is_busy(error) or left <= 0:
                     raise
             time.sleep(min(pause * random.uniform(0.5, 1.5), left))
             pause = min(2 * pause, 5.0)
 
     def _no_answer(self, error: grpc.RpcError, timeout: float) -> UserError:
         server, details = self.address.server, _one_line(error)
-        if error.code() in (*_RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if _is_busy(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             return UserError(
                 f"No answer from {server} within {timeout:g} s ({details}): check that the server "
                 "runs and that this is its gRPC port; --timeout waits longer."
@@ -381,14 +384,20 @@ def _fits(sizes: list[int], shape: tuple[int, ...]) -> bool:
     return all(size in (-1, given) for size, given in zip(sizes, shape, strict=True))
 
 
+def _is_busy(error: grpc.RpcError) -> bool:
+    """Whether it may be better later: no server there, its queue full, too many at a time."""
+    return error.code() == _UNAVAILABLE or _TOO_MANY in (error.details() or "")
+
+
 def _too_large(error: grpc.RpcError) -> bool:
     return "larger than maximum input batch size" in (error.details() or "") or (
-        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and not _is_busy(error)
     )
 
 
 def _one_line(error: grpc.RpcError) -> str:
     text = " ".join((error.details() or error.code().name).split())
+    text = _ADDRESSES.sub("", text)
     return re.sub(r" ?\[\[\{\{node .*", "", text)[:300].rstrip(". ")
 
 

@@ -261,6 +261,7 @@ class RestServer(ThreadingHTTPServer):
         protocol: answers.
         counted: takes note of each prediction.
         metrics_path: where the metrics are; None: nowhere.
+        most: requests under way at the same time; further predictions are refused.
     """
 
     daemon_threads = True
@@ -273,9 +274,11 @@ class RestServer(ThreadingHTTPServer):
         protocol: Protocol,
         counted: Metrics,
         metrics_path: str | None = metrics.PATH,
+        most: int = 512,
     ):
         """See the class."""
         self.protocol, self.counted, self.metrics_path = protocol, counted, metrics_path
+        self._most = most
         self._busy = 0
         self._idle = threading.Condition()
         if ":" in host:
@@ -289,10 +292,18 @@ class RestServer(ThreadingHTTPServer):
             self._idle.wait_for(lambda: self._busy == 0, seconds)
         self.server_close()
 
-    def enter(self, number: int) -> None:
-        """Counts the requests under way up or down."""
+    def enter(self, limited: bool = True) -> bool:
+        """Counts a request in, unless too many are under way; says whether it did."""
         with self._idle:
-            self._busy += number
+            if limited and self._busy >= self._most:
+                return False
+            self._busy += 1
+            return True
+
+    def leave(self) -> None:
+        """Counts a request out."""
+        with self._idle:
+            self._busy -= 1
             self._idle.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -305,7 +316,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a word
 
     def do_GET(self) -> None:
-        self._answer(b"")
+        self.server.enter(limited=False)  # probes and scrapes are answered however busy it is
+        try:
+            self._answer(b"")
+        finally:
+            self.server.leave()
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -315,8 +330,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif int(length) > MAX_BODY:
             self.close_connection = True
             self._send(413, {"error": f"the request is larger than {MAX_BODY} bytes"})
+        elif not self.server.enter():
+            self.close_connection = True
+            self._send(503, {"error": "too many requests are under way"})
         else:
-            self._answer(self.rfile.read(int(length)))
+            try:
+                self._answer(self.rfile.read(int(length)))
+            finally:
+                self.server.leave()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Prometheus counts the requests."""
@@ -330,7 +351,6 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.startswith("/v1/"):
             self._send(404, {"error": f"Not found: {path}"})
             return
-        self.server.enter(1)
         started, code = time.monotonic(), "OK"
         try:
             self._send(200, answer(self.server.protocol, self.command, path, body))
@@ -343,7 +363,6 @@ class _Handler(BaseHTTPRequestHandler):
             code = "INTERNAL"
             self._send(500, {"error": f"{type(error).__name__}: {error}"})
         finally:
-            self.server.enter(-1)
             match = _PREDICT.fullmatch(path)
             if match and match["name"] in self.server.protocol.models.names:
                 seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from cellzoo.files import damaged_file
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.messages import CODES, PredictionLog, SavedModel
 from cellzoo.serving.tensors import TYPES, from_message
@@ -29,6 +30,9 @@ class Servable:
     def __init__(self, name: str, version: int, folder: Path):
         """Loads the SavedModel in ``folder``; whatever is wrong with it is raised as it comes."""
         self.name, self.version = name, version
+        damaged = damaged_file(folder)
+        if damaged:
+            raise ValueError(f"{damaged} is not as checksums.txt says")
         graphs = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs
         graph = next((g for g in graphs if "serve" in g.meta_info_def.tags), None)
         if graph is None:

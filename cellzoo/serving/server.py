@@ -24,7 +24,8 @@ from cellzoo.serving.versions import Models
 log = logging.getLogger(__name__)
 
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-# More than a batcher lets wait, so that too many requests are told so and not kept hanging.
+# Requests answered at the same time, each by a thread; as many more may wait for one. What comes
+# beyond is refused: neither threads nor memory grow with the number of clients.
 THREADS = 256
 MAX_MESSAGE = 256 * 2**20  # bytes
 
@@ -43,6 +44,7 @@ class Settings:
         batch_wait: seconds.
         max_waiting: batches.
         batch_threads: number of them.
+        threads: requests answered at the same time.
         metrics_path: of Prometheus' page on the REST port; None: none.
         credentials: of gRPC's transport security; None: none.
     """
@@ -56,6 +58,7 @@ class Settings:
     batch_wait: float = 0.0
     max_waiting: int = 100
     batch_threads: int = 2
+    threads: int = THREADS
     metrics_path: str | None = metrics.PATH
     credentials: grpc.ServerCredentials | None = None
 
@@ -119,7 +122,11 @@ class Server:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # a second server at the port is a mistake
         ]
-        server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
+        server = grpc.server(
+            futures.ThreadPoolExecutor(self._settings.threads),
+            options=options,
+            maximum_concurrent_rpcs=2 * self._settings.threads,
+        )
         server.add_generic_rpc_handlers(self._handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         address = f"{_bracketed(self._settings.host)}:{self._settings.grpc_port}"
@@ -137,7 +144,7 @@ class Server:
         try:
             return RestServer(
                 settings.host, settings.rest_port, self._protocol, self._metrics,
-                settings.metrics_path,
+                settings.metrics_path, 2 * settings.threads,
             )  # fmt: skip
         except OSError as error:
             self._grpc.stop(None)
@@ -229,6 +236,7 @@ def run_until_stopped(server: Server) -> None:
     try:
         while not stop.wait(1):  # wakes up, so that a signal is seen on every system
             pass
+        log.info("stopping when the requests under way are answered")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -76,15 +76,14 @@ class Models:
             if not config.name or not config.base_path:
                 raise ServingError("INVALID_ARGUMENT", "Each model needs a name and a base_path.")
         with self._change:
-            before = self._configs
-            self._configs = lambda: configs
-            self._apply(configs)
+            wanted = self._bring_up_all(configs)
             try:
-                self._check(configs)
+                self._check(configs, wanted)
             except ServingError:
-                self._configs = before
-                self._apply(list(before()))
+                self._apply(list(self._configs()))  # unloads what only the new ones wanted
                 raise
+            self._configs = lambda: configs
+            self._switch(configs, wanted)
 
     def servable(self, spec: Any) -> Servable:
         """The version that a ``ModelSpec`` asks for; the newest if it asks for none.
@@ -117,20 +116,14 @@ class Models:
     def status(self, spec: Any) -> list[tuple[int, Version]]:
         """Versions of a model, newest first, unloaded ones included.
 
+        A label chooses nothing, as in TensorFlow Serving: all versions are listed.
+
         Raises:
             ServingError: there is none.
         """
         with self._lock:
             versions = self._versions.get(spec.name, {})
-            if spec.WhichOneof("version_choice") == "version_label":
-                asked = self._labels.get(spec.name, {}).get(spec.version_label)
-                if asked is None:
-                    raise ServingError(
-                        "INVALID_ARGUMENT",
-                        f"Unrecognized servable version label: {spec.version_label}",
-                    )
-            else:
-                asked = spec.version.value if spec.HasField("version") else None
+            asked = spec.version.value if spec.HasField("version") else None
             if asked is not None and asked not in versions:
                 raise ServingError(
                     "NOT_FOUND", f"Could not find version {asked} of model {spec.name}"
@@ -151,16 +144,22 @@ class Models:
             )
 
     def _apply(self, configs: list[Any]) -> None:
+        self._switch(configs, self._bring_up_all(configs))
+
+    def _bring_up_all(self, configs: list[Any]) -> dict[str, dict[int, Path] | None]:
+        """Loads what is not loaded yet; nothing goes. Returns what is wanted, by model."""
         wanted = {config.name: wanted_versions(config) for config in configs}
         for name, folders in wanted.items():
             for number, folder in (folders or {}).items():
                 self._bring_up(name, number, folder)
+        return wanted
+
+    def _switch(self, configs: list[Any], wanted: dict[str, dict[int, Path] | None]) -> None:
+        """Moves the labels and unloads what is wanted no more."""
         with self._lock:
             self._labels = {config.name: dict(config.version_labels) for config in configs}
         for name in list(self._versions):
-            folders = wanted.get(name, {})
-            if folders is not None:  # None: the folder cannot be read now, change nothing
-                self._retire(name, set(folders))
+            self._retire(name, self._kept(name, wanted.get(name, {})))
 
     def _bring_up(self, name: str, number: int, folder: Path) -> None:
         version = self._versions.get(name, {}).get(number)
@@ -183,11 +182,17 @@ class Models:
         self._set(name, number, Version("AVAILABLE", "OK", "", servable, fingerprint))
         log.info("serving %s version %d", name, number)
 
-    def _retire(self, name: str, wanted: set[int]) -> None:
+    def _kept(self, name: str, folders: dict[int, Path] | None) -> set[int]:
+        """Versions that stay when those in ``folders`` are wanted; None: it cannot be read now."""
+        versions = self._versions.get(name, {})
+        ready = {number for number, version in versions.items() if version.servable}
+        if folders is None or (folders and ready.isdisjoint(folders)):
+            return set(versions)  # nothing to take over: the old ones stay
+        return set(folders)
+
+    def _retire(self, name: str, kept: set[int]) -> None:
         versions = self._versions[name]
-        if wanted and not any(versions[number].servable for number in wanted):
-            return  # nothing to take over: the old ones stay
-        for number in set(versions) - wanted:
+        for number in set(versions) - kept:
             if versions[number].servable:
                 # Requests that hold the model finish with it; it is freed with the last of them.
                 self._set(name, number, Version("END"))
@@ -201,13 +206,15 @@ class Models:
         with self._lock:
             self._versions.setdefault(name, {})[number] = version
 
-    def _check(self, configs: list[Any]) -> None:
+    def _check(self, configs: list[Any], wanted: dict[str, dict[int, Path] | None]) -> None:
         for config in configs:
             versions = self._versions.get(config.name, {})
-            if not any(version.servable for version in versions.values()):
+            kept = self._kept(config.name, wanted[config.name])
+            ready = {number for number in kept & set(versions) if versions[number].servable}
+            if not ready:
                 raise ServingError("NOT_FOUND", f"No version of model {config.name} can be served.")
             for number in config.version_labels.values():
-                if number not in versions or not versions[number].servable:
+                if number not in ready:
                     raise ServingError(
                         "FAILED_PRECONDITION",
                         f"Request to assign label to version {number} of model {config.name}, "

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cellzoo import __version__
+from cellzoo import __version__, zoo
 from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
@@ -22,6 +22,7 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.evaluation.intervals import Interval
 from cellzoo.evaluation.metrics import count_metrics
+from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
@@ -144,8 +145,9 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:
-    """What differs, but for the devices and the schedule that a budget was translated into."""
-    changes = [line for line in old.differences(new) if not line.startswith("train.devices:")]
+    """What differs, but for devices, the model card and the schedule made of a budget."""
+    no_matter = ("train.devices:", "card")
+    changes = [line for line in old.differences(new) if not line.startswith(no_matter)]
     if old.train.budget:
         fitted = ("train.epochs:", "loss.count_start_epoch:")
         changes = [change for change in changes if not change.startswith(fitted)]
@@ -243,7 +245,7 @@ def _new_trainer(
 def _trainer_in_scope(
     recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
 ) -> Trainer:
-    network = build_network(recipe)
+    network = _new_network(recipe)
     devices.synchronize(network)
     _adapt(network, batches)
     settings = recipe.train
@@ -267,6 +269,28 @@ def _trainer_in_scope(
     trainer(images)
     optimizer.build(trainer.trainable_variables)
     return trainer
+
+
+def _new_network(recipe: Recipe) -> keras.Model:
+    """The network with its first weights: random, pre-trained, or those of another run.
+
+    Raises:
+        UsageError: the other run's network is another one.
+    """
+    start = recipe.train.start_from
+    if start is None:
+        return build_network(recipe)
+    other = Run(zoo.find(start))
+    network = build_network(recipe, pretrained=False)
+    try:
+        network.set_weights(other.load_network().get_weights())
+    except ValueError:
+        differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
+        raise UsageError(
+            f"train.start_from: {start} holds another network than the recipe describes "
+            f"({'; '.join(differ[:3]) or 'model'}): make the model sections alike."
+        ) from None
+    return network
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
@@ -422,6 +446,7 @@ def _tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Device
 def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = RunCounter(run.path).count(validation.images).raw
+    known = training.counts[training.labelled]
     scores = count_metrics(validation.counts, predicted)
     held_out = predicted
     if run.recipe.classical:
@@ -431,10 +456,12 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "images": len(validation),
         **scores,
         "interval": interval.facts() if interval else None,
-        "training_mean": float(training.counts[training.labelled].mean()),
+        "training_mean": float(known.mean()),
+        "training_counts": [int(known.min()), int(known.max())],
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
+    write_model_card(run)
     simulated = "simulated " if run.recipe.data.natural.simulated else ""
     log.info(
         "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d %simages",

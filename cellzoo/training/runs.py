@@ -97,6 +97,12 @@ class Run:
         return self.validation_file.is_file()
 
     @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere, see :mod:`cellzoo.import_checkpoint`."""
+        file = self.path / "environment.json"
+        return file.is_file() and "imported_from" in json.loads(file.read_text(encoding="utf-8"))
+
+    @property
     def version(self) -> str:
         """What ``counts.csv`` calls this model's version: the folder's name."""
         return self.path.resolve().name
@@ -226,10 +232,14 @@ class Run:
 
     def splits(self) -> dict[str, str]:
         """The split of each image by name; empty for a run that was not trained here."""
+        return {row["image"]: row["split"] for row in self.split_table()}
+
+    def split_table(self) -> list[dict[str, str]]:
+        """The rows of ``splits.csv``: ``image``, ``group``, ``split``, ``labelled`` (0 or 1)."""
         if not self.splits_file.is_file():
-            return {}
+            return []
         with self.splits_file.open(newline="", encoding="utf-8") as file:
-            return {row["image"]: row["split"] for row in csv.DictReader(file)}
+            return list(csv.DictReader(file))
 
     def load_network(self, selection: str = "best") -> keras.Model:
         """The recipe's network with the weights to count with.

@@ -28,7 +28,8 @@ def test_any_settings_give_images_of_the_same_kind(seed, **options):
     augment = augmentation(size=12, **options)
     out = augment(IMAGES, (seed, 1))
     assert (out.shape, out.dtype) == (IMAGES.shape, np.float32)
-    assert out.min() >= 0 and out.max() <= 1
+    farthest = 7 * options["noise"]  # noise alone leaves [0, 1]
+    assert out.min() >= -farthest and out.max() <= 1 + farthest
     np.testing.assert_array_equal(augment(IMAGES, (seed, 1)), out)
 
 
@@ -47,6 +48,13 @@ def test_flips_and_turns_move_pixels_and_change_none():
     assert (out != IMAGES).any()
     for image, moved in zip(IMAGES, out, strict=True):
         np.testing.assert_array_equal(np.sort(moved, axis=None), np.sort(image, axis=None))
+
+
+def test_noise_does_not_brighten_a_dark_ground():
+    dark = np.zeros((8, 64, 64), np.float32)
+    out = augmentation(size=64, **NOTHING | {"noise": 0.01})(dark, (2,))
+    assert abs(out.mean()) < 5 * 0.01 / np.sqrt(out.size)
+    assert abs(out.std() - 0.01) < 0.0002
 
 
 def test_images_of_a_batch_are_treated_one_by_one():

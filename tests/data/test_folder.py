@@ -91,6 +91,13 @@ def test_masks_are_no_images(folder):
     assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
 
 
+def test_times_are_numbers(folder):
+    assert load(folder, "image,count\nimages/a.png,1\n")[0].times is None
+    images, _ = load(folder, "image,count,time\nimages/a.png,1,2.5\nimages/b.png,2,noon\n")
+    assert dict(zip(images.names, images.times, strict=True))["images/a.png"] == 2.5
+    assert np.isnan(images.times).sum() == len(images) - 1
+
+
 def test_group_falls_back_to_series_then_to_the_image(folder):
     text = "image,count,group,series\nimages/a.png,1,g,s\nimages/b.png,1,,s\nimages/c.png,1,,\n"
     assert load(folder, text)[0].groups.tolist() == ["g", "s", "images/c.png"]

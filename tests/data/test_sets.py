@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cellzoo.data import microscope
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import (
     SyntheticSource,
@@ -62,6 +63,16 @@ def test_simulated_sets_depend_on_the_seed_alone(simulated):
 def test_more_labels_than_images(key, of):
     with pytest.raises(UsageError, match=f"data.natural.{key} is 31, but only .* for {of}: lower"):
         simulated_natural(modality="bf", seed=3, **{**SIZES, key: 31})
+
+
+def test_a_set_is_simulated_once_however_often_it_is_asked_for(monkeypatch):
+    arguments = {"modality": "bf", "train": 3, "labelled": 1, "seed": 77, "splits": ("train",)}
+    first = simulated_natural(**arguments)
+    kept = first.images.copy()
+    first.images[:] = 0  # what one method does to its images is no other's concern
+    monkeypatch.setattr(microscope, "simulate_set", None)
+    np.testing.assert_array_equal(simulated_natural(**arguments).images, kept)
+    assert simulated_natural(**(arguments | {"labelled": 3})).labelled.sum() == 3
 
 
 def test_simulated_images_come_in_one_size():

@@ -235,3 +235,42 @@ def test_each_recipe_is_trained_with_every_seed_and_without_synthetic_images(
         ("tiny-4", 4, False), ("tiny-natural-only-4", 4, True),
     ]  # fmt: skip
     assert labels == ["tiny", "tiny, natural only"] * 2
+
+
+def test_a_models_own_key_is_set_where_the_model_has_it(make_run, tmp_path, monkeypatch):
+    trained = {}
+
+    def fit(recipe, folder):
+        trained[recipe.name] = recipe.model
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", fit)
+    (tmp_path / "grey.yaml").write_text(BRIGHTNESS)
+    for recipes in (["tiny.yaml", "grey.yaml"], ["grey.yaml", "tiny.yaml"]):
+        with pytest.raises(KeyboardInterrupt):
+            compare(recipes, tmp_path / "out", settings=["model.latent=3", "model.bins=4"])
+    assert (trained["tiny"].latent, trained["grey"].bins) == (3, 4)
+    assert not hasattr(trained["grey"], "latent")
+    with pytest.raises(UsageError, match=r"no key model.latnt; did you mean latent\?"):
+        compare(["tiny.yaml", "grey.yaml"], tmp_path / "out", settings=["model.latnt=3"])
+
+
+def test_one_section_of_data_for_all_makes_recipes_of_different_data_comparable(
+    make_run, tmp_path, monkeypatch
+):
+    seen = []
+
+    def fit(recipe, folder):
+        seen.append(recipe.data.natural.model_dump())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", fit)
+    (tmp_path / "grey.yaml").write_text(
+        BRIGHTNESS.replace("{source: folder, folder: cells}", "{source: simulated, modality: bf}")
+    )
+    data = "data.natural={source: folder, folder: cells, labelled: 5}"
+    for recipe in ("tiny.yaml", "grey.yaml"):
+        with pytest.raises(KeyboardInterrupt):
+            compare([recipe], tmp_path / "out", settings=[data])
+    assert seen[0] == seen[1]
+    assert (seen[0]["folder"], seen[0]["labelled"]) == ("cells", 5)

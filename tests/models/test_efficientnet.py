@@ -54,6 +54,44 @@ def test_a_frozen_backbone_leaves_the_dense_output_alone_to_learn():
         np.testing.assert_array_equal(before, after.numpy())
 
 
+@pytest.mark.parametrize(
+    "variant, weights",
+    [
+        pytest.param("b1", 6_575_239, marks=pytest.mark.slow),
+        pytest.param("b2", 7_768_569, marks=pytest.mark.slow),
+        ("b3", 10_783_535),
+    ],
+)
+def test_a_variant_has_as_many_weights_as_keras_documents(variant, weights):
+    network = efficientnet(variant=variant, image_size=32, weights=None)
+    assert backbone_of(network).count_params() == weights
+    assert network.output["natural_count"].shape == (None,)
+
+
+@pytest.mark.slow
+def test_imagenet_weights_do_what_kerass_own_network_does_with_them(tmp_path, monkeypatch):
+    """Keras has a rescaling more with these weights than without; the download is a file here."""
+    keras.utils.set_random_seed(0)
+    plain = keras.applications.EfficientNetB0(weights=None, include_top=False)
+    (normalization,) = (s for s in plain.layers if isinstance(s, keras.layers.Normalization))
+    statistics = [[0.4, 0.5, 0.6], [0.04, 0.05, 0.06], 0]
+    normalization.set_weights([np.array(value, np.float32) for value in statistics])
+    plain.save_weights(tmp_path / "b0.weights.h5")
+    monkeypatch.setattr(
+        keras.src.applications.efficientnet.file_utils,
+        "get_file",
+        lambda *arguments, **more: str(tmp_path / "b0.weights.h5"),
+    )
+    photographs = 255 * np.random.default_rng(2).random((2, 32, 32, 3), np.float32)
+    expected = keras.applications.EfficientNetB0(weights="imagenet", include_top=False).predict(
+        photographs, verbose=0
+    )
+    ours = backbone_of(efficientnet(image_size=32, weights="imagenet"))
+    np.testing.assert_allclose(ours.predict(photographs, verbose=0), expected, rtol=1e-3, atol=1e-6)
+    without_it = plain.predict(photographs, verbose=0)
+    assert np.abs(without_it - expected).max() > 0.01 * np.abs(expected).max()
+
+
 def test_weights_that_cannot_be_had_are_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no such file: set it to a file that .*EfficientNetB0"):
         efficientnet(image_size=32, weights=str(tmp_path / "none.weights.h5"))

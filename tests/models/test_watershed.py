@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UsageError
+from cellzoo.evaluation.segmentation import instances
 from cellzoo.models.watershed import Watershed
 
 METHODS = ("sobel", "distance")
@@ -46,6 +47,8 @@ def test_touching_cells_are_one_region_to_sobel_and_two_to_distance():
     # Divided between the two, and in halves.
     assert set(np.flatnonzero(left.any(axis=0))).isdisjoint(range(59, 128))
     assert abs(int(left.sum()) - int(right.sum())) < 20
+    # Two in a mask as well, from which overlays and scores are made.
+    assert instances(counter.segment(image) > 0).max() == 2
 
 
 def test_what_lies_in_the_cropped_border_is_not_counted():

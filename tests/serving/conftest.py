@@ -1,13 +1,20 @@
 """Models to serve in tests, and a server for them.
 
-The protocol tests can be pointed at a stock TensorFlow Serving:
+The protocol tests can be pointed at a stock TensorFlow Serving. MODELS is an absolute path to a new
+folder; in a container, mount it at the same path.
 
     python tests/serving/conftest.py MODELS      # writes the models and MODELS/models.config
     tensorflow_model_server --port=8500 --rest_api_port=8501 \\
-        --model_config_file=MODELS/models.config --allow_version_labels_for_unavailable_models \\
+        --model_config_file=MODELS/models.config --max_num_load_retries=0 \\
+        --allow_version_labels_for_unavailable_models=true \\
         --monitoring_config_file=serving/monitoring.config
     CELLZOO_SERVING_ADDRESS=localhost:8500 CELLZOO_SERVING_REST=localhost:8501 \\
-        pytest tests/serving/test_protocol.py
+        CELLZOO_SERVING_MODELS=MODELS pytest tests/serving/test_protocol.py
+
+Without CELLZOO_SERVING_REST the tests of REST are skipped, without CELLZOO_SERVING_MODELS those in
+which versions appear. They change MODELS: write it anew for another run. TensorFlow Serving makes
+no batches unless it is told to; for the test of their size start it with --enable_batching and
+--batching_parameters_file=MODELS/batching.config too, and set CELLZOO_SERVING_BATCHING=1.
 """
 
 import os
@@ -116,6 +123,9 @@ def write_warmup(path, name, key, array):
         writer.write(log.SerializeToString())
 
 
+LATER = "later-2"  # a version that is not to be seen yet
+MAX_BATCH = 4  # images, of the server that the protocol tests ask
+
 CONFIG = """\
 model_config_list {{
   config {{
@@ -135,16 +145,27 @@ model_config_list {{
 
 
 def write_models(base):
-    """All models of the protocol tests and their configuration."""
+    """All models of the protocol tests and their configuration.
+
+    Version 2 of ``badwarm`` waits under a name that is no number: a stock server does not start
+    with a model whose newest version cannot be loaded.
+    """
     base = Path(base).resolve()
     save_half(base / "half", 1)
     save_half(base / "half", 2)
-    for name in ("latest", "badwarm"):
-        shutil.copytree(base / "half", base / name)
+    shutil.copytree(base / "half", base / "latest")
+    shutil.copytree(base / "half" / "1", base / "badwarm" / "1")
+    shutil.copytree(base / "half" / "2", base / "badwarm" / LATER)
     save_two(base / "two")
     save_cells(base / "cells")
-    write_warmup(base / "badwarm" / "2", "badwarm", "wrong", np.zeros(1, np.float32))
+    write_warmup(base / "badwarm" / LATER, "badwarm", "wrong", np.zeros(1, np.float32))
+    return write_configuration(base)
+
+
+def write_configuration(base):
+    """The configuration of the models in a folder; returns it."""
     (base / "models.config").write_text(CONFIG.format(base=base))
+    (base / "batching.config").write_text(f"max_batch_size {{ value: {MAX_BATCH} }}\n")
     return base
 
 
@@ -152,6 +173,14 @@ def write_models(base):
 def served_models(tmp_path_factory):
     """Folder of the models of the protocol tests. Not to be changed."""
     return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def models_to_change(served_models, tmp_path_factory):
+    """A copy of the models of the protocol tests."""
+    base = tmp_path_factory.mktemp("changing") / "models"
+    shutil.copytree(served_models, base)
+    return write_configuration(base)
 
 
 @pytest.fixture

@@ -202,6 +202,7 @@ def test_a_dead_server_is_given_up_in_time(run_cli, images, tmp_path):
     result = run_cli("count", images, *arguments)
     assert result.exit_code == 1
     assert "No answer from 127.0.0.1:9 within 0.5 s" in result.stderr
+    assert "last error" not in result.stderr  # gRPC's own words about addresses
     assert "Traceback" not in result.stderr
 
 
@@ -257,13 +258,17 @@ def counts_reply(content):
 PIXELS = np.zeros((3, 4, 6), np.uint8)
 
 
-def test_an_unavailable_server_is_tried_again(fake):
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [("UNAVAILABLE", "busy"), ("RESOURCE_EXHAUSTED", "Concurrent RPC limit exceeded!")],
+)
+def test_an_unavailable_server_is_tried_again(fake, code, details):
     calls = []
 
     def predict(content, context):
         calls.append(messages.PredictRequest.FromString(content))
         if len(calls) < 3:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+            context.abort(grpc.StatusCode[code], details)
         return counts_reply(content)
 
     port = fake(GetModelMetadata=lambda content, context: metadata_reply(), Predict=predict)
@@ -287,10 +292,12 @@ def test_a_server_that_stays_unavailable_is_given_up(fake):
         counter.count(PIXELS)
 
 
-def test_several_batches_are_under_way_at_once(fake, tmp_path):
+def test_several_batches_are_under_way_at_once_over_one_channel(fake, tmp_path):
     barrier = threading.Barrier(client.WINDOW, timeout=20)
+    channels = set()
 
     def predict(content, context):
+        channels.add(context.peer())
         barrier.wait()  # passes only when a whole window is here
         return counts_reply(content)
 
@@ -299,6 +306,7 @@ def test_several_batches_are_under_way_at_once(fake, tmp_path):
         cv2.imwrite(str(tmp_path / f"{k}.png"), PIXELS[0])
     rows = count_files([tmp_path], remote(f"127.0.0.1:{port}/cells"), tmp_path / "counts.csv")
     assert {row.count for row in rows} == {2}
+    assert len(channels) == 1
 
 
 def test_headers_travel_with_each_request(fake):
@@ -330,14 +338,20 @@ def test_tls(fake, tmp_path):
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     command += ["-keyout", key, "-out", certificate]
     subprocess.run(command, check=True, capture_output=True)
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-    port = fake(
-        credentials,
-        GetModelMetadata=lambda content, context: metadata_reply(),
-        Predict=lambda content, context: counts_reply(content),
-    )
+    pair = key.read_bytes(), certificate.read_bytes()
+    methods = {
+        "GetModelMetadata": lambda content, context: metadata_reply(),
+        "Predict": lambda content, context: counts_reply(content),
+    }
+    port = fake(grpc.ssl_server_credentials([pair]), **methods)
     counter = remote(f"localhost:{port}/cells", ca_cert=certificate)
     assert counter.count(PIXELS).raw.tolist() == [2, 2, 2]
+    asks_for_ours = grpc.ssl_server_credentials([pair], pair[1], require_client_auth=True)
+    mutual = f"localhost:{fake(asks_for_ours, **methods)}/cells"
+    ours = {"ca_cert": certificate, "client_cert": certificate, "client_key": key}
+    assert remote(mutual, **ours).count(PIXELS).raw.tolist() == [2, 2, 2]
+    with pytest.raises(UserError, match="No answer from"):
+        remote(mutual, ca_cert=certificate, timeout=0.5)
     with pytest.raises(UserError, match="No answer from"):  # speaks to TLS without it
         remote(f"localhost:{port}/cells", timeout=0.5)
     with pytest.raises(UserError, match="missing.pem cannot be read"):

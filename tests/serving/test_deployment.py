@@ -1,6 +1,10 @@
 """The operators' files agree with each other, with the exports and with `cellzoo serve`."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,8 +35,11 @@ def kubernetes():
     return list(yaml.safe_load_all((SERVING / "kubernetes.yaml").read_text()))
 
 
-def test_models_lie_where_the_containers_mount_them():
-    for model in read_model_config(SERVING / "models.config"):
+def test_models_lie_where_the_containers_mount_them(tmp_path):
+    """As `cellzoo export --serving` enters them into the file of the repository."""
+    file = tmp_path / "models.config"
+    file.write_text(model_config(["a", "b"], (SERVING / "models.config").read_text()))
+    for model in read_model_config(file):
         assert model.base_path == f"{BASE_PATH}/{model.name}"
     assert f"../saved_models:{BASE_PATH}:ro" in compose()["serving"]["volumes"]
     container = kubernetes()[0]["spec"]["template"]["spec"]["containers"][0]
@@ -47,10 +54,9 @@ def test_the_same_ports_everywhere():
     assert [port["containerPort"] for port in container["ports"]] == ports
     assert [port["port"] for port in service["spec"]["ports"]] == ports
     assert container["startupProbe"]["grpc"]["port"] == SERVICE.grpc_port
-    assert container["readinessProbe"]["httpGet"]["port"] == SERVICE.rest_port
-    served = [model.name for model in read_model_config(SERVING / "models.config")]
-    path = container["readinessProbe"]["httpGet"]["path"]
-    assert path in [f"/v1/models/{name}" for name in served]
+    assert container["livenessProbe"]["grpc"]["port"] == SERVICE.grpc_port
+    assert container["readinessProbe"]["tcpSocket"]["port"] == SERVICE.rest_port
+    assert f"/127.0.0.1/{SERVICE.rest_port}" in compose()["serving"]["healthcheck"]["test"][-1]
 
 
 def test_the_files_that_commands_name_are_there():
@@ -149,3 +155,53 @@ def test_the_stock_server_only_where_everybody_may_reach_it(monkeypatch):
     assert {"--port=8500", "--rest_api_port=8501", "--enable_batching"} <= set(
         stock_command(service, Path("models.config"))
     )
+
+
+STUB = """\
+#!{python}
+import json, pathlib, signal, sys, time
+config = next(a for a in sys.argv if a.startswith("--model_config_file=")).partition("=")[2]
+seen = {{"arguments": sys.argv[1:], "config": pathlib.Path(config).read_text()}}
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({seen!r} + ".end").touch(), sys.exit(0)))
+pathlib.Path({seen!r} + ".new").write_text(json.dumps(seen))
+pathlib.Path({seen!r} + ".new").rename({seen!r})
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a script with a first line")
+def test_auto_starts_tensorflow_serving_where_it_is_installed(tmp_path):
+    """A stand-in notes how it is started; no TensorFlow is needed on our side."""
+    program, seen = tmp_path / "bin" / engines.STOCK, tmp_path / "seen.json"
+    program.parent.mkdir()
+    program.write_text(STUB.format(python=sys.executable, seen=str(seen)))
+    program.chmod(0o755)
+    (tmp_path / "models" / "cells" / "3").mkdir(parents=True)
+    code = "import sys; sys.modules['tensorflow'] = None; from cellzoo.cli import main; main()"
+    arguments = ["--host", "0.0.0.0", "--grpc-port", "18500", "--rest-port", "18501"]
+    arguments += ["--batching-file", str(SERVING / "batching.config")]
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    # The models' folder is given relative to here; a server may not care where it was started.
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "models", *arguments], cwd=tmp_path,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(SERVING.parent)},
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not seen.exists():
+            assert server.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        started = json.loads(seen.read_text())
+        assert {"--port=18500", "--rest_api_port=18501", "--enable_batching"} <= set(
+            started["arguments"]
+        )
+        (tmp_path / "as.config").write_text(started["config"])
+        (model,) = read_model_config(tmp_path / "as.config")
+        assert (model.name, model.base_path, model.model_platform) == (
+            "cells", str((tmp_path / "models" / "cells").resolve()), "tensorflow",
+        )  # fmt: skip
+        server.terminate()
+        assert server.wait(30) == 0
+        assert Path(f"{seen}.end").exists()  # the signal was handed on
+    finally:
+        server.kill()

@@ -1,13 +1,23 @@
 """TensorFlow Serving's protocol, case by case, as TensorFlow Serving 2.20 was seen to answer.
 
-Runs against the embedded server, or against a stock server at ``CELLZOO_SERVING_ADDRESS`` (gRPC)
-and ``CELLZOO_SERVING_REST``; conftest.py says how to set one up.
+Runs against the embedded server, or against a stock server:
+
+    CELLZOO_SERVING_ADDRESS   where its gRPC answers, such as localhost:8500
+    CELLZOO_SERVING_REST      where its REST answers, such as localhost:8501
+    CELLZOO_SERVING_MODELS    the folder of the models that it serves
+    CELLZOO_SERVING_BATCHING  1 if it makes batches
+
+It must serve the models that `python tests/serving/conftest.py MODELS` writes; conftest.py begins
+with how to start it. Run this file alone then: the others test the embedded server.
 """
 
 import json
 import os
+import shutil
+import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
@@ -24,18 +34,23 @@ PREDICTION, MODEL = "PredictionService", "ModelService"
 
 @pytest.fixture(scope="module")
 def address(request):
-    """Where a server answers: ``grpc`` and ``rest``."""
+    """Where a server answers, ``grpc`` and ``rest``, and the folder of its ``models``."""
     if STOCK:
-        yield SimpleNamespace(grpc=STOCK, rest=os.environ.get("CELLZOO_SERVING_REST"))
+        models = os.environ.get("CELLZOO_SERVING_MODELS")
+        yield SimpleNamespace(
+            grpc=STOCK,
+            rest=os.environ.get("CELLZOO_SERVING_REST"),
+            models=models and Path(models),
+        )
         return
     from cellzoo.serving.config import read_model_config
     from cellzoo.serving.server import Server, Settings
 
-    models = request.getfixturevalue("served_models")
+    models = request.getfixturevalue("models_to_change")
     configs = read_model_config(models / "models.config")
     server = Server(lambda: configs, Settings(grpc_port=0, rest_port=0, max_batch=4))
     yield SimpleNamespace(
-        grpc=f"127.0.0.1:{server.grpc_port}", rest=f"127.0.0.1:{server.rest_port}"
+        grpc=f"127.0.0.1:{server.grpc_port}", rest=f"127.0.0.1:{server.rest_port}", models=models
     )
     server.stop()
 
@@ -281,8 +296,8 @@ def test_images_of_a_wrong_rank_or_size_are_refused_and_the_server_lives(predict
 
 
 def test_a_batch_larger_than_the_servers_is_refused(predict):
-    if STOCK:
-        pytest.skip("needs a server with max_batch_size 4")
+    if STOCK and not os.environ.get("CELLZOO_SERVING_BATCHING"):
+        pytest.skip("CELLZOO_SERVING_BATCHING is not set")
     with refused("INVALID_ARGUMENT", "Task size 5 is larger than maximum input batch size 4"):
         predict({"x": np.zeros(5, np.float32)})
 
@@ -329,7 +344,8 @@ def test_what_metadata_refuse(call, name, fields, code, message):
 def test_status_lists_the_newest_version_first(status):
     assert status() == [(2, "AVAILABLE"), (1, "AVAILABLE")]
     assert status(version=1) == [(1, "AVAILABLE")]
-    assert status(label="stable") == [(1, "AVAILABLE")]
+    # Status does not look at labels, not even at one that there is not.
+    assert status(label="stable") == status(label="zzz") == status()
 
 
 def test_only_the_latest_version_is_served_by_default(status, predict):
@@ -339,9 +355,31 @@ def test_only_the_latest_version_is_served_by_default(status, predict):
         predict(name="latest", version=1)
 
 
-def test_a_version_whose_warm_up_fails_ends(status, predict):
+def test_a_version_whose_warm_up_fails_ends(status, predict, address):
+    if not address.models:
+        pytest.skip("CELLZOO_SERVING_MODELS is not set")
+    assert status("badwarm") == [(1, "AVAILABLE")]
+    os.rename(address.models / "badwarm" / "later-2", address.models / "badwarm" / "2")
+    end = time.monotonic() + 60
+    while status("badwarm")[0] != (2, "END"):
+        assert time.monotonic() < end, status("badwarm")
+        assert predict(name="badwarm").model_spec.version.value == 1
+        time.sleep(0.1)
     assert status("badwarm") == [(2, "END"), (1, "AVAILABLE")]
     assert predict(name="badwarm").model_spec.version.value == 1
+
+
+def test_an_unloaded_version_stays_in_the_status(status, predict, address):
+    if not address.models:
+        pytest.skip("CELLZOO_SERVING_MODELS is not set")
+    shutil.copytree(address.models / "two" / "1", address.models / "two" / "new")
+    os.rename(address.models / "two" / "new", address.models / "two" / "3")
+    end = time.monotonic() + 60
+    while status("two") != [(3, "AVAILABLE"), (1, "END")]:
+        assert time.monotonic() < end, status("two")
+        time.sleep(0.1)
+    with refused("NOT_FOUND", "Servable not found for request: Specific(two, 1)"):
+        predict({"a": X, "b": np.array([b"", b""], object)}, name="two", version=1)
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,33 @@
 
 import gc
 import os
-import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cellzoo.files import write_checksums
 from cellzoo.serving import messages
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.errors import ServingError
+from cellzoo.serving.metrics import Metrics
+from cellzoo.serving.rest import RestServer
+from cellzoo.serving.servable import Servable
 from cellzoo.serving.tensors import from_message, to_message
+from cellzoo.serving.versions import Models
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
@@ -113,46 +122,163 @@ def test_versions_swap_under_ten_thousand_requests_of_64_clients(serve, half):
     assert set(versions) == {1, 2}
 
 
+def reloader(port):
+    method = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+    return caller(port, method, messages.ReloadConfigResponse)
+
+
+def labelled(half, **labels):
+    """A request to serve all versions, with these labels."""
+    request = messages.ReloadConfigRequest()
+    model = request.config.model_config_list.config.add(name="half", base_path=str(half))
+    model.model_version_policy.all.SetInParent()
+    for label, version in labels.items():
+        model.version_labels[label] = version
+    return request
+
+
 def test_labels_move_by_a_reload(serve, half):
     shutil.copytree(half.parents[1] / "spare" / "2", half / "2")
     server = serve(half.parent)
-    call = caller(server.grpc_port)
-    method = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-    reload = caller(server.grpc_port, method, messages.ReloadConfigResponse)
-
-    def config(**labels):
-        request = messages.ReloadConfigRequest()
-        model = request.config.model_config_list.config.add(name="half", base_path=str(half))
-        model.model_version_policy.all.SetInParent()
-        for label, version in labels.items():
-            model.version_labels[label] = version
-        return request
-
+    call, reload = caller(server.grpc_port), reloader(server.grpc_port)
     for version in (1, 2, 1):
-        assert reload(config(stable=version)).status.error_code == 0
+        assert reload(labelled(half, stable=version)).status.error_code == 0
         assert version_of(call(half_request(6, "stable")), 6) == version
     with pytest.raises(grpc.RpcError, match="not currently available for inference"):
-        reload(config(stable=9))
+        reload(labelled(half, stable=9))
     assert version_of(call(half_request(6, "stable")), 6) == 1
+
+
+def move_label_while_asked(serve, half, requests, clients):
+    """Half of the clients ask for a label that moves 1 -> 2 -> 1, half for one that stays."""
+    shutil.copytree(half.parents[1] / "spare" / "2", half / "2")
+    server = serve(half.parent)
+    call, reload = caller(server.grpc_port), reloader(server.grpc_port)
+    reload(labelled(half, stable=1, live=1))
+    answers, lock, left = [], threading.Lock(), [requests]
+    moves = []  # version, and when the label began and had ended to move there
+
+    def client(label):
+        while True:
+            with lock:
+                if left[0] <= 0:
+                    return
+                left[0] -= 1
+                value = left[0] % 1000
+            asked = time.monotonic()
+            version = version_of(call(half_request(value, label)), value)
+            with lock:
+                answers.append((label, version, asked, time.monotonic()))
+
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client, ("stable", "live")[k % 2]) for k in range(clients)]
+        for share, version in ((0.25, 2), (0.6, 1)):
+            wait_for(lambda share=share: len(answers) >= share * requests, 600)
+            began = time.monotonic()
+            reload(labelled(half, stable=1, live=version))
+            moves.append((version, began, time.monotonic()))
+        for future in running:
+            future.result()
+    assert len(answers) == requests
+    (_, to_two, at_two), (_, to_one, at_one) = moves
+    sure = {
+        1: lambda asked, answered: answered < to_two or asked > at_one,
+        2: lambda asked, answered: at_two < asked and answered < to_one,
+    }
+    live = [answer for answer in answers if answer[0] == "live"]
+    for version, is_sure in sure.items():
+        given = {given for _, given, *times in live if is_sure(*times)}
+        assert given == {version}
+    assert {version for label, version, *_ in answers if label == "stable"} == {1}
+
+
+def test_no_answer_comes_from_the_version_of_another_label(serve, half):
+    move_label_while_asked(serve, half, requests=600, clients=16)
+
+
+@pytest.mark.slow
+def test_labels_hold_under_ten_thousand_requests_of_64_clients(serve, half):
+    move_label_while_asked(serve, half, requests=10_000, clients=64)
+
+
+def test_a_refused_reload_takes_nothing_away(tmp_path):
+    """Not even for the time that the new models take to fail."""
+    seen = []
+
+    def load(name, number, folder):
+        if name == "broken":
+            seen.append(models.status(spec)[0][1].state)
+            raise ValueError("broken")
+        return SimpleNamespace(warm_up=lambda folder: None, name=name, version=number)
+
+    for path in ("half/1", "broken/1", "other/1"):
+        (tmp_path / path).mkdir(parents=True)
+    half, broken, other = (
+        messages.ModelConfig(name=name, base_path=str(tmp_path / name))
+        for name in ("half", "broken", "other")
+    )
+    spec = messages.ModelSpec(name="half")
+    models = Models(lambda: [half], load)
+    models.poll()
+    before = models.servable(spec)
+    nowhere = messages.ModelConfig(name="nowhere", base_path="nowhere")
+    for configs in ([other, broken], [nowhere]):
+        with pytest.raises(ServingError, match="No version of model (broken|nowhere) can be"):
+            models.reload(configs)
+        assert models.servable(spec) is before
+        assert models.names == ["half"]
+    assert seen == ["AVAILABLE"]
+    (tmp_path / "half" / "2").mkdir()  # by policy version 1 goes when this one comes
+    with pytest.raises(ServingError, match="label to version 1 of model half"):
+        models.reload([messages.ModelConfig(
+            name="half", base_path=half.base_path, version_labels={"gone": 1}
+        )])  # fmt: skip
+    with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
+        models.servable(messages.ModelSpec(name="half", version_label="gone"))
 
 
 def test_a_corrupt_version_never_takes_the_old_one_down(serve, half):
     server = serve(half.parent, poll_seconds=0.02)
     call = caller(server.grpc_port)
-    shutil.copytree(half / "1", half / "5")
-    (half / "5" / "saved_model.pb").write_bytes(b"rubbish")
-    (half / "6").mkdir()
     spec = half_request(0).model_spec
 
     def states():
         return {number: version.state for number, version in server.models.status(spec)}
 
-    wait_for(lambda: states().get(6) == "END")
+    def damaged(change):
+        """A copy of version 1 that appears at once with a change."""
+        shutil.copytree(half / "1", half / "new")
+        change(half / "new")
+        number = 1 + max(int(path.name) for path in half.iterdir() if path.name.isdigit())
+        os.rename(half / "new", half / str(number))
+        return number
+
+    def cut(folder):
+        weights = folder / "variables" / "variables.data-00000-of-00001"
+        weights.write_bytes(weights.read_bytes()[:-3])
+
+    def flip(folder):
+        """A parameter that is another one now: TensorFlow itself would not mind."""
+        write_checksums(folder)
+        file = folder / "saved_model.pb"
+        file.write_bytes(file.read_bytes() + b"\0\0")
+
+    for change in (
+        lambda folder: (folder / "saved_model.pb").write_bytes(b"rubbish"),
+        lambda folder: shutil.rmtree(folder / "variables"),
+        cut,
+        flip,
+    ):
+        number = damaged(change)
+        wait_for(lambda number=number: states().get(number) == "END")
+        assert version_of(call(half_request(1)), 1) == 1
+    (half / "9").mkdir()
+    wait_for(lambda: states().get(9) == "END")
     assert version_of(call(half_request(1)), 1) == 1
-    shutil.copyfile(half / "1" / "saved_model.pb", half / "6" / "saved_model.pb")  # copied at last
-    shutil.copytree(half / "1" / "variables", half / "6" / "variables")
-    wait_for(lambda: states() == {6: "AVAILABLE", 1: "END"})
-    assert call(half_request(1)).model_spec.version.value == 6
+    shutil.copyfile(half / "1" / "saved_model.pb", half / "9" / "saved_model.pb")  # copied at last
+    shutil.copytree(half / "1" / "variables", half / "9" / "variables")
+    wait_for(lambda: (states()[9], states()[1]) == ("AVAILABLE", "END"))
+    assert call(half_request(1)).model_spec.version.value == 9
 
 
 def fuzzed(number):
@@ -181,6 +307,11 @@ def fuzzed(number):
     return cells.SerializeToString()
 
 
+def resident():
+    """Bytes of memory that this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def throw_rubbish(serve, served_models, requests):
     server = serve(served_models / "models.config")
     call = caller(server.grpc_port)
@@ -196,11 +327,13 @@ def throw_rubbish(serve, served_models, requests):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(refused, range(requests // 4)))
         gc.collect()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = resident()
         answers += pool.map(refused, range(requests // 4, requests))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    gc.collect()
+    grown = resident() - before
     assert [k for k, refusal in enumerate(answers) if not refusal] == []
-    assert grown < 200 * 1024  # kB
+    print(f"memory grew by {grown / 2**20:.1f} MiB")
+    assert grown < 24 * 2**20  # 16 kB a request would be more
     assert version_of(call(half_request(4)), 4) == 2
 
 
@@ -220,6 +353,69 @@ def test_health(serve, half):
         for service in ("", "tensorflow.serving.PredictionService"):
             reply = check(health_pb2.HealthCheckRequest(service=service), timeout=20)
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is loopback on Linux")
+def test_nobody_else_reaches_it_unless_told_so(serve, half):
+    server = serve(half.parent)
+    for port in (server.grpc_port, server.rest_port):
+        socket.create_connection(("127.0.0.1", port), 20).close()
+        with pytest.raises(ConnectionRefusedError):  # where a server of every interface answers
+            socket.create_connection(("127.0.0.2", port), 20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "accepted", "code"),
+    [
+        ({"max_batch": 1, "max_waiting": 1, "batch_threads": 1}, 1, "UNAVAILABLE"),
+        ({"threads": 2}, 3, "RESOURCE_EXHAUSTED"),
+    ],
+)
+def test_too_many_requests_are_refused(serve, half, monkeypatch, settings, accepted, code):
+    running, go, run = threading.Event(), threading.Event(), Servable.run
+
+    def slow(*arguments):
+        running.set()
+        go.wait(60)
+        return run(*arguments)
+
+    monkeypatch.setattr(Servable, "run", slow)
+    call = caller(serve(half.parent, **settings).grpc_port)
+    with ThreadPoolExecutor(12) as pool:
+        first = pool.submit(call, half_request(1))
+        assert running.wait(30)
+        others = [pool.submit(call, half_request(1)) for _ in range(11)]
+        wait_for(lambda: sum(other.done() for other in others) == 11 - accepted)
+        refusals = [other.exception().code().name for other in others if other.done()]
+        go.set()
+        assert version_of(first.result(), 1) == 1
+        assert sum(other.exception() is None for other in others) == accepted
+    assert set(refusals) == {code}
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("INVALID_ARGUMENT", 400), ("FAILED_PRECONDITION", 400), ("OUT_OF_RANGE", 400),
+        ("NOT_FOUND", 404), ("RESOURCE_EXHAUSTED", 429), ("UNIMPLEMENTED", 501),
+        ("UNAVAILABLE", 503), ("DEADLINE_EXCEEDED", 504), ("INTERNAL", 500),
+    ],
+)  # fmt: skip
+def test_rest_says_what_went_wrong_by_the_status(code, status):
+    def fail(request):
+        raise ServingError(code, "why")
+
+    protocol = SimpleNamespace(get_model_status=fail, models=SimpleNamespace(names=[]))
+    server = RestServer("127.0.0.1", 0, protocol, Metrics())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/cells"
+            urllib.request.urlopen(url, timeout=20)
+        assert caught.value.code == status
+        assert caught.value.read() == b'{\n "error": "why"\n}\n'
+    finally:
+        server.drain(5)
 
 
 def test_sigterm_lets_the_requests_under_way_finish(half, tmp_path):

@@ -57,7 +57,7 @@ def test_every_verb_takes_it(run_cli, recipe):
     result = run_cli("evaluate", "run")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("3 images: test split")
-    assert (recipe.parent / "run" / "report" / "evaluation_test_pictures.png").is_file()
+    assert (recipe.parent / "run" / "report" / "index.html").is_file()
     result = run_cli("count", "cells", "--model", "run", "-o", "counts.csv")
     assert (result.exit_code, result.stdout) == (0, "counted 12 frames, 0 failed: counts.csv\n")
     with open("counts.csv", newline="") as file:
@@ -170,8 +170,9 @@ def test_no_key_of_a_classical_model_names_a_split(name):
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypatch):
-    from cellzoo.data import microscope
+    from cellzoo.data import microscope, sets
 
+    sets._simulated_once.cache_clear()
     simulated = []
     simulate_set = microscope.simulate_set
 

@@ -81,6 +81,16 @@ def test_weights_trained_with_jax_count_the_same_on_tensorflow(folder):
     assert json.loads((folder / "run" / "environment.json").read_text())["packages"]["jax"]
 
 
+def test_what_jax_trained_is_exported_by_tensorflow(folder):
+    from cellzoo.counter import RunCounter, SavedModelCounter
+    from cellzoo.export import export
+
+    images = np.random.default_rng(2).random((3, 16, 16), np.float32)
+    exported = SavedModelCounter(export(folder / "run", folder / "saved_models"))
+    expected = RunCounter(folder / "run").count(images).raw
+    np.testing.assert_array_equal(exported.count(images).raw, expected)
+
+
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(folder):
     fit = ("fit", "recipe.yaml", "--out", "stopped")
     jax(STOPPED, folder, *fit, exit_code=1)

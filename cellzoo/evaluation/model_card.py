@@ -1,0 +1,314 @@
+"""Model cards: what a user of a trained model must know, as ``README.md`` of a run and an export.
+
+A card consists of blocks between comments that carry a checksum of what stands between them. A
+block that still has its checksum is cellzoo's and is kept up to date; one that somebody has edited,
+and everything outside of blocks, is theirs and stays as it is.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cellzoo.data.folder import SPLITS
+from cellzoo.files import write_atomically
+from cellzoo.recipe import Recipe
+from cellzoo.training.runs import Run
+
+log = logging.getLogger("cellzoo")
+
+CARD_FILE = "README.md"
+NOT_STATED = "not stated"
+# Key of a score -> what a reader calls it, by what to multiply it, and its unit.
+SCORE_NAMES = {
+    "mae": ("MAE", 1, "cells"),
+    "mre": ("MRE, images with cells", 100, "%"),
+    "exact": ("exact", 100, "% of images"),
+    "mae_raw": ("MAE, counts not rounded", 1, "cells"),
+    "rmse_raw": ("RMSE, counts not rounded", 1, "cells"),
+    "bias_raw": ("bias (predicted - true), counts not rounded", 1, "cells"),
+    "r2_raw": ("R²", 1, ""),
+    "mape_raw": ("MAPE, counts not rounded", 1, "%"),
+}
+_BLOCK = re.compile(
+    r"<!-- cellzoo: (?P<name>[a-z]+) (?P<sum>[0-9a-f]{12}) -->\n(?P<text>.*?)"
+    r"<!-- cellzoo: end of (?P=name) -->\n",
+    re.DOTALL,
+)
+
+
+def write_model_card(run: Run) -> Path | None:
+    """Writes ``README.md`` of a run, or brings the blocks up to date that nobody has edited.
+
+    Returns:
+        The file; None where it is somebody's own and stays as it is.
+    """
+    file = run.path / CARD_FILE
+    existing = file.read_text(encoding="utf-8") if file.is_file() else None
+    card = merge_card(existing, run_blocks(run), title=run.recipe.name)
+    if existing is not None and not _BLOCK.search(existing):
+        log.info("%s is no model card of cellzoo's and stays as it is.", file)
+        return None
+    if card != existing:
+        write_atomically(file, card)
+    return file
+
+
+def exported_card(run: Run, interface: str) -> str:
+    """The card of an export: the run's own, with what somebody added, and how to call the model.
+
+    Args:
+        run: that is exported.
+        interface: Markdown of the inputs and outputs, under a heading.
+    """
+    file = run.path / CARD_FILE
+    existing = file.read_text(encoding="utf-8") if file.is_file() else None
+    blocks = run_blocks(run) | {"interface": interface}
+    return merge_card(existing, blocks, title=run.recipe.name, add=("interface",))
+
+
+def merge_card(
+    existing: str | None, blocks: dict[str, str], title: str, add: tuple[str, ...] = ()
+) -> str:
+    """A card with new blocks in the place of old ones.
+
+    Args:
+        existing: text of the card as it is; None: there is none.
+        blocks: Markdown by name of the block.
+        title: heading of a new card.
+        add: blocks that are appended where the card has none of that name; others that somebody
+            took out stay out.
+    """
+    if existing is None:
+        return f"# {title}\n\n" + "\n".join(_block(name, text) for name, text in blocks.items())
+    found = set()
+
+    def renewed(match: re.Match) -> str:
+        found.add(match["name"])
+        edited = match["sum"] != _checksum(match["text"])
+        return match[0] if edited or match["name"] not in blocks else _own(match, blocks)
+
+    card = _BLOCK.sub(renewed, existing)
+    for name in add:
+        if name not in found:
+            card = card.rstrip("\n") + "\n\n" + _block(name, blocks[name])
+    return card
+
+
+def _own(match: re.Match, blocks: dict[str, str]) -> str:
+    return _block(match["name"], blocks[match["name"]])
+
+
+def _block(name: str, text: str) -> str:
+    text = text.strip("\n") + "\n"
+    return (
+        f"<!-- cellzoo: {name} {_checksum(text)} -->\n{text}<!-- cellzoo: end of {name} -->\n"
+    )
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_blocks(run: Run) -> dict[str, str]:
+    """The blocks that every card of a run has, Markdown by name."""
+    return {
+        "summary": _summary(run),
+        "use": _use(run),
+        "scores": _scores(run),
+        "data": _data(run),
+        "reproduction": _reproduction(run),
+    }
+
+
+def _summary(run: Run) -> str:
+    recipe = run.recipe
+    unfinished = "" if run.finished else " (**training was not finished**)"
+    simulated = (
+        "\n\n**Its natural images are simulated**, not microscope images."
+        if recipe.data.natural.simulated
+        else ""
+    )
+    return (
+        f"Counts cells in grey microscope images: model `{recipe.model.name}`, trained by cellzoo, "
+        f"run `{run.version}`{unfinished}.{simulated}"
+    )
+
+
+def _use(run: Run) -> str:
+    recipe, card = run.recipe, run.recipe.card
+    size = recipe.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    counts = run.validation_scores().get("training_counts")
+    lines = {
+        "modality": modality(recipe),
+        "pixel size": (
+            f"{card.pixel_size_um:g} µm" if card and card.pixel_size_um else NOT_STATED
+        ),
+        "image size": f"{width} x {height} px as the network sees it",
+        "counts": (
+            f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
+            "extrapolation"
+            if counts
+            else "the run does not know the range in its training images"
+        ),
+    }
+    limits = "\n".join(f"- {name}: {text}" for name, text in lines.items())
+    return f"""## Intended use and limits
+Counting cells in images of the kind that it was trained on:
+
+{limits}
+
+Images of another kind are counted, too, and wrongly: look at the intervals, at `flag` where there
+is one, and at some pictures. Intervals hold for images like those of the validation split; without
+enough labels there (19), or before training is finished, none is promised. Not for diagnosis."""
+
+
+def modality(recipe: Recipe) -> str:
+    """How the training images were taken, as far as the recipe says."""
+    if recipe.card and recipe.card.modality:
+        return recipe.card.modality
+    section = recipe.data.natural
+    if section.source == "simulated":
+        return {"bf": "simulated bright field", "pc": "simulated phase contrast"}[section.modality]
+    if section.source in ("simulated_fluorescence", "bbbc005"):
+        return "simulated fluorescence"
+    return NOT_STATED
+
+
+def _scores(run: Run) -> str:
+    files = sorted((run.path / "report").glob("**/evaluation_*.json"))
+    parts = [part for file in files for part in _score_table(file)]
+    if not parts:
+        parts = ["No evaluation yet: `cellzoo evaluate` writes the scores here.", ""]
+    validation = run.validation_scores()
+    if "mae" in validation:
+        parts.append(
+            f"On the {validation['images']} images of the validation split, which may have chosen "
+            "checkpoint and settings: "
+            f"MAE {validation['mae']:.2f}, exact {100 * validation['exact']:.0f} %."
+        )
+    return "## Scores\n" + "\n".join(parts)
+
+
+def _score_table(file: Path) -> list[str]:
+    report = json.loads(file.read_text(encoding="utf-8"))
+    if not report["scores"]:
+        return []
+    protocol = "" if report["protocol"] == "cellzoo" else f", protocol of the {report['protocol']}"
+    lines = [f"{report['images']} images, {report['subject']}{protocol}:", ""]
+    lines += ["| score | value | 95 % interval |", "|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in score_rows(report)]
+    return [*lines, ""]
+
+
+def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, value and 95 % interval of each score, for people.
+
+    Args:
+        report: as ``evaluate`` writes it: ``scores``, ``intervals``, ``mean_prediction_mae`` and
+            ``count_interval``.
+    """
+    rows = []
+    for key, value in report["scores"].items():
+        name, factor, unit = SCORE_NAMES.get(key, (key.replace("_", " "), 1, ""))
+        if value is None or value != value:  # not a number
+            continue
+        low, high = report["intervals"].get(key) or (None, None)
+        ends = "" if low is None else f"{factor * low:.2f} to {factor * high:.2f}"
+        rows.append((name, f"{factor * value:.2f} {unit}".strip(), ends))
+    interval = report.get("count_interval")
+    if interval:
+        share, width = 100 * interval["coverage"], interval["mean_width"]
+        rows.append(("true count within its 95 % interval", f"{share:.1f} % of images", ""))
+        rows.append(("mean width of that interval", f"{width:.2f} cells", ""))
+    if report.get("mean_prediction_mae") is not None:
+        floor = f"{report['mean_prediction_mae']:.2f} cells"
+        rows.append(("for comparison: MAE of always predicting the training mean", floor, ""))
+    return rows
+
+
+def _data(run: Run) -> str:
+    recipe = run.recipe
+    licence = recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
+    section = yaml.safe_dump(
+        recipe.data.natural.model_dump(mode="json", exclude_none=True),
+        sort_keys=False, allow_unicode=True, default_flow_style=None,
+    )  # fmt: skip
+    rows = split_rows(run)
+    table = ""
+    if rows:
+        lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
+        table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
+    return (
+        f"## Data\n{data_in_words(recipe)} Splits are by group (chamber, time-lapse, layout), none "
+        "of which is in two. A test split, where there is one, chose nothing. From the recipe, "
+        f"`recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
+        f"Licence of the images: {licence}. It applies to what is learned from them."
+    )
+
+
+def data_in_words(recipe: Recipe) -> str:
+    """Which natural images a recipe is about, in a sentence."""
+    section = recipe.data.natural
+    if section.source == "simulated":
+        return f"Simulated images of cultivation chambers ({modality(recipe)})."
+    if section.source == "simulated_fluorescence":
+        return "Simulated fluorescence images."
+    if section.source == "bbbc005":
+        return "BBBC005 of the Broad Bioimage Benchmark Collection: simulated fluorescence images."
+    return f"Images of the folder `{Path(section.folder).name}`."
+
+
+def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
+    """Split, images, labelled images and groups of what the training wrote down."""
+    rows = run.split_table()
+    images = Counter(row["split"] for row in rows)
+    labelled = Counter(row["split"] for row in rows if row["labelled"] == "1")
+    groups = Counter(split for split, _ in {(row["split"], row["group"]) for row in rows})
+    return [
+        (split, str(images[split]), str(labelled[split]), str(groups[split]))
+        for split in SPLITS
+        if images[split]
+    ]
+
+
+def environment(run: Run) -> dict[str, Any]:
+    """What ``environment.json`` says; empty for a run that was not trained here."""
+    file = run.path / "environment.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def versions_in_words(run: Run) -> str:
+    """Program versions and processors of the training."""
+    facts = environment(run)
+    if not facts:
+        return "not written down: the run was not trained here"
+    packages = {"cellzoo": facts["cellzoo"], "Python": facts["python"]} | facts["packages"]
+    numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
+    devices = ", ".join(device.rpartition("physical_device:")[2] for device in facts["devices"])
+    return f"{numbers}; {facts['platform']}; {devices or facts['backend']}"
+
+
+def training_command(run: Run) -> str | None:
+    """What was typed to start the training; None if that is not known."""
+    command = environment(run).get("command")
+    return shlex.join(["cellzoo", *command[1:]]) if command else None
+
+
+def _reproduction(run: Run) -> str:
+    typed = training_command(run)
+    how = f"\n\nTrained with `{typed}`." if typed else ""
+    return f"""## Reproduce
+```console
+$ cellzoo fit recipe.yaml --out again     # the recipe.yaml of the run folder
+$ cellzoo evaluate again
+```{how}
+
+Seed {run.recipe.seed}. Versions: {versions_in_words(run)}."""

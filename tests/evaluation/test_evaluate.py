@@ -1,0 +1,214 @@
+"""A run evaluated: its own split, a twin network, somebody else's folder, images without labels."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from cellzoo.counter import RunCounter
+from cellzoo.data.sets import natural_images
+from cellzoo.evaluation import illustrate
+from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.evaluation.views import views
+from cellzoo.recipe import load_recipe
+from cellzoo.training.runs import Run, build_network
+
+TWIN = """\
+name: twin
+data:
+  natural: {source: folder, folder: cells}
+  synthetic: {preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null}
+augment: {crop: 1}
+model: {name: twinvae_spatial, image_size: 16, shared_channels: 2, latent: 2}
+train: {batch: 4, epochs: 1, steps_per_epoch: 1}
+"""
+PICTURE = "\x89PNG".encode("latin-1")
+
+
+@pytest.fixture
+def twin(tmp_path, monkeypatch, write_cells):
+    """A run of a twin network, never trained but with a history; 24 images beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(illustrate, "SYNTHETIC_IMAGES", 30)
+    write_cells(tmp_path / "cells", images=24)
+    rows = (tmp_path / "cells" / "labels.csv").read_text().splitlines()
+    groups = ["group,time", *(f"chamber {k // 4},{k}" for k in range(24))]
+    lines = [f"{row},{more}" for row, more in zip(rows, groups, strict=True)]
+    for k, line in enumerate(lines[1:]):  # two chambers in each split
+        split = ("train", "validation", "test")[k // 8]
+        lines[k + 1] = re.sub("train|validation|test", split, line)
+    lines[1] = re.sub(r"png,\d+", "png,", lines[1])
+    (tmp_path / "cells" / "labels.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe("twin.yaml")
+    run = Run.create(tmp_path / "run", recipe)
+    run.keep_splits(natural_images(recipe.data.natural, 16, recipe.seed)[0])
+    run.save_best(build_network(recipe))
+    run.append_history({"epoch": 1.0, "loss": 3.0, "validation_mae": 2.0})
+    run.append_history({"epoch": 2.0, "loss": 1.0, "validation_mae": float("nan")})
+    run.write_json("report/validation.json", {"training_mean": 2.0, "interval_half_width": 1.5})
+    return run
+
+
+def rows_of(file):
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def names(files):
+    return {file.name for file in files}
+
+
+def test_a_twin_shows_all_figures_of_the_paper(twin):
+    result = evaluate(twin.path)
+    report = twin.path / "report"
+    pictures = {file.stem for file in result.files if file.suffix == ".png"}
+    assert pictures == {
+        "predicted", "error_by_count", "residuals_by_group", "residuals_by_time", "views",
+        "synthetic_views", "worst", "embedding", "learning_curves",
+    }  # fmt: skip
+    files = [file for file in result.files if file.suffix == ".png"]
+    assert all(file.read_bytes().startswith(PICTURE) for file in files)
+    assert names(result.files) - {f"{stem}.png" for stem in pictures} == {
+        "index.html", "evaluation_test.json", "evaluation_test_counts.csv",
+        "evaluation_test_scores.csv", "evaluation_test_embedding.csv", "README.md",
+    }  # fmt: skip
+    assert result.not_shown == []
+    numbers = json.loads((report / "evaluation_test.json").read_text())
+    assert numbers["mixing"] == pytest.approx(result.mixing) and numbers["images"] == 8
+    assert list(numbers["mixing"]) == ["natural and synthetic"]
+    counted = rows_of(report / "evaluation_test_counts.csv")
+    inside = [float(r["count_low"]) <= int(r["true"]) <= float(r["count_high"]) for r in counted]
+    assert numbers["count_interval"]["coverage"] == pytest.approx(np.mean(inside))
+    assert [float(row["time"]) for row in counted] == list(range(16, 24))
+    points = rows_of(report / "evaluation_test_embedding.csv")
+    parts = [row["part"] for row in points]
+    assert {part: parts.count(part) for part in set(parts)} == {
+        "natural": 8, "natural, unlabelled": 1, "synthetic": 30
+    }  # fmt: skip
+    scores = {row["score"]: row for row in rows_of(report / "evaluation_test_scores.csv")}
+    assert float(scores["mae"]["value"]) == numbers["scores"]["mae"]
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert len(re.findall("<img ", page)) == len(pictures)
+    headline = re.search('<p class="headline">(.*?)</p>', page)[1]
+    assert headline.startswith("On 8 images of the folder cells (test split), twin is off by ")
+    assert f"{numbers['scores']['mae']:.2f} cells" in headline and "exactly" in headline
+
+
+def test_a_browser_shows_the_report_whole(twin, check_in_browser):
+    page = evaluate(twin.path).files[0].read_text(encoding="utf-8")
+    check_in_browser(page, images=len(re.findall("<img ", page)))
+
+
+def test_pictures_are_counted_by_the_half_they_belong_to(twin):
+    counter = RunCounter(twin.path)
+    images = np.random.default_rng(0).random((3, 16, 16), np.float32)
+    columns = views(counter, images, np.array([1, 2, np.nan]), np.array([1.26, 2, 3]))
+    assert [column.title for column in columns] == ["natural", "reconstruction", "as synthetic"]
+    assert [column.scale for column in columns] == ["natural", "natural", "synthetic"]
+    assert columns[0].captions == ["1 true, 1.3 counted", "2 true, 2.0 counted", "3.0 counted"]
+    translated = counter.count(columns[2].pictures, "synthetic").raw
+    assert columns[2].captions == [f"{count:.1f} counted" for count in translated]
+    network = counter.network({"natural": images, "synthetic": images}, training=False)
+    back = views(counter, images, np.zeros(3), np.zeros(3), "synthetic")
+    assert [column.title for column in back] == ["synthetic", "reconstruction", "as natural"]
+    reconstruction = network["synthetic_reconstruction"]
+    np.testing.assert_allclose(back[1].pictures, reconstruction, atol=1e-5)
+    # The same latent, decoded by the other half.
+    assert not np.allclose(back[1].pictures, back[2].pictures, atol=1e-5)
+
+
+def test_somebody_elses_folder_has_a_report_of_its_own(twin, write_cells, tmp_path, contents):
+    evaluate(twin.path)
+    before = contents(twin.path / "report")
+    (write_cells(tmp_path / "theirs", images=5) / "labels.csv").write_text(
+        "image,count\n00.png,4\n01.png,0\n02.png,\n03.png,2\n04.png,1\n"
+    )
+    result = evaluate(twin.path, tmp_path / "theirs")
+    own = twin.path / "report" / "evaluation_theirs"
+    after = contents(twin.path / "report")
+    assert before.items() <= after.items()
+    assert all(own in file.parents for file in after.keys() - before.keys())
+    assert result.files[0] == own / "index.html" and result.images == 4
+    parts = [row["part"] for row in rows_of(own / "evaluation_theirs_embedding.csv")]
+    assert parts.count("natural") == 4 and parts.count("training images") == 8
+    assert set(result.mixing) == {"natural and synthetic", "this folder and training images"}
+    page = (own / "index.html").read_text(encoding="utf-8")
+    assert "On 4 images of the folder theirs, twin is off by " in page
+
+
+@pytest.mark.parametrize("table", [None, "image,count\n00.png,\n01.png,\n02.png,\n"])
+def test_images_without_labels_are_counted_and_not_scored(
+    twin, write_cells, tmp_path, run_cli, table
+):
+    folder = write_cells(tmp_path / "theirs", images=3)
+    (folder / "labels.csv").unlink()
+    if table:
+        (folder / "labels.csv").write_text(table)
+    result = run_cli("evaluate", twin.path, "--data", folder, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("3 images: theirs (a folder without counts: no scores)\n")
+    assert "MAE" not in result.stdout
+    numbers = json.loads((tmp_path / "out" / "evaluation_theirs.json").read_text())
+    assert numbers["scores"] == {} and numbers["images"] == 3
+    rows = rows_of(tmp_path / "out" / "evaluation_theirs_counts.csv")
+    assert len(rows) == 3 and all(float(row["count_high"]) > 0 for row in rows)
+    assert "true" not in rows[0] and "error" not in rows[0]
+    points = rows_of(tmp_path / "out" / "evaluation_theirs_embedding.csv")
+    assert sum(row["part"] == "this folder" for row in points) == 3
+    assert not (tmp_path / "out" / "evaluation_theirs_scores.csv").exists()
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "nothing is known about the error" in page and 'id="scores"' not in page
+    low, high = (f"{float(rows[0][f'count_{end}']):.1f}" for end in ("low", "high"))
+    assert f"<td>{low} to {high}</td>" in page
+    # A report that lies elsewhere is no matter of the run's model card.
+    assert not (twin.path / "README.md").exists()
+
+
+def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
+    reasons = ["", "looks like an <empty> frame", *[""] * 6]
+    monkeypatch.setattr(RunCounter, "flags", lambda self, images: reasons)
+    monkeypatch.setattr(Run, "familiarity", lambda self: "of some images")
+    result = evaluate(twin.path)
+    assert result.flagged == 1 / 8
+    rows = rows_of(twin.path / "report" / "evaluation_test_counts.csv")
+    assert [row["flag"] for row in rows] == reasons
+    page = (twin.path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "looks like an &lt;empty&gt; frame" in page and 'id="unusual-images"' in page
+    assert "flagged.png" in names(result.files)
+
+
+def test_training_images_that_are_gone_are_no_reason_to_fail(twin, tmp_path):
+    (tmp_path / "cells").rename(tmp_path / "elsewhere")
+    result = evaluate(twin.path, tmp_path / "elsewhere")
+    assert "synthetic_views.png" not in names(result.files)
+    assert any("cells: there is no such folder" in line for line in result.not_shown)
+
+
+def test_without_umap_a_sentence_says_so(twin, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "umap", None)
+    result = evaluate(twin.path)
+    assert "embedding.png" not in names(result.files)
+    assert "Shared representation: install umap-learn to see it." in result.not_shown
+    assert "natural and synthetic" in result.mixing
+
+
+def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, write_cells, run_cli):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "grey.yaml").write_text(
+        "name: grey\n"
+        "data: {natural: {source: folder, folder: cells}}\n"
+        "model: {name: brightness, image_size: 16}\n"
+    )
+    assert run_cli("fit", "grey.yaml", "--out", "run").exit_code == 0
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "- counts: 0 to 4 cells" in card and "No evaluation yet" in card
+    result = evaluate(tmp_path / "run")
+    pictures = {file.stem for file in result.files if file.suffix == ".png"}
+    assert pictures == {"predicted", "error_by_count", "views", "worst"}
+    assert "Learning curves: there is no history of a training." in result.not_shown

@@ -1,0 +1,105 @@
+"""Counters that come with the package, and training that begins with their weights."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from cellzoo import zoo
+from cellzoo.counter import load_counter
+from cellzoo.errors import UserError
+from cellzoo.training.runs import Run
+
+
+@pytest.fixture
+def tiny_zoo(tmp_path, monkeypatch, tiny_run):
+    """A zoo of one counter in the versions 2 and 10."""
+    folder = tmp_path / "zoo"
+    for version in ("2", "10"):
+        shutil.copytree(tiny_run, folder / "tiny" / version)
+        (folder / "tiny" / version / "README.md").write_text("# Tiny things\n\nand more\n")
+    monkeypatch.setattr(zoo, "FOLDER", folder)
+    return folder
+
+
+def test_a_name_stands_for_its_newest_version(tiny_zoo):
+    assert zoo.find("zoo:tiny") == tiny_zoo / "tiny" / "10"
+    counter = load_counter("zoo:tiny")
+    assert (counter.name, counter.version) == ("tiny", "10")
+
+
+def test_other_paths_stay(tmp_path):
+    assert zoo.find(tmp_path / "run") == tmp_path / "run"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(tiny_zoo):
+    with pytest.raises(UserError, match="no counter tony; did you mean zoo:tiny?"):
+        zoo.find("zoo:tony")
+    with pytest.raises(UserError, match="no counter xyz; it has tiny"):
+        zoo.find("zoo:xyz")
+
+
+def test_count_evaluate_and_list_take_a_name(
+    run_cli, tiny_zoo, write_cells, tmp_path, monkeypatch, contents
+):
+    monkeypatch.chdir(tmp_path)
+    cells, before = write_cells(tmp_path / "cells"), contents(tiny_zoo)
+    result = run_cli("count", cells, "--model", "zoo:tiny", "-o", tmp_path / "counts.csv")
+    assert result.exit_code == 0, result.stderr
+    result = run_cli("evaluate", "zoo:tiny", "--data", cells)
+    assert result.exit_code == 0, result.stderr
+    assert list((tmp_path / "evaluation" / "zoo_tiny").iterdir())
+    assert contents(tiny_zoo) == before  # nothing is written into the package
+    assert "zoo:tiny                     Tiny things" in run_cli("list", "zoo").stdout
+
+
+def test_training_begins_with_the_weights(
+    run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    still = ["--set", "train.learning_rate=1e-12", "--set", "train.start_from=zoo:tiny"]
+    result = run_cli("fit", "tiny.yaml", *still, "--out", "run")
+    assert result.exit_code == 0, result.output
+    pairs = zip(
+        Run(tmp_path / "run").load_network().trainable_variables,
+        Run(zoo.find("zoo:tiny")).load_network().trainable_variables,
+        strict=True,
+    )
+    for mine, theirs in pairs:
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused(
+    run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    other = ["--set", "model.latent=3", "--set", "train.start_from=zoo:tiny"]
+    result = run_cli("fit", "tiny.yaml", *other, "--out", "run")
+    assert result.exit_code == 2
+    assert "start_from: zoo:tiny holds another network" in result.stderr
+    assert "model.latent: 2 -> 3" in result.stderr
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_each_counter_counts_and_has_a_card(name, tmp_path):
+    folder = zoo.find(f"zoo:{name}")
+    counter = load_counter(f"zoo:{name}")
+    height, width = counter.intake.size
+    file = tmp_path / "even.png"
+    cv2.imwrite(str(file), np.full((height, width), 128, np.uint8))
+    from cellzoo.counting import count_files
+
+    (row,) = count_files([file], counter, tmp_path / "counts.csv")
+    assert row.error == "" and float(row.count_high) >= float(row.count_low)
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ("Licence", "Score", "Data", "seed"))
+
+
+def test_the_package_stays_small():
+    files = [file for file in zoo.FOLDER.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 20e6
