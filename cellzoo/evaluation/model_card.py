@@ -282,7 +282,9 @@ def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
 def environment(run: Run) -> dict[str, Any]:
     """What ``environment.json`` says; empty for a run that was not trained here."""
     file = run.path / "environment.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if run.imported or not file.is_file():
+        return {}
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def versions_in_words(run: Run) -> str:
@@ -303,6 +305,11 @@ def training_command(run: Run) -> str | None:
 
 
 def _reproduction(run: Run) -> str:
+    if run.imported:
+        return """## Reproduce
+The weights come from a checkpoint of the Twin-VAE's authors, which `environment.json` in the run
+folder names with its SHA-256: `cellzoo import-checkpoint` makes the run of it again. What it was
+trained on is not in the file."""
     typed = training_command(run)
     how = f"\n\nTrained with `{typed}`." if typed else ""
     return f"""## Reproduce
