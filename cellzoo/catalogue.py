@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cellzoo import zoo
 from cellzoo.counter import FACTS_FILE
-from cellzoo.recipe import MODEL_SECTIONS, find_recipes
+from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
 
 
 def models() -> list[tuple[str, str]]:
@@ -25,12 +25,12 @@ def recipes() -> list[tuple[str, str]]:
 
 
 def counters() -> list[tuple[str, str]]:
-    """Each trained counter that comes with the package, and its model card's first line."""
+    """Each trained counter that comes with the package: its model, and what it counts cells in."""
     rows = []
     for name in zoo.names():
-        card = zoo.find(f"{zoo.PREFIX}{name}") / "README.md"
-        lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
-        rows.append((f"{zoo.PREFIX}{name}", lines[0].lstrip("# ") if lines else ""))
+        recipe = load_recipe(zoo.find(f"{zoo.PREFIX}{name}") / "recipe.yaml")
+        words = [recipe.model.name, recipe.card.modality if recipe.card else None]
+        rows.append((f"{zoo.PREFIX}{name}", ", ".join(filter(None, words))))
     return rows
 
 

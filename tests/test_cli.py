@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cellzoo import __version__
+from cellzoo import __version__, zoo
 from cellzoo.cli import main
 from cellzoo.recipe import MODEL_SECTIONS
 
@@ -70,7 +70,8 @@ def test_list_shows_models_and_recipes_with_a_line_each(run_cli, tmp_path, monke
     lines = result.stdout.splitlines()
     assert lines[0] == "models:"
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
-    assert set(shown) == set(MODEL_SECTIONS) | {"recipes/a.yaml"}
+    counters = {f"zoo:{name}" for name in zoo.names()}
+    assert set(shown) == set(MODEL_SECTIONS) | {"recipes/a.yaml"} | counters
     assert shown["recipes/a.yaml"] == "Counts yeast."
     assert shown["twinvae"].startswith("Twin-VAE:")
 

@@ -18,7 +18,6 @@ def tiny_zoo(tmp_path, monkeypatch, tiny_run):
     folder = tmp_path / "zoo"
     for version in ("2", "10"):
         shutil.copytree(tiny_run, folder / "tiny" / version)
-        (folder / "tiny" / version / "README.md").write_text("# Tiny things\n\nand more\n")
     monkeypatch.setattr(zoo, "FOLDER", folder)
     return folder
 
@@ -51,7 +50,7 @@ def test_count_evaluate_and_list_take_a_name(
     assert result.exit_code == 0, result.stderr
     assert list((tmp_path / "evaluation" / "zoo_tiny").iterdir())
     assert contents(tiny_zoo) == before  # nothing is written into the package
-    assert "zoo:tiny                     Tiny things" in run_cli("list", "zoo").stdout
+    assert "zoo:tiny                     twinvae_spatial" in run_cli("list", "zoo").stdout
 
 
 def test_training_begins_with_the_weights(
@@ -97,7 +96,8 @@ def test_each_counter_counts_and_has_a_card(name, tmp_path):
     (row,) = count_files([file], counter, tmp_path / "counts.csv")
     assert row.error == "" and float(row.count_high) >= float(row.count_low)
     card = (folder / "README.md").read_text()
-    assert all(word in card for word in ("Licence", "Score", "Data", "seed"))
+    assert all(heading in card for heading in ("## Scores", "## Data", "## Reproduce"))
+    assert "Licence of the images: not stated" not in card
 
 
 def test_the_package_stays_small():

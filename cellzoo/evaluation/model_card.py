@@ -295,7 +295,8 @@ def versions_in_words(run: Run) -> str:
     packages = {"cellzoo": facts["cellzoo"], "Python": facts["python"]} | facts["packages"]
     numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
     devices = ", ".join(device.rpartition("physical_device:")[2] for device in facts["devices"])
-    return f"{numbers}; {facts['platform']}; {devices or facts['backend']}"
+    system = facts["platform"].partition("-")[0]
+    return f"{numbers}; {system}; {devices or facts['backend']}"
 
 
 def training_command(run: Run) -> str | None:
