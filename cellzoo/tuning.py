@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.recipe import Parameter, Recipe, check_space, load_recipe, with_epochs, with_values
@@ -399,9 +401,7 @@ def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
         # A third of the trials at random leaves the others to the model; KerasTuner's default is
         # three for each parameter, which can be all of them.
         first = min(3 * len(settings.searched), max(3, settings.trials // 3))
-        oracle = oracles.BayesianOptimizationOracle(
-            max_trials=settings.trials, num_initial_points=first, **options
-        )
+        oracle = _bayesian_oracle(max_trials=settings.trials, num_initial_points=first, **options)
     if chief:
         return _client(oracle, chief)
     oracle.verbose = 0
@@ -415,6 +415,34 @@ def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
         done = sum(trial.status != RUNNING for trial in oracle.trials.values())
         log.info("Going on with %s after %d trials.", folder, done)
     return oracle
+
+
+def _bayesian_oracle(**options: Any) -> Any:
+    """KerasTuner's Gaussian process, which here also learns from trials that failed.
+
+    KerasTuner leaves them out, so that it believes of a corner where trainings diverge what it
+    believed before, and tries the same place until no trial is left.
+    """
+    import keras_tuner
+
+    class Bayesian(keras_tuner.oracles.BayesianOptimizationOracle):
+        def _vectorize_trials(self):
+            places, scores = super()._vectorize_trials()
+            failed = [
+                [
+                    parameter.value_to_prob(trial.hyperparameters.values[parameter.name])
+                    for parameter in self._nonfixed_space()
+                ]
+                for trial in self.trials.values()
+                if trial.status in (FAILED, "INVALID")
+            ]
+            if not failed:
+                return places, scores
+            # Less is better in these scores: as bad as the worst that came to an end.
+            worst = np.full(len(failed), scores.max())
+            return np.concatenate([places, failed]), np.concatenate([scores, worst])
+
+    return Bayesian(**options)
 
 
 def _client(oracle: Any, chief: str) -> Any:

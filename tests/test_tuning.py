@@ -4,6 +4,7 @@ Most trials here are a small program that scores a recipe by a formula, not a tr
 """
 
 import csv
+import math
 import os
 import signal
 import socket
@@ -232,6 +233,27 @@ def test_hyperband_gives_few_epochs_to_most(load, tmp_path):
     epochs = [load_recipe(file).train.epochs for file in sorted((out / "trials").glob("*.yaml"))]
     assert (epochs.count(2), epochs.count(4)) == (5, 2)
     assert load_recipe(out / "best.yaml").train.epochs == 2  # the recipe's own
+
+
+def test_a_place_where_a_trial_failed_is_not_tried_again(load, tmp_path):
+    recipe = load(RECIPE, "tune.trials=16", "tune.space={train.learning_rate: "
+                  "{low: 1.0e-5, high: 1.0e-1, scale: log}}")  # fmt: skip
+    oracle = tuning._oracle(recipe, tmp_path / "search", None)
+    failed = []
+    for _ in range(16):
+        trial = oracle.create_trial("worker")
+        rate = trial.hyperparameters.values["train.learning_rate"]
+        # Better and better up to where everything breaks down.
+        if rate > 1e-2:
+            failed.append(rate)
+            trial.status = tuning.FAILED
+        else:
+            oracle.update_trial(trial.trial_id, {"validation_mae_raw": -math.log10(rate)})
+            trial = oracle.trials[trial.trial_id]
+            trial.status = tuning.COMPLETED
+        oracle.end_trial(trial)
+    assert 0 < len(failed) < 9
+    assert len({round(math.log10(rate), 2) for rate in failed}) == len(failed)
 
 
 def test_a_folder_of_something_else_is_left_alone(load, tmp_path):
