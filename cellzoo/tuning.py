@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -424,8 +425,15 @@ def _bayesian_oracle(**options: Any) -> Any:
     believed before, and tries the same place until no trial is left.
     """
     import keras_tuner
+    from sklearn.exceptions import ConvergenceWarning
 
     class Bayesian(keras_tuner.oracles.BayesianOptimizationOracle):
+        def populate_space(self, trial_id):
+            with warnings.catch_warnings():
+                # That few trials leave a length scale open is nothing that a user could mend.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return super().populate_space(trial_id)
+
         def _vectorize_trials(self):
             places, scores = super()._vectorize_trials()
             failed = [
