@@ -251,5 +251,3 @@ def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
         "facts": ("instead `asked`: string `[batch]`, anything", "`facts`: how images are read"),
     }
     return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]
-
-

@@ -22,6 +22,20 @@ def tiny_zoo(tmp_path, monkeypatch, tiny_run):
     return folder
 
 
+@pytest.fixture
+def fit_from_zoo(run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypatch):
+    """A function of settings that trains from the weights of zoo:tiny, in the folder run."""
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+
+    def fit(setting):
+        start = ["--set", setting, "--set", "train.start_from=zoo:tiny"]
+        return run_cli("fit", "tiny.yaml", *start, "--out", "run")
+
+    return fit
+
+
 def test_a_name_stands_for_its_newest_version(tiny_zoo):
     assert zoo.find("zoo:tiny") == tiny_zoo / "tiny" / "10"
     counter = load_counter("zoo:tiny")
@@ -53,14 +67,8 @@ def test_count_evaluate_and_list_take_a_name(
     assert "zoo:tiny                     twinvae_spatial" in run_cli("list", "zoo").stdout
 
 
-def test_training_begins_with_the_weights(
-    run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    write_cells(tmp_path / "cells")
-    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
-    still = ["--set", "train.learning_rate=1e-12", "--set", "train.start_from=zoo:tiny"]
-    result = run_cli("fit", "tiny.yaml", *still, "--out", "run")
+def test_training_begins_with_the_weights(fit_from_zoo, tmp_path):
+    result = fit_from_zoo("train.learning_rate=1e-12")
     assert result.exit_code == 0, result.output
     pairs = zip(
         Run(tmp_path / "run").load_network().trainable_variables,
@@ -71,14 +79,8 @@ def test_training_begins_with_the_weights(
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_weights_of_another_network_are_refused(
-    run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    write_cells(tmp_path / "cells")
-    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
-    other = ["--set", "model.latent=3", "--set", "train.start_from=zoo:tiny"]
-    result = run_cli("fit", "tiny.yaml", *other, "--out", "run")
+def test_weights_of_another_network_are_refused(fit_from_zoo):
+    result = fit_from_zoo("model.latent=3")
     assert result.exit_code == 2
     assert "start_from: zoo:tiny holds another network" in result.stderr
     assert "model.latent: 2 -> 3" in result.stderr

@@ -23,6 +23,7 @@ from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics, round_count
 from cellzoo.evaluation.model_card import (
     data_in_words,
+    licence,
     modality,
     score_rows,
     split_rows,
@@ -286,7 +287,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
         )
     recipe = counter.run.recipe
     section = recipe.data.natural
-    if data is None and counter.run.imported:
+    if counter.run.imported:
         raise UsageError(
             f"{counter.run.path} was imported, and a checkpoint does not hold what it was trained "
             "on: name a labelled folder with --data."
@@ -364,8 +365,6 @@ def _mean_prediction_mae(
     else:
         mean = counter.run.validation_scores().get("training_mean")
     return None if mean is None else float(np.abs(images.counts - mean).mean())
-
-
 
 
 def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:
@@ -667,10 +666,9 @@ def _data(findings: Findings, run: Run | None) -> list[str | Table]:
     if run is None:
         return [*parts, "The SavedModel's README.md says what it was trained on."]
     recipe = run.recipe
-    licence = recipe.card.licence if recipe.card and recipe.card.licence else "not stated"
     parts.append(
         f"Trained on: {data_in_words(recipe)} Modality: {modality(recipe)}. "
-        f"Licence of the images: {licence}."
+        f"Licence of the images: {licence(recipe)}."
     )
     rows = split_rows(run)
     if rows:

@@ -92,17 +92,15 @@ def merge_card(
     def renewed(match: re.Match) -> str:
         found.add(match["name"])
         edited = match["sum"] != _checksum(match["text"])
-        return match[0] if edited or match["name"] not in blocks else _own(match, blocks)
+        if edited or match["name"] not in blocks:
+            return match[0]
+        return _block(match["name"], blocks[match["name"]])
 
     card = _BLOCK.sub(renewed, existing)
     for name in add:
         if name not in found:
             card = card.rstrip("\n") + "\n\n" + _block(name, blocks[name])
     return card
-
-
-def _own(match: re.Match, blocks: dict[str, str]) -> str:
-    return _block(match["name"], blocks[match["name"]])
 
 
 def _block(name: str, text: str) -> str:
@@ -182,6 +180,11 @@ def modality(recipe: Recipe) -> str:
     return NOT_STATED
 
 
+def licence(recipe: Recipe) -> str:
+    """Of the training images, as far as the recipe says."""
+    return recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
+
+
 def _scores(run: Run) -> str:
     files = sorted((run.path / "report").glob("**/evaluation_*.json"))
     parts = [part for file in files for part in _score_table(file)]
@@ -236,7 +239,6 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _data(run: Run) -> str:
     recipe = run.recipe
-    licence = recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
     section = yaml.safe_dump(
         recipe.data.natural.model_dump(mode="json", exclude_none=True),
         sort_keys=False, allow_unicode=True, default_flow_style=None,
@@ -250,7 +252,7 @@ def _data(run: Run) -> str:
         f"## Data\n{data_in_words(recipe)} Splits are by group (chamber, time-lapse, layout), none "
         "of which is in two. A test split, where there is one, chose nothing. From the recipe, "
         f"`recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
-        f"Licence of the images: {licence}. It applies to what is learned from them."
+        f"Licence of the images: {licence(recipe)}. It applies to what is learned from them."
     )
 
 

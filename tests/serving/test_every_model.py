@@ -174,13 +174,19 @@ CALLS = {
 }  # fmt: skip
 
 
+def functions_of(graph):
+    """The functions that a graph may call."""
+    (found,) = [value for field, value in graph.ListFields() if field.name == "library"]
+    return found.function
+
+
 def reached(graph, start):
     """Types of the operations that an input comes to before any check has let it pass.
 
     Follows the data from the placeholder ``start`` through the functions that are called. An
     operation that waits for an Assert is a gate.
     """
-    functions = {function.signature.name: function for function in graph.library.function}
+    functions = {function.signature.name: function for function in functions_of(graph)}
     types, seen = set(), set()
 
     def follow(nodes, names):
@@ -220,7 +226,7 @@ def graph_of(folder):
 
 
 def all_types(graph):
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    nodes = [*graph.node, *(n for f in functions_of(graph) for n in f.node_def)]
     return {node.op for node in nodes}
 
 
