@@ -17,14 +17,12 @@ Of simulated chambers the test split is simulated on, to 1,000 images of 40 cham
 
 import argparse
 import csv
-import os
-import platform
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from table import add_rows, commit, hardware
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import SPLITS, ImageSet, load_folder
@@ -33,6 +31,7 @@ from cellzoo.evaluation.evaluate import as_trained
 from cellzoo.evaluation.intervals import LEVEL, Interval, conformal_rank, interval_scores
 from cellzoo.images import resize
 
+KEY = ("recipe", "data")
 SIMULATED = 1000
 OTHERS = 300  # images of other kinds that are looked at
 Ends = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -56,7 +55,7 @@ def main() -> None:
         kinds[folder.resolve().name] = images.images
     names = " ".join(path.resolve().name for path in [*arguments.runs, *arguments.others])
     origin = {
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": hardware(),
         "command": f"python benchmarks/coverage.py {names}",
         "commit": commit(),
     }
@@ -64,9 +63,9 @@ def main() -> None:
         run = {"recipe": counter.name, "run": counter.version, "data": data_name(counter)}
         run |= {"training_seed": counter.run.recipe.seed}
         rows = coverage_rows(counter, images, arguments.splits)
-        write(arguments.coverage, [{**run, **row, **origin} for row in rows])
+        add_rows(arguments.coverage, [{**run, **row, **origin} for row in rows], KEY)
         rows = flag_rows(counter, images, kinds)
-        write(arguments.flags, [{**run, **row, **origin} for row in rows])
+        add_rows(arguments.flags, [{**run, **row, **origin} for row in rows], KEY)
     print_coverage(arguments.coverage)
     print_flags(arguments.flags)
 
@@ -171,21 +170,6 @@ def flag_rows(
     return rows
 
 
-def write(file: Path, rows: list[dict[str, object]]) -> None:
-    """Adds rows, in place of those of the same run."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    before = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as stream:
-            before = list(csv.DictReader(stream))
-    runs = {(str(row["recipe"]), str(row["data"])) for row in rows}
-    kept = [row for row in before if (row["recipe"], row["data"]) not in runs]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
-
-
 def read(file: Path) -> dict[tuple[str, ...], list[dict[str, str]]]:
     """Rows by recipe and data, in their order."""
     found: dict[tuple[str, ...], list[dict[str, str]]] = {}
@@ -222,16 +206,6 @@ def print_flags(file: Path) -> None:
             share = f"{100 * float(row['flagged']):.1f} %"
             cells = [recipe, data, row["shown"], row["images"], share, row["usual_reason"]]
             print(f"| {' | '.join(cells)} |")
-
-
-def commit() -> str:
-    """Of this repository, with a + if files differ from it."""
-    where = Path(__file__).parent
-    hash_, changed = (
-        subprocess.run(["git", *words], cwd=where, capture_output=True, text=True).stdout.strip()
-        for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
-    )
-    return hash_ + ("+" if changed else "")
 
 
 if __name__ == "__main__":

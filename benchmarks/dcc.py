@@ -13,8 +13,6 @@ already is not trained again. Both data sets are simulated.
 import argparse
 import csv
 import json
-import os
-import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from table import add_rows, commit, hardware
 
 CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 RECIPES = {"bbbc005": "recipes/dcc_bbbc005.yaml", "crowded": "recipes/dcc_fluorescence.yaml"}
@@ -44,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for head in arguments.heads:
-            add_rows(arguments.csv, rows_of(arguments, head, seed))
+            add_rows(arguments.csv, rows_of(arguments, head, seed), KEY)
     print_table(arguments.csv)
 
 
@@ -77,11 +76,9 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
         "seed": seed,
         "split": subject,
         "minutes": f"{report['seconds'] / 60:.1f}",
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": hardware(),
         "command": "cellzoo " + " ".join(command),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
     }
     images_by_subset = {"in focus": test.images}
     if arguments.data == "bbbc005":
@@ -127,20 +124,6 @@ def brightness(training, test) -> np.ndarray:
         places = test_by_stain.get(stain, np.array([], int))
         predicted[places] = (slope * grey[1] + offset)[places]
     return predicted
-
-
-def add_rows(file: Path, new: list[dict[str, object]]) -> None:
-    """Adds rows, or replaces those of the same data, method, seed and subset."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    keys = {tuple(str(row[k]) for k in KEY) for row in new}
-    old = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as stream:
-            old = [r for r in csv.DictReader(stream) if tuple(r[k] for k in KEY) not in keys]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(new[0]))
-        writer.writeheader()
-        writer.writerows([*old, *new])
 
 
 def print_table(file: Path) -> None:

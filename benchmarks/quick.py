@@ -11,13 +11,14 @@ prints the CSV as a Markdown table. A run folder that is there already is not tr
 import argparse
 import csv
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
+from table import add_rows, commit, hardware
+
 CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
+KEY = ("recipe", "variant", "seed")
 VARIANTS = {"twin": [], "natural only": ["--set", "data.synthetic=null"]}
 
 
@@ -37,7 +38,7 @@ def main() -> None:
             folder = arguments.runs / f"{arguments.recipe.stem}-{variant.replace(' ', '-')}-{seed}"
             options = [*settings, *VARIANTS[variant], "--set", f"seed={seed}"]
             row = run(arguments.recipe, folder, options)
-            add_row(arguments.csv, {"variant": variant, "seed": seed, **row})
+            add_rows(arguments.csv, [{"variant": variant, "seed": seed, **row}], KEY)
     print_table(arguments.csv)
 
 
@@ -49,9 +50,6 @@ def run(recipe: Path, folder: Path, options: list[str]) -> dict[str, object]:
     (report,) = (folder / "report").glob("evaluation_*.json")
     result = json.loads(report.read_text())
     seconds = json.loads((folder / "report" / "validation.json").read_text())["seconds"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     scores, intervals = result["scores"], result["intervals"]
     return {
         "recipe": recipe.name,
@@ -62,24 +60,10 @@ def run(recipe: Path, folder: Path, options: list[str]) -> dict[str, object]:
         "mae_high": f"{intervals['mae'][1]:.4f}",
         "mean_prediction_mae": f"{result['mean_prediction_mae']:.4f}",
         "training_minutes": f"{seconds / 60:.1f}",
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": hardware(),
         "command": "cellzoo " + " ".join(fit),
-        "commit": commit,
+        "commit": commit(),
     }
-
-
-def add_row(file: Path, row: dict[str, object]) -> None:
-    """Adds a row, or replaces the one of the same recipe, variant and seed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    key = ("recipe", "variant", "seed")
-    rows = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as stream:
-            rows = [r for r in csv.DictReader(stream) if any(r[k] != str(row[k]) for k in key)]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        writer.writeheader()
-        writer.writerows([*rows, row])
 
 
 def print_table(file: Path) -> None:

@@ -13,9 +13,6 @@ callers, in place of earlier ones of the same.
 """
 
 import argparse
-import csv
-import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -25,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from table import add_rows, commit, hardware
 
 from cellzoo.counter import SavedModelCounter
 from cellzoo.serving.client import WINDOW, Connection, RemoteCounter, parse_address
@@ -54,7 +52,7 @@ def main() -> None:
         server.terminate()
         server.wait()
     if arguments.csv:
-        add_rows(arguments.csv, rows)
+        add_rows(arguments.csv, rows, KEY)
     sys.exit(0 if reaches_target(rows) else 1)
 
 
@@ -74,14 +72,9 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
         "width": local.intake.size[1],
     }
     made_with = {
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": hardware(),
         "command": shlex.join(["python", *sys.argv]),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-        ).stdout.strip(),
+        "commit": commit(),
     }
     rows = []
     for batch in arguments.batches:
@@ -167,20 +160,6 @@ def reaches_target(rows: list[dict[str, object]]) -> bool:
         verdict = "reached" if share >= TARGET_SHARE else "missed"
         print(f"target: {100 * TARGET_SHARE:.0f} % at batch {TARGET_BATCH}: {verdict}")
     return all(share >= TARGET_SHARE for share in shares)
-
-
-def add_rows(file: Path, rows: list[dict[str, object]]) -> None:
-    """Adds rows, or replaces those of the same model, batch, way and number of callers."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = {tuple(str(row[key]) for key in KEY) for row in rows}
-    kept = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as stream:
-            kept = [r for r in csv.DictReader(stream) if tuple(r[key] for key in KEY) not in new]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows([*kept, *rows])
 
 
 if __name__ == "__main__":

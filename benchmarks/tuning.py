@@ -14,11 +14,12 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from table import add_rows, commit, hardware
 
 RECIPE = """\
 # Tiny: simulated nuclei, each image a layout of its own, a small spatial Twin-VAE without its twin.
@@ -89,7 +90,7 @@ def main() -> None:
         for algorithm, result in results.items():
             better = {"bayesian": bayesian < random, "random": random < bayesian}[algorithm]
             rows.append({"algorithm": algorithm, "seed": seed, **result, "better": better})
-        write(arguments.csv, rows)
+        add_rows(arguments.csv, rows, ("algorithm", "seed"))
     show(rows)
 
 
@@ -124,11 +125,9 @@ def search(recipe: Path, folder: Path, algorithm: str, seed: int, trials: int) -
         "memory_mib_trial_process_up_to_third": round(longest["trials"][third], 1),
         "memory_mib_trial_process_up_to_last": round(longest["trials"][-1], 1),
         "minutes": round(sum(start["seconds"] for start in starts) / 60, 1),
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": hardware(),
         "command": "cellzoo " + " ".join(words),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
     }
 
 
@@ -136,15 +135,6 @@ def table(folder: Path) -> list[dict[str, str]]:
     """The rows of a search's trials.csv."""
     with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def write(file: Path, rows: list[dict[str, object]]) -> None:
-    """Writes the results."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def show(rows: list[dict[str, object]]) -> None:
