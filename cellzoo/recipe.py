@@ -136,6 +136,9 @@ class Synthetic(_Section):
     organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
     organelle_contrast: NonNegativeFloat | None = None
     overlap: float | None = None
+    clumping: Share | None = None
+    shading: NonNegativeFloat | None = None
+    contrast: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
     divisions: Share | None = None
     division_overlap: float | None = None
     division_rim_noise: NonNegativeFloat | None = None
@@ -143,6 +146,9 @@ class Synthetic(_Section):
     background_level: float | None = None
     background_gradient: NonNegativeFloat | None = None
     background_shift: tuple[float, float] | None = None
+    specks: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    lines: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    clutter_contrast: NonNegativeFloat | None = None
     gain: NonNegativeFloat | None = None
     offset: NonNegativeFloat | None = None
     blur: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
@@ -202,6 +208,7 @@ class TwinVAESpatial(_Section):
     latent: PositiveInt = 16
     leakiness: NonNegativeFloat = 0.2
     center: bool = True
+    shared_reader: bool = False
 
 
 Pixels = Annotated[int, Field(ge=2)]

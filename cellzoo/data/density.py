@@ -19,10 +19,8 @@ def cells_per_pixel(mask: np.ndarray, count: float) -> np.ndarray:
         Cells per pixel, float32 ``[h, w]``, the same everywhere in a part, with the sum ``count``;
         of instances, with the sum of their number.
     """
-    numbers = np.unique(mask)
-    if (numbers > 0).sum() > 1:
-        parts = np.searchsorted(numbers, mask) + (numbers[0] > 0)
-        areas = np.bincount(parts.ravel())
+    parts, areas = mask, np.bincount(mask.ravel())
+    if (areas[1:] > 0).sum() > 1:
         cells = np.ones(len(areas))
     else:
         _, parts = cv2.connectedComponents((mask > 0).astype(np.uint8), connectivity=8)

@@ -106,10 +106,14 @@ class TrainingBatches:
             )
         if self.synthetic is not None:
             order = self.synthetic_order.take(step * self.batch_size, self.batch_size)
-            images, counts = self.synthetic.batch(step, order)
-            x["synthetic"] = self.augment(images, (self.seed, 31, step))
+            images, counts, masks = self.synthetic.batch(step, order)
+            x["synthetic"], masks = self.augment(images, (self.seed, 31, step), masks)
             y["synthetic_count"] = counts.astype(np.float32)
             y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
+            y["synthetic_mask_weight"] = np.ones(self.batch_size, np.float32)
+            y["synthetic_density"] = np.stack(
+                [cells_per_pixel(m, c) for m, c in zip(masks, counts, strict=True)]
+            )
         return x, y
 
     def between(self, first: int, last: int) -> Iterator[Batch]:

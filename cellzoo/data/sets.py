@@ -239,14 +239,18 @@ class SyntheticSource:
         self.cells = cells
         self.size = images
         self.seed = seed
-        self.fixed = None if fresh else cells.render(images, (seed, 0))
+        self.fixed = None if fresh else cells.render(images, (seed, 0), masks=True)
 
-    def batch(self, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images, float32 ``[n, h, w]``, and counts ``[n]``: of the fixed set, or new ones."""
+    def batch(self, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the fixed set, or new ones: images, counts and masks.
+
+        Returns:
+            float32 ``[n, h, w]``, int32 ``[n]`` and uint16 ``[n, h, w]``, numbers of cells.
+        """
         if self.fixed is None:
-            return self.cells.render(len(indices), (self.seed, 1, step))
-        images, counts = self.fixed
-        return images[indices], counts[indices]
+            return self.cells.render(len(indices), (self.seed, 1, step), masks=True)
+        images, counts, masks = self.fixed
+        return images[indices], counts[indices], masks[indices]
 
 
 def synthetic_cells(

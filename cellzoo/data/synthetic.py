@@ -66,6 +66,12 @@ class SyntheticCells:
         overlap: How many px two cells may reach into each other: 0 forbids overlap, a negative
             value keeps a gap. Measured between the discs around the two ellipses, so it holds
             for every direction.
+        clumping: Share of bodies (cells and pairs) that are put beside a cell already there, as cells
+            that stick together are; the others lie anywhere. Ours.
+        shading: Grey levels between the lit and the shaded side of a cell, as differential
+            interference contrast shows them; the light's direction is an image's own. Ours.
+        contrast: By what an image's cells differ from their background, as a multiple of what the
+            grey levels above say: focus and phase differ from chamber to chamber. Ours.
         divisions: Probability that the next body drawn is a cell in division, a pair of equally
             large cells that counts as two. The paper names the control, the figure is ours.
         division_overlap: Overlap of the two cells of a pair, in px, whatever `overlap` says; ours.
@@ -82,6 +88,11 @@ class SyntheticCells:
             even background; ours. Without effect if `background` is given.
         background_shift: Grey levels added to the background of an image, before cells are drawn;
             ours.
+        specks: Fewest and most small blobs in an image that are no cells, dark or bright; ours.
+        lines: Fewest and most straight lines across an image, upright or level, as the borders of
+            chambers and rulings are; ours.
+        clutter_contrast: Largest difference of specks and lines from the background, up or down, in
+            grey levels; ours.
         gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
         offset: -offset to +offset grey levels are added to an image; ours.
         blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
@@ -105,6 +116,9 @@ class SyntheticCells:
     organelles: tuple[int, int] = (0, 0)
     organelle_contrast: float = 25.0
     overlap: float = 0.0
+    clumping: float = 0.0
+    shading: float = 0.0
+    contrast: tuple[float, float] = (1.0, 1.0)
     divisions: float = 0.05
     division_overlap: float = 1.0
     division_rim_noise: float = 20.0
@@ -113,6 +127,9 @@ class SyntheticCells:
     background_level: float = 190.0
     background_gradient: float = 8.0
     background_shift: tuple[float, float] = (-3.0, 3.0)
+    specks: tuple[int, int] = (0, 0)
+    lines: tuple[int, int] = (0, 0)
+    clutter_contrast: float = 40.0
     gain: float = 0.02
     offset: float = 2.0
     blur: tuple[float, float] = (0.5, 0.5)
@@ -398,10 +415,17 @@ class _Places:
         low = np.maximum(low, -shift.min(axis=1))
         high = np.minimum(high, self.settings.size - shift.max(axis=1))
 
+        clumping = self.settings.clumping
+        beside = bool(clumping and self.placed and not relax and self.rng.random() < clumping)
         best_room, best = -math.inf, low
         for _ in range(_ROUNDS):
-            tries = low + self.rng.random((_TRIES_PER_ROUND, 2)) * (high - low)
-            room = self._room(tries, shift, reach)
+            if beside:
+                tries = self._beside(shift, reach)
+                room = self._room(tries, shift, reach)
+                room[((tries < low) | (tries > high)).any(axis=1)] = -math.inf
+            else:
+                tries = low + self.rng.random((_TRIES_PER_ROUND, 2)) * (high - low)
+                room = self._room(tries, shift, reach)
             # The first that keeps the rule, not the roomiest: that would space cells evenly.
             choice = int(np.argmax(room >= -self.settings.overlap))
             if room[choice] >= -self.settings.overlap:
@@ -418,6 +442,15 @@ class _Places:
         self.placed = new.stop
         return True
 
+    def _beside(self, shift: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """Places where a body touches a cell, [tries, 2]; they may be outside the margins."""
+        x, y, r = self.discs[:, self.rng.integers(0, self.placed, _TRIES_PER_ROUND)]
+        member = self.rng.integers(0, len(reach), _TRIES_PER_ROUND)
+        angle = self.rng.uniform(0, 2 * math.pi, _TRIES_PER_ROUND)
+        away = r + reach[member] - max(self.settings.overlap, 0) * self.rng.random(_TRIES_PER_ROUND)
+        middle = np.stack([x + away * np.cos(angle), y + away * np.sin(angle)], axis=1)
+        return middle - shift.T[member]
+
     def _room(self, tries: np.ndarray, shift: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """Px between the body at each place and the nearest cell, negative where they overlap."""
         if not self.placed:
@@ -432,6 +465,32 @@ class _Places:
 
 def _background(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
     """What the cells of one image are drawn on, float32 [size, size], 1 is white."""
+    ground = _empty_chamber(settings, rng)
+    if settings.specks[1] or settings.lines[1]:
+        _clutter(settings, rng, ground)
+    return ground
+
+
+def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndarray) -> None:
+    """Puts specks and lines, which are no cells, on the background in place."""
+    place = np.arange(settings.size, dtype=np.float32)
+    greys = settings.clutter_contrast / 255
+    for _ in range(rng.integers(settings.specks[0], settings.specks[1] + 1)):
+        x, y = rng.uniform(0, settings.size, 2)
+        width = rng.uniform(0.7, 2.0)
+        across, down = (np.exp(-0.5 * ((place - at) / width) ** 2) for at in (x, y))
+        ground += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
+    for _ in range(rng.integers(settings.lines[0], settings.lines[1] + 1)):
+        at, width = rng.uniform(0, settings.size), rng.uniform(0.5, 2.0)
+        line = np.exp(-0.5 * ((place - at) / width) ** 2)
+        # Dark with a bright edge or the other way round, as light is bent there.
+        line -= rng.uniform(0, 1) * np.exp(-0.5 * ((place - at - 3 * width) / width) ** 2)
+        line *= np.float32(greys * rng.uniform(-1, 1))
+        ground += line[:, None] if rng.random() < 0.5 else line
+
+
+def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
+    """The background image or an even grey, float32 [size, size], 1 is white."""
     shift = rng.uniform(*settings.background_shift) / 255
     if settings.background is not None:
         return settings.background + np.float32(shift)
@@ -469,12 +528,19 @@ def _draw_cells(
     rim = _column(rng.uniform(*settings.rim, size=count) / 255)
     if settings.organelles[1]:
         fill = fill + _organelles(settings, rng, cells, dx, dy)
+    if settings.shading:
+        light = rng.uniform(0, 2 * math.pi)
+        side = (dx * math.cos(light) + dy * math.sin(light)) / _column(cells.a + cells.b)
+        fill, rim = (grey + np.float32(settings.shading / 255) * side for grey in (fill, rim))
     rim_noise = np.where(cells.paired, settings.division_rim_noise, settings.rim_noise)
     if rim_noise.any():
         rim = rim + _column(rim_noise / 255) * rng.standard_normal(edge.shape, np.float32)
     paint = fill * inside + rim * (body - inside)
     around = 1 - body
 
+    if settings.contrast != (1.0, 1.0):
+        contrast = np.float32(rng.uniform(*settings.contrast))
+        around, paint = 1 - contrast * body, contrast * paint
     size = settings.size
     for k in range(count):
         top, left = row[k] - half, column[k] - half
@@ -576,6 +642,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "organelles": (0, 100),
     "organelle_contrast": _GREY,
     "overlap": (-4096.0, 2000.0),
+    "clumping": (0.0, 1.0),
+    "shading": _GREY,
+    "contrast": (0.0, 10.0),
     "divisions": (0.0, 1.0),
     "division_overlap": (-4096.0, 2000.0),
     "division_rim_noise": _GREY,
@@ -583,13 +652,16 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "background_level": _GREY,
     "background_gradient": _GREY,
     "background_shift": (-255.0, 255.0),
+    "specks": (0, 1000),
+    "lines": (0, 100),
+    "clutter_contrast": _GREY,
     "gain": (0.0, 1.0),
     "offset": _GREY,
     "blur": (0.0, 100.0),
     "blur_blend": (0.0, 1.0),
     "noise": _GREY,
 }
-_WHOLE = ("size", "count_range", "organelles")
+_WHOLE = ("size", "count_range", "organelles", "specks", "lines")
 _RANGES = (
     "count_range",
     "radius",
@@ -597,7 +669,10 @@ _RANGES = (
     "fill",
     "rim",
     "organelles",
+    "contrast",
     "background_shift",
+    "specks",
+    "lines",
     "blur",
 )
 

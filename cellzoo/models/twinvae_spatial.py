@@ -17,6 +17,7 @@ def twinvae_spatial(
     latent: int = 16,
     leakiness: float = 0.2,
     center: bool = True,
+    shared_reader: bool = False,
     domains: Sequence[str] = DOMAINS,
     seed: int = 0,
 ) -> keras.Model:
@@ -68,13 +69,10 @@ def twinvae_spatial(
     def conv_norm(width, name):
         return [*conv(width, name), layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")]
 
-    def encoder(domain):
-        stages = [layers.Reshape((image_size, image_size, 1))]
-        if center:
-            stages += [ImageCentering(name="center")]
-        stages += conv(channels[0], "conv1", kernel=8, strides=4)
+    def encoder(name):
+        stages = conv(channels[0], "conv1", kernel=8, strides=4)
         stages += conv(channels[1], "conv2", strides=2)
-        return keras.Sequential(stages, name=f"{domain}_encoder")
+        return keras.Sequential(stages, name=name)
 
     def decoder(domain):
         # Full-size feature maps would take most of a training step: each place of the quarter-size
@@ -120,14 +118,21 @@ def twinvae_spatial(
         name="regressor",
     )
 
+    one_encoder = encoder("encoder") if shared_reader else None
     inputs, outputs = {}, {}
     for domain in domains:
         image = keras.Input((image_size, image_size), name=domain)
-        features = shared_encoder(encoder(domain)(image))
+        grey = ops.expand_dims(image, -1)
+        if center:
+            grey = ImageCentering(name=f"{domain}_center")(grey)
+        reader = one_encoder if shared_reader else encoder(f"{domain}_encoder")
+        features = shared_encoder(reader(grey))
         mean, log_variance = mean_layer(features), log_variance_layer(features)
         shared = shared_decoder(sampler(mean, log_variance))
         inputs[domain] = image
-        outputs[f"{domain}_count"] = ops.sum(cells_per_place(mean), axis=(1, 2, 3))
+        cells = ops.squeeze(cells_per_place(mean), -1)
+        outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
+        outputs[f"{domain}_density"] = cells / 64
         outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
         outputs[f"{domain}_mean"] = mean
         outputs[f"{domain}_log_variance"] = log_variance

@@ -298,7 +298,7 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
     samples = {"natural": batches.natural.images}
     if batches.synthetic:
         source = batches.synthetic
-        samples["synthetic"], _ = source.batch(0, np.arange(min(256, source.size)))
+        samples["synthetic"], _, _ = source.batch(0, np.arange(min(256, source.size)))
     for domain, images in samples.items():
         for part in (layer for layer in network.layers if layer.name.startswith(f"{domain}_")):
             for layer in getattr(part, "layers", [part]):

@@ -85,14 +85,21 @@ def density_loss(density, predicted, counts, weights, blocks=(4, 16)):
 
     Args:
         density: true cells per pixel, ``[batch, h, w]``.
-        predicted: predicted cells per pixel, of the same shape.
+        predicted: predicted cells per pixel, of the same shape or on a coarser grid, whose places
+            hold the mean of their pixels; blocks are then at least a place.
         counts: true counts, ``[batch]``.
         weights: of the images, ``[batch]``.
         blocks: sides in pixels; what is left over at the border is not compared.
     """
-    difference = ops.expand_dims(predicted - density, -1)
+    place = density.shape[1] // predicted.shape[1] if predicted.shape[1] else 1
+    density = ops.expand_dims(density, -1)
+    if place > 1:
+        density = ops.average_pool(density, place, strides=place, padding="valid")
+    difference = ops.expand_dims(predicted, -1) - density
     total = 0.0
     for side in blocks:
-        cells = side**2 * ops.average_pool(difference, side, strides=side, padding="valid")
+        places = max(side // place, 1)
+        mean = ops.average_pool(difference, places, strides=places, padding="valid")
+        cells = (places * place) ** 2 * mean
         total = total + ops.sum(ops.square(cells), axis=(1, 2, 3)) / (counts + 1.0)
     return ops.mean(weights * total)
