@@ -49,7 +49,7 @@ class SimulatedNatural(_Section):
     source: Literal["simulated"]
     modality: Literal["bf", "pc"]
     train: PositiveInt = 784
-    labelled: PositiveInt = 59
+    labelled: NonNegativeInt = 59
     validation: PositiveInt = 172
     validation_labelled: PositiveInt = 62
     test: PositiveInt = 172
@@ -63,7 +63,7 @@ class FolderNatural(_Section):
     source: Literal["folder"]
     folder: str
     labels: str | None = "labels.csv"
-    labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
+    labelled: NonNegativeInt | Annotated[float, Field(gt=0, le=1)] | None = None
     shares: dict[Literal["train", "validation", "test"], Share] | None = None
     size: Literal["error", "resize"] = "error"
     intensity: Literal["dtype"] | tuple[float, float] = "dtype"

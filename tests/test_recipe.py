@@ -314,7 +314,7 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("labelled: 0", "data.natural.labelled is 0"),
+        ("labelled: -1", "data.natural.labelled is -1"),
         ("labelled: 1.5", "data.natural.labelled is 1.5"),
         ("size: shrink", "data.natural.size is shrink, but input should be 'error' or 'resize'."),
         ("intensity: [0]", "data.natural.intensity has only 1 of its values"),
@@ -351,6 +351,15 @@ def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
     with pytest.raises(UsageError) as error:
         check_recipe(load(text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")))
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_labels_and_synthetic_images_there_is_nothing_to_learn(load):
+    from cellzoo.data.sets import check_recipe
+
+    without = SIMPLE.replace("    train: 30\n", "    train: 30\n    labelled: 0\n")
+    with pytest.raises(UsageError, match="labelled is 0 and there is no data.synthetic"):
+        check_recipe(load(without, "data.synthetic=null"))
+    check_recipe(load(without))
 
 
 @pytest.mark.parametrize(

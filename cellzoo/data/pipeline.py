@@ -59,7 +59,7 @@ class TrainingBatches:
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
         labelled = np.flatnonzero(natural.labelled)
         unlabelled = np.flatnonzero(~natural.labelled)
-        if labelled_share is None or len(unlabelled) == 0:
+        if labelled_share is None or len(unlabelled) == 0 or len(labelled) == 0:
             self.streams = [(np.arange(len(natural)), batch)]
         else:
             n = max(1, round(batch * labelled_share))
@@ -111,9 +111,8 @@ class TrainingBatches:
             y["synthetic_count"] = counts.astype(np.float32)
             y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
             y["synthetic_mask_weight"] = np.ones(self.batch_size, np.float32)
-            y["synthetic_density"] = np.stack(
-                [cells_per_pixel(m, c) for m, c in zip(masks, counts, strict=True)]
-            )
+            # Its cells are numbered; where a crop leaves a single one, that is one cell.
+            y["synthetic_density"] = np.stack([cells_per_pixel(mask, 1) for mask in masks])
         return x, y
 
     def between(self, first: int, last: int) -> Iterator[Batch]:

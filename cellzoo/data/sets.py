@@ -193,7 +193,8 @@ def folder_natural(
     Args:
         folder: of images; a relative path starts where the command runs.
         labels: table of counts in that folder; None if nothing is labelled.
-        labelled: how many training images (or which share of them) keep their label; None: all.
+        labelled: how many training images (or which share of them) keep their label; None: all;
+            0: the synthetic images alone tell what a count is.
         shares: of train, validation and test where ``labels.csv`` has no split; None: 0.7, 0.15
             and 0.15. Whole groups are dealt out.
         size: what to do with images of another size than ``image_size``: stop, or resize them.
@@ -328,7 +329,8 @@ def natural_images(
             read, arguments["folder"] = load_bbbc005, Path(arguments["folder"])
         images, skipped = read(**arguments, image_size=image_size, seed=seed)
         images = images.take(np.isin(images.splits, splits))
-    for split in ("train", "validation"):
+    without = getattr(section, "labelled", None) == 0  # the synthetic half alone knows counts
+    for split in ("validation",) if without else ("train", "validation"):
         if split in splits and not images.of(split).labelled.any():
             raise UserError(
                 f"No {split} image of data.natural has a count: label some, or mark some as "
@@ -352,6 +354,11 @@ def check_recipe(recipe: Recipe) -> None:
         )
     augmentation(size=recipe.image_size, **recipe.augment.model_dump())
     natural = recipe.data.natural
+    if getattr(natural, "labelled", None) == 0 and not recipe.data.synthetic:
+        raise UsageError(
+            "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the model "
+            "how many cells there are: label some images, or add synthetic ones."
+        )
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))

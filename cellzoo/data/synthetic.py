@@ -66,8 +66,8 @@ class SyntheticCells:
         overlap: How many px two cells may reach into each other: 0 forbids overlap, a negative
             value keeps a gap. Measured between the discs around the two ellipses, so it holds
             for every direction.
-        clumping: Share of bodies (cells and pairs) that are put beside a cell already there, as cells
-            that stick together are; the others lie anywhere. Ours.
+        clumping: Share of bodies (cells and pairs) that are put beside a cell already there, as
+            cells that stick together are; the others lie anywhere. Ours.
         shading: Grey levels between the lit and the shaded side of a cell, as differential
             interference contrast shows them; the light's direction is an image's own. Ours.
         contrast: By what an image's cells differ from their background, as a multiple of what the

@@ -349,12 +349,13 @@ def _count_all(
                     predicted = counter.count(pictures, "synthetic").raw
                     method.synthetic[seed] = Drawn(generator, true, predicted)
         train = every_image[seed].of("train")
-        mean = train.counts[train.labelled].mean()
-        floor.natural[seed] = np.full(len(images[seed]), mean, np.float32)
+        known = train.counts[train.labelled]
+        if len(known):
+            floor.natural[seed] = np.full(len(images[seed]), known.mean(), np.float32)
         if seed == min(by_seed):
             for label, rate in _images_per_second(timed).items():
                 methods[label].images_per_second = rate
-    return [*methods.values(), floor]
+    return [*methods.values(), floor] if floor.natural else list(methods.values())
 
 
 def _counters(entrant: Entrant) -> dict[str, RunCounter]:

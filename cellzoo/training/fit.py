@@ -304,9 +304,10 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
             for layer in getattr(part, "layers", [part]):
                 if hasattr(layer, "adapt"):
                     layer.adapt(images)
+    known = batches.natural.counts[batches.natural.labelled]
     for layer in network.layers:
-        if hasattr(layer, "adapt_to_counts"):
-            layer.adapt_to_counts(batches.natural.counts[batches.natural.labelled])
+        if hasattr(layer, "adapt_to_counts") and len(known):
+            layer.adapt_to_counts(known)
 
 
 def _learning_rate(recipe: Recipe, steps: int):
@@ -456,8 +457,8 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "images": len(validation),
         **scores,
         "interval": interval.facts() if interval else None,
-        "training_mean": float(known.mean()),
-        "training_counts": [int(known.min()), int(known.max())],
+        "training_mean": float(known.mean()) if len(known) else None,
+        "training_counts": [int(known.min()), int(known.max())] if len(known) else None,
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)

@@ -28,15 +28,16 @@ class CountingSource:
     size = 6
 
     def batch(self, step, indices):
-        return np.tile((indices / 1000)[:, None, None], (1, 4, 4)), indices
+        images = np.tile((indices / 1000)[:, None, None], (1, 4, 4))
+        return images, indices, np.zeros((len(indices), 4, 4), np.uint16)
 
 
-def unchanged(images, seed):
-    return images
+def unchanged(images, seed, masks=None):
+    return images if masks is None else (images, masks)
 
 
-def noisy(images, seed):
-    return images + np.random.default_rng(seed).random(images.shape) / 1e6
+def noisy(images, seed, masks=None):
+    return unchanged(images + np.random.default_rng(seed).random(images.shape) / 1e6, seed, masks)
 
 
 def batches(natural=None, synthetic=None, augment=unchanged, **options):
@@ -71,6 +72,9 @@ def test_names_shapes_and_types():
         f"{domain}_{part}": ((4,), np.float32)
         for domain in ("natural", "synthetic")
         for part in ("count", "weight")
+    } | {
+        "synthetic_density": ((4, 4, 4), np.float32),
+        "synthetic_mask_weight": ((4,), np.float32),
     }
 
 
@@ -188,9 +192,12 @@ def test_steps_of_a_pass_without_synthetic_images():
 
 def test_natural_and_synthetic_images_are_augmented_by_seeds_of_their_own():
     seeds = []
-    stream = batches(
-        synthetic=CountingSource(), augment=lambda images, seed: seeds.append(tuple(seed)) or images
-    )
+
+    def remembering(images, seed, masks=None):
+        seeds.append(tuple(seed))
+        return unchanged(images, seed, masks)
+
+    stream = batches(synthetic=CountingSource(), augment=remembering)
     for _ in stream.between(0, 3):
         pass
     assert len(set(seeds)) == len(seeds) == 6
@@ -200,8 +207,9 @@ def test_a_fixed_source_gives_the_same_images_again_and_a_fresh_one_new_ones():
     indices = np.array([2, 0])
     fixed, fresh = synthetic_source(False), synthetic_source(True)
     for source, same in ((fixed, True), (fresh, False)):
-        (first, counts), (second, _) = source.batch(0, indices), source.batch(1, indices)
-        assert first.shape == (2, 32, 32) and counts.shape == (2,)
+        (first, counts, masks), (second, *_) = source.batch(0, indices), source.batch(1, indices)
+        assert first.shape == masks.shape == (2, 32, 32) and counts.shape == (2,)
+        assert masks.max(axis=(1, 2)).tolist() == counts.tolist()
         assert np.array_equal(first, second) is same
         np.testing.assert_array_equal(source.batch(0, indices)[0], first)
 
@@ -228,6 +236,30 @@ def test_masks_are_augmented_with_their_images_and_weighted():
     np.testing.assert_array_equal(
         y["natural_mask_weight"], [member != 1 for member in members(x["natural"])]
     )
+
+
+def test_synthetic_density_holds_a_cell_where_each_cell_is():
+    x, y = batches(natural_set(n=10), synthetic_source(False), augment=moved_masks)(0)
+    total = y["synthetic_density"].sum(axis=(1, 2))
+    np.testing.assert_allclose(total, y["synthetic_count"], rtol=1e-5)
+    images, _, masks = synthetic_source(False).batch(0, np.arange(6))
+    for image, density in zip(x["synthetic"], y["synthetic_density"], strict=True):
+        (which,) = np.flatnonzero(np.abs(images - image).max(axis=(1, 2)) < 1e-3)
+        np.testing.assert_array_equal(density > 0, np.roll(masks[which], 1, axis=1) > 0)
+
+
+def moved_masks(images, seed, masks=None):
+    """Moves only masks, so that it shows which of the two a density is made of."""
+    return images if masks is None else (images, np.roll(masks, 1, axis=2))
+
+
+def test_a_crop_that_leaves_one_numbered_cell_leaves_one_cell():
+    def crop(images, seed, masks=None):
+        return images if masks is None else (images, np.where(masks == 3, masks, 0))
+
+    _, y = batches(natural_set(n=10), synthetic_source(False), augment=crop)(0)
+    left = y["synthetic_density"].sum(axis=(1, 2))
+    np.testing.assert_allclose(left, y["synthetic_count"] >= 3, rtol=1e-5)
 
 
 def test_images_are_the_same_with_and_without_masks():

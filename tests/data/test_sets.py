@@ -138,13 +138,20 @@ def test_images_that_a_split_column_leaves_out_help_to_learn(folder):
     assert numbers(load(folder)) == {"train": 12, "validation": 5, "test": 3}
 
 
-@pytest.mark.parametrize(("labelled", "kept"), [(None, 12), (5, 5), (0.25, 3), (1.0, 12), (1, 1)])
+@pytest.mark.parametrize(("labelled", "kept"), [(None, 12), (5, 5), (0.25, 3), (1.0, 12), (1, 1), (0, 0)])
 def test_labels_are_hidden_in_the_training_split_only(folder, labelled, kept):
     write_splits(folder, ["train"] * 12 + ["validation"] * 5 + ["test"] * 3)
     images = load(folder, labelled=labelled)
     assert [images.of(s).labelled.sum() for s in ("train", "validation", "test")] == [kept, 5, 3]
     shown = images.labelled
     np.testing.assert_array_equal(images.counts[shown], np.flatnonzero(shown))
+
+
+def test_without_any_label_synthetic_images_have_to_tell_what_a_count_is(folder):
+    write_splits(folder, ["train"] * 12 + ["validation"] * 5 + ["test"] * 3)
+    section = FolderNatural(source="folder", folder=str(folder), labelled=0)
+    images, _ = natural_images(section, 8, 1)
+    assert not images.of("train").labelled.any() and images.of("validation").labelled.all()
 
 
 def test_more_labels_asked_for_than_the_folder_has(folder):
@@ -220,7 +227,7 @@ def test_a_background_that_is_not_there(tmp_path):
 
 def test_a_fixed_set_is_what_synth_would_write():
     cells = synthetic_cells(preset="bf", background=None, natural=None, image_size=96)
-    images, counts = SyntheticSource(cells, 5, False, 7).batch(3, np.arange(5))
+    images, counts, _ = SyntheticSource(cells, 5, False, 7).batch(3, np.arange(5))
     expected_images, expected_counts = cells.render(5, (7, 0))
     np.testing.assert_array_equal(images, expected_images)
     np.testing.assert_array_equal(counts, expected_counts)

@@ -158,6 +158,24 @@ def test_rim_noise_roughens_the_rim_only():
     assert len(y) > 10 and distance.min() > 3 and distance.max() < 6
 
 
+def test_shading_lights_one_side_and_keeps_the_mean():
+    plain, _, masks = one_disc(fill=(100, 100), rim=(100, 100)).render(1, 0, masks=True)
+    image = one_disc(fill=(100, 100), rim=(100, 100), shading=80).render(1, 0)[0][0] * 255
+    y, x = np.nonzero(cv2.erode((masks[0] > 0).astype(np.uint8), np.ones((3, 3))))
+    slope = np.linalg.lstsq(np.stack([x - 7.5, y - 7.5, np.ones(len(x))], 1), image[y, x])[0]
+    assert slope[2] == pytest.approx(100, abs=0.5)
+    # 80 grey levels over the 10 px of its diameter, in whatever direction.
+    assert np.hypot(*slope[:2]) == pytest.approx(8, rel=0.02)
+    assert (image[plain[0] * 255 == 102] == pytest.approx(102, abs=1e-3))
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.5, 1.0])
+def test_contrast_scales_what_a_cell_adds_to_its_background(contrast):
+    plain = one_disc().render(1, 0)[0][0] * 255 - 102
+    image = one_disc(contrast=(contrast, contrast)).render(1, 0)[0][0] * 255 - 102
+    np.testing.assert_allclose(image, contrast * plain, atol=0.01)
+
+
 # --- the picture as a whole -----------------------------------------------------------------
 
 
@@ -205,6 +223,18 @@ def test_brightness_fluctuates_from_image_to_image_within_its_range(key, value, 
     span = highest - lowest
     assert lowest - 1e-3 <= levels.min() < lowest + 0.1 * span
     assert highest - 0.1 * span < levels.max() <= highest + 1e-3
+
+
+def test_specks_and_lines_are_in_the_background_and_count_nothing():
+    clutter = dict(specks=(3, 3), clutter_contrast=50.0)
+    image = empty(1, **clutter)[0] - 100
+    assert 1 < np.abs(image).max() <= 3 * 50 + 0.1
+    assert np.mean(np.abs(image) > 1) < 0.05  # small
+    lines = empty(1, lines=(1, 1), clutter_contrast=50.0)[0] - 100
+    across, down = np.ptp(lines, axis=0).max(), np.ptp(lines, axis=1).max()
+    assert min(across, down) < 0.01 < 1 < max(across, down)  # from one side to the other
+    masks = SyntheticCells(**clutter).render(1, 0, np.array([0]), masks=True)[2]
+    assert not masks.any()
 
 
 def test_gradient_stays_within_its_bound():
@@ -386,6 +416,25 @@ def test_cells_reach_no_further_into_each_other_than_allowed(overlap):
     # An overlap hides a sliver of the lower disc, so the estimate is good to half a px.
     assert deepest.max() <= overlap + 0.5
     assert deepest.max() > overlap - 1.0  # and the freedom is used
+
+
+def nearest_neighbours(clumping: float) -> np.ndarray:
+    """Px from each cell's middle to the next one's, of 20 images with 5 cells in 128 px."""
+    cells = SyntheticCells(
+        **STILL, margins=(0, 0, 0, 0), radius=(5, 5), shorten=0, clumping=clumping
+    )
+    nearest = []
+    for mask in cells.render(20, 0, np.full(20, 5), masks=True)[2]:
+        middles = np.array([np.argwhere(mask == k).mean(axis=0) for k in range(1, 6)])
+        apart = np.linalg.norm(middles[:, None] - middles, axis=2) + np.diag(np.full(5, np.inf))
+        nearest += apart.min(axis=1).tolist()
+    return np.array(nearest)
+
+
+def test_clumped_cells_touch_and_do_not_overlap():
+    assert np.mean(nearest_neighbours(0) < 11) < 0.2
+    clumped = nearest_neighbours(1)
+    assert clumped.min() >= 9.5 and np.mean(clumped < 10.5) > 0.9
 
 
 def test_too_many_cells_are_drawn_all_the_same():
