@@ -274,7 +274,8 @@ class RunCounter:
             from cellzoo.counting_graph import CountingGraph
 
             threshold = self._threshold() if self.tiled else None
-            self._graph = CountingGraph(self.network, self.intake, self.interval, threshold)
+            views = self.run.recipe.count.views
+            self._graph = CountingGraph(self.network, self.intake, self.interval, threshold, views)
         return self._graph
 
     def prepare(self, frame: Frame) -> np.ndarray:
@@ -310,18 +311,29 @@ class RunCounter:
         if self.network is None:
             raw = self.classical.count(images)
         elif self.tiled and images.shape[1:] != sides(self.size):
-            raw = np.array([self.tiled.count(image) for image in images], np.float32)
+            raw = self._mean_over_views(self._count_tiled, images)
             interval = None  # the validation images had another size and other counts
         elif domain == "natural" and (graph := self.graph()):
             return self.intake.count(graph.local_functions, images)
         else:
             from cellzoo.models.counting import predict
 
-            raw = predict(self.models.get(domain, self.models["natural"]), images)
+            model = self.models.get(domain, self.models["natural"])
+            raw = self._mean_over_views(lambda view: predict(model, view), images)
         if interval is None:
             unknown = np.full_like(raw, np.nan)
             return Counts(raw, unknown, unknown)
         return Counts(raw, *interval.ends(raw))
+
+    def _count_tiled(self, images: np.ndarray) -> np.ndarray:
+        return np.array([self.tiled.count(image) for image in images], np.float32)
+
+    def _mean_over_views(self, count: Callable, images: np.ndarray) -> np.ndarray:
+        """Counts as the graph averages them."""
+        from cellzoo.models.counting import mean_over_views
+
+        views = self.run.recipe.count.views
+        return mean_over_views(lambda view: count(np.asarray(view)), images, views)
 
     def flags(self, images: np.ndarray) -> list[str]:
         """See :class:`Counter`."""

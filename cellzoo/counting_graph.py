@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cellzoo.counter import MAX_SIDE, MIN_SIDE, Intake
 from cellzoo.evaluation.intervals import Interval
+from cellzoo.models.counting import mean_over_views
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
 OUTPUTS = ("count", "count_low", "count_high")
@@ -31,6 +32,8 @@ class CountingGraph(tf.Module):
         intake: how images are read.
         interval: around the count; None: none can be promised.
         threshold: probabilities to masks, both ``[batch, h, w]``; only with ``natural_mask``.
+        views: how many of an image to count, see :func:`cellzoo.models.counting.mean_over_views`;
+            embedding and mask are those of the image as it is.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class CountingGraph(tf.Module):
         intake: Intake,
         interval: Interval | None,
         threshold: Callable | None = None,
+        views: int = 1,
     ):
         """Takes from the network what counting needs; see the class."""
         super().__init__(name="counting_graph")
@@ -53,7 +57,7 @@ class CountingGraph(tf.Module):
         self._part: Callable = lambda key, images: parts[key](images, training=False)
         weights = {id(w): w for part in parts.values() for w in part.weights}
         self.parameters = [weight.value for weight in weights.values()]
-        self._intake, self._interval = intake, interval
+        self._intake, self._interval, self._views = intake, interval, views
         self._mask: Callable = lambda probability: threshold(probability)
 
         def function(body: Callable, dtype: tf.DType, rank: int = 3) -> Callable:
@@ -106,7 +110,15 @@ class CountingGraph(tf.Module):
         return {"mask": self._mask(probability), "probability": probability}
 
     def _counts(self, images):
-        count = tf.cast(self._part("count", images), tf.float32)
+        counted: list[tf.Tensor] = []
+
+        def count_view(view):
+            # Not before the last one: memory holds the feature maps of one view.
+            with tf.control_dependencies(counted[-1:]):
+                counted.append(tf.cast(self._part("count", view), tf.float32))
+            return counted[-1]
+
+        count = mean_over_views(count_view, images, self._views)
         if self._interval is None:
             unknown = tf.fill(tf.shape(count), np.float32(np.nan))
             return dict(zip(OUTPUTS, (count, unknown, unknown), strict=True))

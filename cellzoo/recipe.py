@@ -27,8 +27,8 @@ from cellzoo.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
-# The sections that say how a network learns.
-_LEARNING = {"augment", "loss", "train"}
+# The sections that say how a network learns and counts.
+_NETWORK = {"augment", "loss", "train", "count"}
 
 
 def _seconds(text: Any) -> str | None:
@@ -244,7 +244,7 @@ class EfficientNet(_Section):
 
 
 class _Classical(_Section):
-    """A counter that is fitted in one go: its recipe has no ``augment``, ``loss`` or ``train``."""
+    """A counter that is fitted in one go: its recipe has none of the sections of a network."""
 
 
 class Brightness(_Classical):
@@ -311,6 +311,16 @@ class Train(_Section):
     patience: PositiveInt | None = None
     select: Literal["best", "max_acc", "min_dev", "last"] = "best"
     devices: Literal["auto", "cpu"] | PositiveInt = "auto"
+
+
+class Count(_Section):
+    """How the network counts: arguments of :func:`cellzoo.models.counting.mean_over_views`.
+
+    So count a run, its export and a server. Between the epochs of a training, for ``history.csv``
+    and for choosing a checkpoint, images are counted as they are.
+    """
+
+    views: Literal[1, 4, 8] = 1
 
 
 class Parameter(_Section):
@@ -381,6 +391,7 @@ class Recipe(_Section):
     ]
     loss: Loss = Loss()
     train: Train = Train()
+    count: Count = Count()
     tune: Tune | None = None
     card: Card | None = None
 
@@ -396,7 +407,7 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
-        left_out = set(_LEARNING) if self.classical else set()
+        left_out = set(_NETWORK) if self.classical else set()
         left_out |= {key for key in ("tune", "card") if getattr(self, key) is None}
         document = self.model_dump(mode="json", exclude=left_out)
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
@@ -664,13 +675,13 @@ def _validate(
             key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
         )
     else:
-        unused = sorted(_LEARNING & document.keys()) if recipe.classical else []
+        unused = sorted(_NETWORK & document.keys()) if recipe.classical else []
         if not unused:
             return recipe
         place = f"{where}:{_line(node, unused)}" if node else str(where)
         raise UsageError(
-            f"{place}: the section {unused[0]} means nothing to {recipe.model.name}, which is "
-            "fitted in one go: leave it out."
+            f"{place}: the section {unused[0]} means nothing to {recipe.model.name}, which is no "
+            "network: leave it out."
         )
     if problem["type"] == "union_tag_not_found":
         written = [key for key in problem["input"] if isinstance(key, str)]

@@ -99,6 +99,80 @@ def test_intervals_are_around_the_count_and_never_below_nothing(strict):
     assert {value.dtype.name for value in answer.values()} == {"float32"}
 
 
+def weighing_network(size):
+    """A network whose count is the pixels' sum, each weighed by ten times its row plus its column.
+
+    Its mask is the image.
+    """
+    image = keras.Input(size, name="natural")
+    weights = 10.0 * np.arange(size[0])[:, None] + np.arange(size[1])
+    outputs = {"natural_count": keras.ops.sum(image * weights, (1, 2)), "natural_mask": image}
+    return keras.Model({"natural": image}, outputs)
+
+
+@pytest.mark.parametrize(
+    ("size", "views", "expected"),
+    [
+        # Row 2, column 5 of 8 rows, 12 columns: 20 + 5; row 5 upside down, column 6 mirrored.
+        ((8, 12), 1, 25),
+        ((8, 12), 4, (25 + 26 + 55 + 56) / 4),
+        # Of 8 rows, 8 columns: column 2 mirrored. Turned, row and column change places.
+        ((8, 8), 4, (25 + 22 + 55 + 52) / 4),
+        ((8, 8), 8, (25 + 22 + 55 + 52 + 52 + 22 + 55 + 25) / 8),
+    ],
+)
+def test_the_count_is_the_mean_over_views(size, views, expected):
+    image = np.zeros((1, *size), np.uint8)
+    image[0, 2, 5] = 255
+    batch = np.concatenate([image, 0 * image])
+    graph = CountingGraph(
+        weighing_network(size), Intake(size), Interval(4.0, 0.0), lambda p: p, views
+    )
+    expected = np.array([expected, 0])
+    answers = [
+        graph.count_uint8(batch),
+        graph.count_uint16(257 * batch.astype(np.uint16)),
+        graph.count_unit((batch / 255).astype(np.float32)),
+        graph.count_float32((batch / 255).astype(np.float32)),
+        graph.count_encoded(np.array([png(pixels) for pixels in batch], object)),
+    ]
+    for answer in answers:
+        np.testing.assert_allclose(answer["count"], expected, rtol=1e-6)
+        np.testing.assert_allclose(answer["count_high"], expected + 2, rtol=1e-6)
+    mask = graph.segment((batch / 255).astype(np.float32))["probability"]
+    np.testing.assert_array_equal(mask, (batch / 255).astype(np.float32))
+
+
+def test_one_view_is_the_network_and_nothing_more(strict):
+    operations = strict.count_uint8.get_concrete_function().graph.get_operations()
+    assert [op.type for op in operations].count("Conv2D") == 1
+    network = small_network((16, 24))
+    images = np.random.default_rng(0).random((5, 16, 24), np.float32)
+    plain = CountingGraph(network, Intake((16, 24)), None, lambda p: p)
+    expected = tf.function(network)({"natural": images})["natural_count"]
+    np.testing.assert_array_equal(plain.count_unit(images)["count"], expected)
+
+
+def test_views_are_counted_one_after_the_other():
+    graph = CountingGraph(small_network((16, 24)), Intake((16, 24)), None, lambda p: p, 4)
+    operations = graph.count_uint8.get_concrete_function().graph.get_operations()
+    convolutions = [op for op in operations if op.type == "Conv2D"]
+    assert len(convolutions) == 4
+
+    def earlier(op):
+        """All operations that one waits for."""
+        found, waiting = set(), [op]
+        while waiting:
+            before = waiting.pop()
+            found.add(before.name)
+            waiting += [i.op for i in before.inputs if i.op.name not in found]
+            waiting += [c for c in before.control_inputs if c.name not in found]
+        return found
+
+    for convolution, following in zip(convolutions, convolutions[1:], strict=False):
+        assert convolution.name in earlier(following)
+
+
 def png(pixels):
     return cv2.imencode(".png", pixels)[1].tobytes()
 

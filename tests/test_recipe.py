@@ -302,6 +302,7 @@ def test_a_recipe_does_not_differ_from_itself(load):
         ("batch: 4", "batch: .nan", "recipe.yaml:17: train.batch is nan, but"),
         ("batch: 4", "weight_decay: .inf", "recipe.yaml:17: train.weight_decay is inf, but"),
         ("    epochs: 2", "    epochs: 0", "recipe.yaml:20: train.epochs is 0, but"),
+        ("    epochs: 2", "    epochs: 2\n  count: {views: 2}", "recipe.yaml:21: count.views is 2, but input should be 1, 4 or 8."),
         ("  train:\n    epochs: 2", "  - train", "recipe.yaml:18: quick must be a section of keys."),
     ],
 )  # fmt: skip
@@ -522,14 +523,13 @@ def test_a_classical_recipe_has_no_sections_about_learning(load):
     assert load(recipe.to_yaml()) == recipe
 
 
-@pytest.mark.parametrize("section", ["augment", "loss", "train"])
+@pytest.mark.parametrize("section", ["augment", "loss", "train", "count"])
 def test_what_means_nothing_to_a_classical_counter_is_refused(load, section):
     sentence = (
-        f"the section {section} means nothing to brightness, which is fitted in one go: "
-        "leave it out."
+        f"the section {section} means nothing to brightness, which is no network: leave it out."
     )
     assert refusal(load, CLASSICAL + f"{section}: {{}}\n") == f"recipe.yaml:5: {sentence}"
-    key = {"augment": "crop", "loss": "kl_weight", "train": "epochs"}[section]
+    key = {"augment": "crop", "loss": "kl_weight", "train": "epochs", "count": "views"}[section]
     assert refusal(load, CLASSICAL, f"{section}.{key}=1") == f"--set: {sentence}"
 
 
@@ -621,6 +621,28 @@ def test_loss_section_is_the_loss():
 
     fields = dataclasses.fields(LossWeights)
     assert keys(schema.Loss) == {field.name: field.default for field in fields}
+
+
+def test_count_section_is_the_mean_over_views():
+    from cellzoo.models.counting import mean_over_views
+
+    assert keys(schema.Count) == parameters(mean_over_views, ["count", "images"])
+
+
+def test_check_turns_squares_only(load):
+    from cellzoo.data.sets import check_recipe
+
+    text = SIMPLE.replace("name: twinvae\n  latent: 8", "name: dcc\n  image_size: %s")
+    text = text.replace("  synthetic:\n    preset: bf\n    radius: [3, 5]\n", "")
+    check_recipe(load(text % 64, "count.views=8"))
+    check_recipe(load(text % [64, 64], "count.views=8"))
+    check_recipe(load(text % [64, 96], "count.views=4"))
+    with pytest.raises(UsageError) as error:
+        check_recipe(load(text % [64, 96], "count.views=8"))
+    assert str(error.value) == (
+        "count.views is 8, but images of 96 x 64 px do not fit the network when they are turned by "
+        "90 degrees: choose 4."
+    )
 
 
 def test_optimizers_and_losses_of_the_schema_exist():

@@ -50,7 +50,7 @@ def test_the_header_says_what_to_expect(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_sections_stand_in_the_order_of_the_pipeline(path):
-    order = ["name", "seed", "data", "augment", "model", "loss", "train", "tune", "export", "quick"]
+    order = ["name", "seed", "data", "augment", "model", "loss", "train", "count", "tune", "quick"]
     sections = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert sections == sorted(sections, key=order.index)
     assert ("quick" in sections) == (path in NETWORKS)

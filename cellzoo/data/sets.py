@@ -344,13 +344,19 @@ def check_recipe(recipe: Recipe) -> None:
 
     Raises:
         UsageError: the synthetic cells cannot be drawn as described, the augmentation cannot be
-            done, or the count is never learned.
+            done, the count is never learned, or the images cannot be turned to be counted.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
         raise UsageError(
             f"loss.count_start_epoch is {start} of train.epochs {epochs}, so the model would never "
             "learn to count: lower the first or raise the second."
+        )
+    height, width = sides(recipe.image_size)
+    if recipe.count.views == 8 and height != width:
+        raise UsageError(
+            f"count.views is 8, but images of {width} x {height} px do not fit the network when "
+            "they are turned by 90 degrees: choose 4."
         )
     augmentation(size=recipe.image_size, **recipe.augment.model_dump())
     natural = recipe.data.natural

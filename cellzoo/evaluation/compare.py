@@ -27,7 +27,7 @@ SYNTHETIC_IMAGES = 500
 TIMED_ROUNDS, TIMED_IMAGES = 5, 64
 SELECTIONS = {"max_acc": "max-acc", "min_dev": "min-dev"}
 MEAN_LABEL = "mean of the training labels"
-LEARNING_KEYS = ("augment.", "loss.", "train.")
+NETWORK_KEYS = ("augment.", "loss.", "train.", "count.")
 # How files are read may differ with the model; which images and labels there are may not.
 _READING = ("folder", "size", "intensity")
 
@@ -153,8 +153,8 @@ def _train(
 ) -> list[Entrant]:
     """Trains a recipe, or goes on; one run per seed, and per seed one without synthetic images."""
     if load_recipe(path).classical:
-        # Fitted in one go: how long and how fast to learn is for the others of the comparison.
-        quick, settings = False, [s for s in settings if not s.startswith(LEARNING_KEYS)]
+        # Fitted in one go: how to learn and to count is for the networks of the comparison.
+        quick, settings = False, [s for s in settings if not s.startswith(NETWORK_KEYS)]
     model = load_recipe(path, quick=quick).model
     settings = [setting for setting in settings if _concerns(setting, model)]
     entrants = []

@@ -157,6 +157,9 @@ def _use(run: Run) -> str:
             else "the run does not know the range in its training images"
         ),
     }
+    if recipe.count.views > 1:
+        views = {4: "its flips", 8: "its flips and turns"}[recipe.count.views]
+        lines["counting"] = f"the mean of {recipe.count.views} counts, of the image and {views}"
     limits = "\n".join(f"- {name}: {text}" for name, text in lines.items())
     return f"""## Intended use and limits
 Counting cells in images of the kind that it was trained on:

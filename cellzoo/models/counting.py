@@ -1,6 +1,6 @@
 """Parts of a trained network put to use: its counter, and its translator between domains."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -27,6 +27,32 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """
     batch = int(np.clip(PIXELS_AT_A_TIME // (images.shape[1] * images.shape[2]), 1, 64))
     return model.predict(images, batch_size=batch, verbose=0)
+
+
+def mean_over_views(count: Callable, images, views: int = 1):
+    """The mean of the counts of images and of their mirror images, whose errors partly cancel.
+
+    Cells are as many whichever way round an image lies, but a network counts it otherwise.
+
+    Args:
+        count: maps images ``[n, h, w]`` to counts ``[n]``; asked for one view after the other.
+        images: an array or tensor ``[n, h, w]``.
+        views: 1: the images as they are; 4: also flipped left to right, upside down, and both; 8:
+            also all these turned by 90 degrees, ``[n, w, h]``.
+
+    Returns:
+        ``[n]``, of the type that ``count`` gives.
+    """
+    if views == 1:
+        return count(images)
+    orientations = [images] if views == 4 else [images, keras.ops.swapaxes(images, 1, 2)]
+    counts = [
+        count(oriented[:, ::rows, ::columns])
+        for oriented in orientations
+        for rows in (1, -1)
+        for columns in (1, -1)
+    ]
+    return sum(counts) / views
 
 
 class TiledMaps:

@@ -35,6 +35,8 @@ MODELS = {
 }
 # Factors on kernels, without which all images would count alike.
 CONTRAST = {"spatial": 3, "efficientnet": 1.5, "regressor": 2}
+# Of the others each image is counted as it is.
+VIEWS = {"spatial": 8, "additive": 4}
 RECIPE = """\
 name: {name}
 data:
@@ -43,6 +45,7 @@ data:
 augment: {{crop: 1}}
 model: {model}
 train: {{batch: 4, epochs: 1, steps_per_epoch: 1}}
+count: {{views: {views}}}
 """
 SYNTHETIC = "  synthetic: {preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null}"
 
@@ -68,7 +71,7 @@ def run(name, tmp_path_factory, write_cells):
     (folder / "recipe.yaml").write_text(
         RECIPE.format(
             name=name, folder=images, model=model, reading=reading,
-            synthetic=SYNTHETIC if synthetic else "",
+            synthetic=SYNTHETIC if synthetic else "", views=VIEWS.get(name, 1),
         )  # fmt: skip
     )
     recipe = load_recipe(folder / "recipe.yaml")
