@@ -80,7 +80,8 @@ class TrainingBatches:
         All float32: images ``[batch, h, w]``, counts and weights ``[batch]``, and for a set with
         masks ``natural_mask`` ``[batch, h, w]``, 1 in a cell and 0 outside, and
         ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask, and ``natural_density``
-        ``[batch, h, w]``, see :func:`cellzoo.data.density.cells_per_pixel`.
+        ``[batch, h, w]``, see :func:`cellzoo.data.density.cells_per_pixel`. Synthetic images have
+        the last two, too: where their cells are is known.
         """
         chosen = np.concatenate(
             [

@@ -39,12 +39,16 @@ def twinvae_spatial(
         latent: channels of the latent map.
         leakiness: slope of the leaky ReLU below zero.
         center: take each image's mean away and divide by the set's spread first.
+        shared_reader: one encoder reads both domains, and only the decoders are twins. Synthetic
+            images tell where each cell is, and what that teaches the encoder then holds for natural
+            cells as well, as far as the synthetic ones look like them.
         domains: leave ``"synthetic"`` out to train on natural images alone.
         seed: of the latent noise; weights follow ``keras.utils.set_random_seed``.
 
     Returns:
         A functional model with the inputs and outputs of :func:`cellzoo.models.twinvae`, the latent
-        ones ``[batch, image_size / 8, image_size / 8, latent]``.
+        ones ``[batch, image_size / 8, image_size / 8, latent]``, and ``<domain>_density``, cells
+        per pixel of each place, ``[batch, image_size / 8, image_size / 8]``.
 
     Example:
         >>> model = twinvae_spatial(channels=(4, 8), shared_channels=8, latent=4)
@@ -69,10 +73,17 @@ def twinvae_spatial(
     def conv_norm(width, name):
         return [*conv(width, name), layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")]
 
-    def encoder(name):
-        stages = conv(channels[0], "conv1", kernel=8, strides=4)
-        stages += conv(channels[1], "conv2", strides=2)
-        return keras.Sequential(stages, name=name)
+    def reader():
+        first = conv(channels[0], "conv1", kernel=8, strides=4)
+        return first + conv(channels[1], "conv2", strides=2)
+
+    one_reader = [keras.Sequential(reader(), name="reader")] if shared_reader else None
+
+    def encoder(domain):
+        stages = [layers.Reshape((image_size, image_size, 1))]
+        if center:  # by the domain's own spread, whoever reads
+            stages += [ImageCentering(name="center")]
+        return keras.Sequential(stages + (one_reader or reader()), name=f"{domain}_encoder")
 
     def decoder(domain):
         # Full-size feature maps would take most of a training step: each place of the quarter-size
@@ -118,21 +129,16 @@ def twinvae_spatial(
         name="regressor",
     )
 
-    one_encoder = encoder("encoder") if shared_reader else None
     inputs, outputs = {}, {}
     for domain in domains:
         image = keras.Input((image_size, image_size), name=domain)
-        grey = ops.expand_dims(image, -1)
-        if center:
-            grey = ImageCentering(name=f"{domain}_center")(grey)
-        reader = one_encoder if shared_reader else encoder(f"{domain}_encoder")
-        features = shared_encoder(reader(grey))
+        features = shared_encoder(encoder(domain)(image))
         mean, log_variance = mean_layer(features), log_variance_layer(features)
         shared = shared_decoder(sampler(mean, log_variance))
         inputs[domain] = image
         cells = ops.squeeze(cells_per_place(mean), -1)
         outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
-        outputs[f"{domain}_density"] = cells / 64
+        outputs[f"{domain}_density"] = cells / 8**2
         outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
         outputs[f"{domain}_mean"] = mean
         outputs[f"{domain}_log_variance"] = log_variance

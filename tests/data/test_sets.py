@@ -138,7 +138,9 @@ def test_images_that_a_split_column_leaves_out_help_to_learn(folder):
     assert numbers(load(folder)) == {"train": 12, "validation": 5, "test": 3}
 
 
-@pytest.mark.parametrize(("labelled", "kept"), [(None, 12), (5, 5), (0.25, 3), (1.0, 12), (1, 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("labelled", "kept"), [(None, 12), (5, 5), (0.25, 3), (1.0, 12), (1, 1), (0, 0)]
+)
 def test_labels_are_hidden_in_the_training_split_only(folder, labelled, kept):
     write_splits(folder, ["train"] * 12 + ["validation"] * 5 + ["test"] * 3)
     images = load(folder, labelled=labelled)
