@@ -115,7 +115,8 @@ class CountingGraph(tf.Module):
         def count_view(view):
             # Not before the last one: memory holds the feature maps of one view.
             with tf.control_dependencies(counted[-1:]):
-                counted.append(tf.cast(self._part("count", view), tf.float32))
+                view = tf.identity(view)
+            counted.append(tf.cast(self._part("count", view), tf.float32))
             return counted[-1]
 
         count = mean_over_views(count_view, images, self._views)

@@ -91,6 +91,14 @@ def test_the_recipe_says_what_no_image_tells(run):
         assert words in text
 
 
+def test_a_mean_over_views_is_told(run):
+    assert "- counting:" not in write_model_card(run).read_text()
+    recipe = run.recipe_file.read_text()
+    run.recipe_file.write_text(recipe.replace("views: 1\n", "views: 4\n"))
+    text = write_model_card(Run(run.path)).read_text()
+    assert "- counting: the mean of 4 counts, of the image and its flips\n" in text
+
+
 def test_a_readme_of_somebodys_own_stays(run):
     (run.path / "README.md").write_text("My notes.\n")
     assert write_model_card(run) is None
