@@ -25,8 +25,8 @@ from table import add_rows, commit, hardware
 CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 RECIPES = {"bbbc005": "recipes/dcc_bbbc005.yaml", "crowded": "recipes/dcc_fluorescence.yaml"}
 KEY = ("data", "method", "seed", "subset")
-# Standard deviations in pixels of the model's images. The recipe trains up to 1.2.
-BLURS = (1.6, 2.4)
+# Standard deviations in pixels of the model's images. The recipe trains up to 2.
+BLURS = (1.6, 2.4, 3.2)
 
 
 def main() -> None:
