@@ -27,7 +27,8 @@ def twinvae_spatial(
     The twin arrangement, the losses and the names are those of :func:`cellzoo.models.twinvae`; only
     the bottleneck differs. There the whole image becomes one vector and the regressor has to learn
     what a sum is. Here each place of the grid says how much of a cell it holds (softplus, so never
-    less than nothing) and the count is the sum, which is right from the first step on.
+    less than nothing) and the count is the sum, which is right from the first step on. Decoders say
+    by how much pixels differ from the image's mean.
 
         image -> encoder -> shared encoder - latent map - shared decoder -> decoder -> image
           128 32 16                             16 | 16                        128
@@ -94,17 +95,19 @@ def twinvae_spatial(
         return keras.Sequential(stages + (one_reader or reader()), name=f"{domain}_encoder")
 
     def decoder(domain):
+        features = keras.Input((eighth, eighth, shared_channels + 1))
         # Larger feature maps would take most of a training step: each place gives its 8 x 8 pixels
         # as channels instead.
-        return keras.Sequential(
-            [
-                layers.Conv2D(64, 3, padding="same", activation="sigmoid", name="pixels"),
-                layers.Reshape((eighth, eighth, 8, 8)),
-                layers.Permute((1, 3, 2, 4)),
-                layers.Reshape((image_size, image_size)),
-            ],
-            name=f"{domain}_decoder",
-        )
+        pixels = layers.Conv2D(
+            64,
+            3,
+            padding="same",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            name="pixels",
+        )(features[..., :-1])
+        squares = layers.Reshape((eighth, eighth, 8, 8))(pixels + features[..., -1:])
+        image = layers.Reshape((image_size, image_size))(layers.Permute((1, 3, 2, 4))(squares))
+        return keras.Model(features, image, name=f"{domain}_decoder")
 
     shared_encoder = keras.Sequential(
         conv(shared_channels, "conv1") + conv(shared_channels, "conv2"), name="shared_encoder"
@@ -138,7 +141,10 @@ def twinvae_spatial(
         image = keras.Input((image_size, image_size), name=domain)
         features = shared_encoder(encoder(domain)(image))
         mean, log_variance = mean_layer(features), log_variance_layer(features)
-        shared = shared_decoder(sampler(mean, log_variance))
+        # The image's mean goes around the latent, which has better things to say.
+        level = ops.mean(image, axis=(1, 2), keepdims=True)[..., None]
+        level = ops.tile(level, (1, eighth, eighth, 1))
+        shared = ops.concatenate([shared_decoder(sampler(mean, log_variance)), level], axis=-1)
         inputs[domain] = image
         cells = ops.squeeze(cells_per_place(mean), -1)
         outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
