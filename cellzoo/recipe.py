@@ -174,6 +174,7 @@ class Augment(_Section):
     crop: Annotated[float, Field(gt=0, le=1)] = 0.9
     crop_probability: Share = 1.0
     noise: NonNegativeFloat = 0.0025
+    contrast: Share = 0.0
     gain: NonNegativeFloat = 0.0
     offset: NonNegativeFloat = 0.0
     blur: Share = 0.0

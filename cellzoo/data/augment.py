@@ -45,6 +45,7 @@ def augmentation(
     crop: float = 0.9,
     crop_probability: float = 1.0,
     noise: float = 0.0025,
+    contrast: float = 0.0,
     gain: float = 0.0,
     offset: float = 0.0,
     blur: float = 0.0,
@@ -61,12 +62,14 @@ def augmentation(
         crop_probability: how often the crop happens; the paper's is 1.
         noise: standard deviation of the Gaussian pixel noise, grey levels in [0, 1] (authors'
             program: 0.0025). DeepCellCount (section 3.1) has such noise without a figure.
+        contrast: an image's differences from its own mean are multiplied by 1 - contrast to
+            1 + contrast. Not in the paper.
         gain: images are multiplied by 1 - gain to 1 + gain. Not in the paper.
         offset: -offset to +offset is added, grey levels in [0, 1]. Not in the paper.
         blur: how often an image is averaged over 5 x 5 pixels (DeepCellCount, section 3.1).
         extra: transforms of albumentations, each a mapping of its ``name`` and its arguments, done
-            last but for noise, gain and offset. One that moves cells out of the image makes its
-            count wrong.
+            last but for noise, contrast, gain and offset. One that moves cells out of the image
+            makes its count wrong.
 
     Returns:
         A function of images, a seed and perhaps masks, see :class:`Augmentation`.
@@ -108,6 +111,10 @@ def augmentation(
             out = np.stack([pair["image"] for pair in pairs])
             masks = np.stack([pair["mask"] for pair in pairs])
         one_per_image = (len(out), 1, 1)
+        if contrast:
+            mean = out.mean(axis=(1, 2), keepdims=True)
+            factor = random.uniform(1 - contrast, 1 + contrast, one_per_image).astype(np.float32)
+            out = mean + factor * (out - mean)
         out = out * random.uniform(1 - gain, 1 + gain, one_per_image).astype(np.float32)
         out += random.uniform(-offset, offset, one_per_image).astype(np.float32)
         np.clip(out, 0, 1, out)

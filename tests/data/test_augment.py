@@ -85,6 +85,15 @@ def test_gain_and_offset_are_one_number_per_image_within_their_range():
         assert abs(out.mean() - 0.5) < 0.01
 
 
+def test_contrast_stretches_around_the_images_own_mean():
+    halves = np.full((400, 4, 4), 0.4, np.float32)
+    halves[:, 2:] = 0.6
+    out = augmentation(size=4, **NOTHING | {"flip": False}, contrast=0.5)(halves, (1,))
+    np.testing.assert_allclose(out.mean(axis=(1, 2)), 0.5, atol=1e-6)
+    step = out[:, 3, 0] - out[:, 0, 0]
+    assert 0.1 <= step.min() < 0.11 and 0.29 < step.max() <= 0.3001
+
+
 def test_gain_multiplies():
     dark = np.zeros((8, 4, 4), np.float32)
     np.testing.assert_array_equal(augmentation(size=4, **NOTHING, gain=0.9)(dark, (1,)), dark)
