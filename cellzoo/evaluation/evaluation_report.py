@@ -404,7 +404,7 @@ def _data(findings: Findings, run: Run | None) -> list[str | Table]:
         return [*parts, "The SavedModel's README.md says what it was trained on."]
     recipe = run.recipe
     parts.append(
-        f"Trained on: {data_in_words(recipe)} Modality: {modality(recipe)}. "
+        f"Trained on: {data_in_words(recipe)}. Modality: {modality(recipe)}. "
         f"Licence of the images: {licence(recipe)}."
     )
     rows = split_rows(run)
