@@ -228,7 +228,7 @@ def _report(
     sections += [Section("Unusual images", _flagged(findings))]
     sections += made.sections
     counts = made.sections[0]
-    table = _worst(findings) if findings.labelled else _counted(findings, what)
+    table = _worst(findings) if findings.labelled else _counted(findings, about.stem)
     sections[2] = Section(counts.title, [*counts.content, table])
     sections += [
         Section("Data and splits", _data(findings, run)),
@@ -343,11 +343,11 @@ def _score_tables(
         rows = [[names.get(k, k), f"{value:.3f}"] for k, value in result.segmentation.items()]
         tables.append(Table(["masks", "mean over the images"], rows))
     if thresholds:
-        names, cells = _threshold_rows(thresholds)
+        columns, cells = _threshold_rows(thresholds)
         rows = [
             [cell if isinstance(cell, str) else f"{cell:.3g}" for cell in row] for row in cells
         ]
-        header = [name.replace("_", " ") for name in names]
+        header = [name.replace("_", " ") for name in columns]
         caption = "The same network with each threshold on its probability."
         tables.append(Table(header, rows, caption))
     return tables
@@ -378,12 +378,12 @@ def _worst(findings: Findings) -> Table:
     return Table(header, rows, "The images counted worst.")
 
 
-def _counted(findings: Findings, what: str) -> Table:
+def _counted(findings: Findings, stem: str) -> Table:
     names, counts = findings.images.names, findings.counts
     shown = range(min(len(names), COUNTED_ROWS))
     rows = [[str(names[k]), f"{counts.raw[k]:.1f}", _interval(counts, k)] for k in shown]
     which = f"The first {len(rows)} of {len(names)}" if len(rows) < len(names) else "All"
-    caption = f"{which} images; evaluation_{what}_counts.csv has every one."
+    caption = f"{which} images; {stem}_counts.csv has every one."
     return Table(["image", "counted", "95 % interval"], rows, caption)
 
 
