@@ -147,6 +147,16 @@ FOLDERS = {
     "weights that do not fit the counts": fit(2, ("data.synthetic.count_weights",), {}, " --set data.synthetic={preset: bf, count_range: [0, 5], count_weights: [1, 2]}"),
 }  # fmt: skip
 
+# Its images are not there: what is said instead is found before they are looked for.
+START = " --set data.natural.folder=no/such --set train.start_from="
+STARTS = {
+    "a start from a folder that is not there": fit(2, ("train.start_from: old is not a run folder", "cellzoo fit"), {}, START + "old"),
+    "a start from a folder of images": fit(2, ("train.start_from: cells is not a run folder", "zoo:NAME"), {}, START + "cells"),
+    "a start from a run without a model": fit(2, ("train.start_from: run has no weights", "first validation"), {"run/checkpoints/best.weights.h5": None}, START + "run"),
+    "a start from a counter the zoo has not": fit(2, ("train.start_from: zoo:bbc005", "did you mean zoo:bbbc005?"), {}, START + "zoo:bbc005"),
+    "a start that `check` finds wrong": check(("train.start_from: cells is not a run folder",), {}, "check recipe.yaml --set train.start_from=cells"),
+}  # fmt: skip
+
 COUNT = "count cells --model run -o new.csv"
 WRITING = {
     "fit into a folder of something else": Case("fit recipe.yaml --out cells", 1, ("cells holds other files", "--out"), {}),
@@ -182,7 +192,7 @@ WRITING = {
     "evaluate by a protocol that the model has not": Case("evaluate run --protocol authors --out new", 2, ("--protocol authors", "--protocol cellzoo"), {}),
 }  # fmt: skip
 
-CASES = RECIPES | FOLDERS | WRITING
+CASES = RECIPES | FOLDERS | STARTS | WRITING
 
 
 @pytest.fixture
@@ -228,7 +238,7 @@ def is_one_clear_sentence(stderr, says):
 
 
 def test_there_are_enough_cases():
-    assert len(CASES) == len(RECIPES) + len(FOLDERS) + len(WRITING)
+    assert len(CASES) == len(RECIPES) + len(FOLDERS) + len(STARTS) + len(WRITING)
     assert len(CASES) >= 30
 
 

@@ -47,9 +47,9 @@ def test_other_paths_stay(tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(tiny_zoo):
-    with pytest.raises(UserError, match="no counter tony; did you mean zoo:tiny?"):
+    with pytest.raises(UserError, match="zoo:tony is no counter of the zoo; did you mean zoo:tiny"):
         zoo.find("zoo:tony")
-    with pytest.raises(UserError, match="no counter xyz; it has tiny"):
+    with pytest.raises(UserError, match="zoo:xyz is no counter of the zoo; it has tiny"):
         zoo.find("zoo:xyz")
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.data import microscope
 from cellzoo.data.augment import augmentation
 from cellzoo.data.bbbc005 import load_bbbc005
@@ -343,6 +344,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Finds values that fit their keys but not each other, without loading an image.
 
     Raises:
+        UsageError: there are no weights where ``train.start_from`` says.
         UsageError: the synthetic cells cannot be drawn as described, the augmentation cannot be
             done, the count is never learned, or the images cannot be turned to be counted.
     """
@@ -373,6 +375,26 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.data.synthetic:
         section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)
+    if recipe.train.start_from is not None:
+        _check_start(recipe.train.start_from)
+
+
+def _check_start(start: str) -> None:
+    """Sees to it that a training can begin with the weights of that run, or ``zoo:NAME``."""
+    try:
+        folder = zoo.find(start)
+    except UserError as error:
+        raise UsageError(f"train.start_from: {error}") from None
+    if not (folder / "recipe.yaml").is_file():
+        raise UsageError(
+            f"train.start_from: {start} is not a run folder: name one that `cellzoo fit` wrote, "
+            "or zoo:NAME."
+        )
+    if not (folder / "checkpoints" / "best.weights.h5").is_file():
+        raise UsageError(
+            f"train.start_from: {start} has no weights to begin with: name the run of a network "
+            "that has reached its first validation, or zoo:NAME."
+        )
 
 
 def _check_dcc(recipe: Recipe) -> None:

@@ -15,6 +15,7 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.comparison_report import About, check_output, write_report
 from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.model_card import data_in_words
 from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.training.fit import fit
@@ -107,7 +108,7 @@ def compare(
     # A seed deals a folder's groups out anew; simulated ones it makes anew, under the same names.
     rows = table(methods, images, same_groups=hasattr(recipe.data.natural, "folder"))
     about = About(
-        data=_data_in_words(recipe),
+        data=data_in_words(recipe),
         subject=split_in_words(split, recipe),
         simulated=recipe.data.natural.simulated,
         chosen_on_these=split == "validation",
@@ -423,15 +424,6 @@ def _images_per_second(calls: dict[str, Callable[[], float]]) -> dict[str, float
     rounds = [{label: call() for label, call in calls.items()} for _ in range(TIMED_ROUNDS + 1)]
     # The first round builds graphs.
     return {label: float(np.median([r[label] for r in rounds[1:]])) for label in calls}
-
-
-def _data_in_words(recipe: Recipe) -> str:
-    section = recipe.data.natural
-    if section.source == "simulated":
-        return f"simulated microscope, {section.modality}"
-    if section.source == "simulated_fluorescence":
-        return "simulated fluorescence"
-    return f"folder {Path(section.folder).name}"
 
 
 def _methods_in_words(entrants: Sequence[Entrant]) -> dict[str, str]:

@@ -252,23 +252,23 @@ def _data(run: Run) -> str:
         lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
         table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
     return (
-        f"## Data\n{data_in_words(recipe)} Splits are by group (chamber, time-lapse, layout), none "
-        "of which is in two. A test split, where there is one, chose nothing. From the recipe, "
-        f"`recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
+        f"## Data\nNatural images: {data_in_words(recipe)}. Splits are by group (chamber, "
+        "time-lapse, layout), none of which is in two. A test split, where there is one, chose "
+        f"nothing. From the recipe, `recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
         f"Licence of the images: {licence(recipe)}. It applies to what is learned from them."
     )
 
 
 def data_in_words(recipe: Recipe) -> str:
-    """Which natural images a recipe is about, in a sentence."""
+    """Which natural images a recipe is about, in a few words that say so if they are simulated."""
     section = recipe.data.natural
     if section.source == "simulated":
-        return f"Simulated images of cultivation chambers ({modality(recipe)})."
+        return f"simulated microscope, {section.modality}"
     if section.source == "simulated_fluorescence":
-        return "Simulated fluorescence images."
+        return "simulated fluorescence"
     if section.source == "bbbc005":
-        return "BBBC005 of the Broad Bioimage Benchmark Collection: simulated fluorescence images."
-    return f"Images of the folder `{Path(section.folder).name}`."
+        return "simulated fluorescence, BBBC005"
+    return f"folder {Path(section.folder).name}"
 
 
 def split_rows(run: Run) -> list[tuple[str, str, str, str]]:

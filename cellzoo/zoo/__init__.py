@@ -33,5 +33,5 @@ def find(model: Path | str) -> Path:
     if not versions:
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
         cure = f"did you mean {PREFIX}{near[0]}?" if near else f"it has {', '.join(names())}."
-        raise UserError(f"The zoo has no counter {name}; {cure}")
+        raise UserError(f"{text} is no counter of the zoo; {cure}")
     return max(versions, key=lambda version: int(version.name))

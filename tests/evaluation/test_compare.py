@@ -103,6 +103,7 @@ def test_without_a_test_split_the_validation_split_is_scored_and_said(make_run, 
     # 2, 1 and 0 cells.
     assert pooled(result)["twinvae_spatial, natural only"]["natural_mae"] == 1
     text = (tmp_path / "out/comparison.md").read_text()
+    assert text.startswith("# Comparison: folder cells\n")
     assert "These images also chose checkpoints" in text
 
 

@@ -167,6 +167,19 @@ def test_images_without_labels_are_counted_and_not_scored(
     assert not (twin.path / "README.md").exists()
 
 
+def test_a_report_of_another_protocol_names_its_own_table(
+    twin, write_cells, tmp_path, monkeypatch
+):
+    (write_cells(tmp_path / "theirs", images=3) / "labels.csv").unlink()
+    monkeypatch.setattr(  # this small twin has no latent vector to sample
+        "cellzoo.evaluation.evaluate.predict_counts",
+        lambda network, images, protocol: np.ones(len(images)),
+    )
+    files = evaluate(twin.path, tmp_path / "theirs", protocol="authors").files
+    (table,) = re.findall(r"All images; (\S+) has every one", files[0].read_text(encoding="utf-8"))
+    assert files[0].with_name(table) in files
+
+
 def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
     monkeypatch.setattr(RunCounter, "flags", lambda self, images: reasons)

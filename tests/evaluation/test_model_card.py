@@ -5,7 +5,13 @@ import shutil
 
 import pytest
 
-from cellzoo.evaluation.model_card import exported_card, merge_card, write_model_card
+from cellzoo.evaluation.model_card import (
+    data_in_words,
+    exported_card,
+    merge_card,
+    write_model_card,
+)
+from cellzoo.recipe import load_recipe
 from cellzoo.training.runs import Run
 
 OLD = {"summary": "Old summary.", "scores": "Old scores."}
@@ -55,7 +61,7 @@ def test_a_card_says_what_the_run_knows(run):
     assert card == run.path / "README.md" and text.startswith("# tiny\n")
     for words in (
         "training was not finished", "16 x 16 px", "licence", "- modality: not stated",
-        "- pixel size: not stated", "No evaluation yet",
+        "- pixel size: not stated", "No evaluation yet", "Natural images: folder cells.",
     ):  # fmt: skip
         assert words.lower() in text.lower(), words
     finish(run)
@@ -129,3 +135,17 @@ def test_evaluate_renews_the_scores_and_keeps_the_rest(
     text = card.read_text()
     assert text.startswith("# tiny, by Ada\n") and f"| MAE | {mae:.2f} cells |" in text
     assert "No evaluation yet" not in text
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{source: simulated, modality: pc}", "simulated microscope, pc"),
+        ("{source: simulated_fluorescence}", "simulated fluorescence"),
+        ("{source: bbbc005, folder: data/there}", "simulated fluorescence, BBBC005"),
+        ("{source: folder, folder: data/mine}", "folder mine"),
+    ],
+)
+def test_words_for_the_data_say_so_if_it_is_simulated(run, source, words):
+    recipe = load_recipe(run.recipe_file, [f"data.natural={source}"])
+    assert data_in_words(recipe) == words

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,36 +77,33 @@ def half(served_models, tmp_path):
     return tmp_path / "models" / "half"
 
 
+@contextmanager
+def asking(ask, requests, clients):
+    """Asks for the numbers of all requests meanwhile, as many at once as there are clients.
+
+    Gives a list, which the answers join as they come.
+    """
+    answers = []
+    with ThreadPoolExecutor(clients) as pool:
+        asked = pool.map(lambda number: answers.append(ask(number)), range(requests))
+        yield answers
+        list(asked)  # raises what a client raised
+    assert len(answers) == requests
+
+
 def swap_while_asked(serve, half, requests, clients):
     server = serve(half.parent, poll_seconds=0.05)
     call = caller(server.grpc_port)
-    spare = half.parents[1] / "spare" / "2"
-    versions, lock, left = [], threading.Lock(), [requests]
 
-    def client():
-        while True:
-            with lock:
-                if left[0] <= 0:
-                    return
-                left[0] -= 1
-                value = left[0] % 1000
-            version = version_of(call(half_request(value)), value)
-            with lock:
-                versions.append(version)
+    def ask(number):
+        return version_of(call(half_request(number % 1000)), number % 1000)
 
-    def share(done):
-        wait_for(lambda: len(versions) >= done * requests, 600)
-
-    with ThreadPoolExecutor(clients) as pool:
-        running = [pool.submit(client) for _ in range(clients)]
-        share(0.2)
-        shutil.copytree(spare, half / "new")  # not a number, so nobody looks
+    with asking(ask, requests, clients) as versions:
+        wait_for(lambda: len(versions) >= 0.2 * requests, 600)
+        shutil.copytree(half.parents[1] / "spare" / "2", half / "new")  # no number: nobody looks
         os.rename(half / "new", half / "2")
-        share(0.6)
+        wait_for(lambda: len(versions) >= 0.6 * requests, 600)
         shutil.rmtree(half / "2")
-        for future in running:
-            future.result()
-    assert len(versions) == requests
     # Of the last ones one may have gone before the server looked at the folder again.
     wait_for(lambda: version_of(call(half_request(0)), 0) == 1)
     return versions
@@ -150,36 +148,24 @@ def test_labels_move_by_a_reload(serve, half):
 
 
 def move_label_while_asked(serve, half, requests, clients):
-    """Half of the clients ask for a label that moves 1 -> 2 -> 1, half for one that stays."""
+    """Half of the requests ask for a label that moves 1 -> 2 -> 1, half for one that stays."""
     shutil.copytree(half.parents[1] / "spare" / "2", half / "2")
     server = serve(half.parent)
     call, reload = caller(server.grpc_port), reloader(server.grpc_port)
     reload(labelled(half, stable=1, live=1))
-    answers, lock, left = [], threading.Lock(), [requests]
     moves = []  # version, and when the label began and had ended to move there
 
-    def client(label):
-        while True:
-            with lock:
-                if left[0] <= 0:
-                    return
-                left[0] -= 1
-                value = left[0] % 1000
-            asked = time.monotonic()
-            version = version_of(call(half_request(value, label)), value)
-            with lock:
-                answers.append((label, version, asked, time.monotonic()))
+    def ask(number):
+        label, value, asked = ("stable", "live")[number % 2], number % 1000, time.monotonic()
+        version = version_of(call(half_request(value, label)), value)
+        return label, version, asked, time.monotonic()
 
-    with ThreadPoolExecutor(clients) as pool:
-        running = [pool.submit(client, ("stable", "live")[k % 2]) for k in range(clients)]
+    with asking(ask, requests, clients) as answers:
         for share, version in ((0.25, 2), (0.6, 1)):
             wait_for(lambda share=share: len(answers) >= share * requests, 600)
             began = time.monotonic()
             reload(labelled(half, stable=1, live=version))
             moves.append((version, began, time.monotonic()))
-        for future in running:
-            future.result()
-    assert len(answers) == requests
     (_, to_two, at_two), (_, to_one, at_one) = moves
     sure = {
         1: lambda asked, answered: answered < to_two or asked > at_one,
