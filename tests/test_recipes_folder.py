@@ -33,7 +33,7 @@ SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3
 
 
 def test_there_are_recipes():
-    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc"} <= {path.stem for path in NETWORKS}
+    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc", "twinvae_ldc_fast"} <= {path.stem for path in NETWORKS}
     assert {"dcc_bbbc005", "dcc_fluorescence", "dcc_folder"} <= {path.stem for path in NETWORKS}
     assert {"brightness", "watershed_bf", "watershed_pc"} <= {path.stem for path in CLASSICAL}
 
@@ -54,6 +54,15 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
     sections = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert sections == sorted(sections, key=order.index)
     assert ("quick" in sections) == (path in NETWORKS)
+
+
+@pytest.mark.parametrize("data", ["bf", "pc", "ldc", "cho"])
+def test_the_quick_overlay_of_a_twin_is_the_fast_recipe(data):
+    folder = RECIPES[0].parent
+    quick = load_recipe(folder / f"twinvae_{data}.yaml", quick=True)
+    fast = load_recipe(folder / f"twinvae_{data}_fast.yaml", quick=True)
+    # The budget decides how many epochs there are.
+    assert {line.split(":")[0] for line in quick.differences(fast)} == {"name", "train.epochs"}
 
 
 def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
