@@ -24,7 +24,7 @@ CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 KEY = ("network", "labels", "seed", "minutes_asked")
 LABELS = ["0", "10", "25", "50", "100", "200", "null"]  # null: all
 ALL = 1339  # labelled training images of ldc
-TWIN = "recipes/twinvae_ldc.yaml"
+TWIN = "recipes/twinvae_ldc_fast.yaml"
 # Recipe and settings. A network without synthetic images learns nothing without a label.
 NETWORKS = {
     "spatial Twin-VAE": (TWIN, []),

@@ -207,7 +207,6 @@ class TwinVAESpatial(_Section):
     channels: tuple[PositiveInt, PositiveInt] = (48, 64)
     shared_channels: PositiveInt = 64
     latent: PositiveInt = 16
-    latent_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     leakiness: NonNegativeFloat = 0.2
     center: bool = True
     shared_reader: bool = False

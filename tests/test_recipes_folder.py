@@ -33,7 +33,7 @@ SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3
 
 
 def test_there_are_recipes():
-    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc", "twinvae_ldc_fast"} <= {path.stem for path in NETWORKS}
+    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc_fast"} <= {path.stem for path in NETWORKS}
     assert {"dcc_bbbc005", "dcc_fluorescence", "dcc_folder"} <= {path.stem for path in NETWORKS}
     assert {"brightness", "watershed_bf", "watershed_pc"} <= {path.stem for path in CLASSICAL}
 

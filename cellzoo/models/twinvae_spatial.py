@@ -15,7 +15,6 @@ def twinvae_spatial(
     channels: Sequence[int] = (48, 64),
     shared_channels: int = 64,
     latent: int = 16,
-    latent_dropout: float = 0.0,
     leakiness: float = 0.2,
     center: bool = True,
     shared_reader: bool = False,
@@ -39,8 +38,6 @@ def twinvae_spatial(
         channels: channels of the two convolutions of each encoder.
         shared_channels: channels of the shared layers and of the regressor.
         latent: channels of the latent map.
-        latent_dropout: share of the latent's channels that the regressor does without, others at
-            each training step.
         leakiness: slope of the leaky ReLU below zero.
         center: take each image's mean away and divide by the set's spread first.
         shared_reader: one encoder reads both domains, and only the decoders are twins. Synthetic
@@ -122,7 +119,6 @@ def twinvae_spatial(
     )
     cells_per_place = keras.Sequential(
         [
-            layers.SpatialDropout2D(latent_dropout, seed=seed),
             *conv(shared_channels, "conv1"),
             layers.Conv2D(
                 1,
