@@ -177,6 +177,26 @@ def test_a_network_that_only_counts_has_no_other_terms():
     assert float(total) == pytest.approx(0.5 * (7 - 4) ** 2)
 
 
+def test_a_term_that_no_image_tells_has_no_mean():
+    image = keras.Input((2, 2), name="natural")
+    outputs = {"natural_count": ops.sum(image, axis=(1, 2)), "natural_density": image}
+    trainer = Trainer(keras.Model({"natural": image}, outputs), LossWeights(), steps_per_epoch=5)
+    x = {"natural": np.ones((1, 2, 2), np.float32)}
+
+    def means(*labelled):
+        for metric in trainer.term_means.values():
+            metric.reset_state()
+        for weight in labelled:
+            y = {"natural_count": np.full(1, 7 * weight), "natural_weight": np.full(1, weight)}
+            trainer.compute_loss(x, y, trainer(x), training=False)
+        return {name: float(metric.result()) for name, metric in trainer.term_means.items()}
+
+    # Counts are (7 - 4) cells off, in the one step that had a label; masks there were none.
+    assert means(0.0, 1.0)["natural_count"] == pytest.approx(9)
+    assert np.isnan(means(0.0, 0.0)["natural_count"])
+    assert np.isnan(means(1.0)["natural_density"])
+
+
 def test_regressor_starts_late():
     weights = {"reconstruction_weight": 0, "kl_weight": 0, "count_weight": 1}
     assert loss_after(99.8, **weights, count_start_epoch=100) == 0
