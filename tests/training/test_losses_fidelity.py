@@ -167,6 +167,22 @@ def test_a_density_may_lie_anywhere_in_its_block_but_not_in_another():
     assert loss(4, weight=0.0) == 0
 
 
+def test_a_coarser_density_is_compared_in_blocks_of_at_least_its_places():
+    true = np.zeros((1, 16, 16), np.float32)
+    true[0, 1, 1] = 1
+
+    def loss(place, cells, blocks):
+        predicted = np.zeros((1, 2, 2), np.float32)  # each place has 8 x 8 pixels
+        predicted[0, 0, place] = cells / 64
+        return float(density_loss(true, predicted, np.ones(1), np.ones(1), blocks))
+
+    assert loss(0, 1, (4, 16)) == pytest.approx(0)
+    assert loss(1, 1, (4,)) == pytest.approx((1 + 1) / 2)  # missing here, too many there
+    assert loss(1, 1, (16,)) == pytest.approx(0)
+    assert loss(1, 3, (16,)) == pytest.approx(2**2 / 2)
+    assert loss(1, 3, (4, 16)) == pytest.approx((1 + 3**2) / 2 + 2**2 / 2)
+
+
 def test_a_network_that_only_counts_has_no_other_terms():
     image = keras.Input((2, 2), name="natural")
     network = keras.Model({"natural": image}, {"natural_count": ops.sum(image, axis=(1, 2))})
