@@ -46,7 +46,7 @@ def main() -> None:
     """Parses, runs, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", choices=DATA)
-    parser.add_argument("--changes", nargs="+", default=list(CHANGES))
+    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--set", dest="settings", action="append", default=[])
@@ -83,7 +83,7 @@ def run(
         "seed": seed,
         "minutes_asked": f"{arguments.minutes:g}",
         "minutes": f"{scores['seconds'] / 60:.1f}",
-        "epochs": int(last["epoch"]) + 1,
+        "epochs": int(last["epoch"]),
         "images": scores["images"],
         **{key: f"{scores[key]:.4f}" for key in ("mae", "exact", "mae_raw", "bias_raw")},
         "split": "validation",

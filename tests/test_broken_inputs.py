@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
@@ -258,6 +259,18 @@ def test_a_broken_input_is_answered_with_one_sentence_and_changes_nothing(
     assert {file: after.get(file) for file in before} == before
     new = {file.relative_to(workspace).parts[0] for file in set(after) - set(before)}
     assert new <= set(case.leaves)
+
+
+def test_weights_of_another_network_are_one_sentence(workspace, run_cli, recwarn):
+    """As after an update that changed the network."""
+    weights = Path("run/checkpoints/best.weights.h5")
+    with h5py.File(weights, "a") as file:
+        # The decoder, which is a network in the network.
+        del file["layers/functional/layers/conv2d"]
+    result = run_cli(*COUNT.split())
+    is_one_clear_sentence(result.stderr, (str(weights), "of another model", "train anew"))
+    assert not [warning for warning in recwarn if "weights" in str(warning.message)]
+    assert result.exit_code == 1 and not Path("new.csv").exists()
 
 
 def test_the_workspace_itself_is_sound(workspace, run_cli):

@@ -363,6 +363,15 @@ def test_without_labels_and_synthetic_images_there_is_nothing_to_learn(load):
     check_recipe(load(without))
 
 
+def test_a_counter_that_is_fitted_in_one_go_needs_labels(load):
+    from cellzoo.data.sets import check_recipe
+
+    settings = ("data.natural.labelled=0", "data.synthetic={preset: bf}")
+    for chosen in (settings[:1], settings):
+        with pytest.raises(UsageError, match="labelled is 0, but brightness is fitted on labelled"):
+            check_recipe(load(CLASSICAL, *chosen))
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -346,7 +346,8 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         UsageError: there are no weights where ``train.start_from`` says.
         UsageError: the synthetic cells cannot be drawn as described, the augmentation cannot be
-            done, the count is never learned, or the images cannot be turned to be counted.
+            done, nothing tells the count or it is never learned, or the images cannot be turned to
+            be counted.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
@@ -362,11 +363,17 @@ def check_recipe(recipe: Recipe) -> None:
         )
     augmentation(size=recipe.image_size, **recipe.augment.model_dump())
     natural = recipe.data.natural
-    if getattr(natural, "labelled", None) == 0 and not recipe.data.synthetic:
-        raise UsageError(
-            "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the model "
-            "how many cells there are: label some images, or add synthetic ones."
-        )
+    if getattr(natural, "labelled", None) == 0:
+        if recipe.classical:
+            raise UsageError(
+                f"data.natural.labelled is 0, but {recipe.model.name} is fitted on labelled images "
+                "alone: label some."
+            )
+        if not recipe.data.synthetic:
+            raise UsageError(
+                "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
+                "model how many cells there are: label some images, or add synthetic ones."
+            )
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))

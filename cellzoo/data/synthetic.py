@@ -443,11 +443,16 @@ class _Places:
         return True
 
     def _beside(self, shift: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """Places where a body touches a cell, [tries, 2]; they may be outside the margins."""
+        """Places where a body touches a cell, or keeps the gap that is asked for, [tries, 2].
+
+        They may be outside the margins.
+        """
         x, y, r = self.discs[:, self.rng.integers(0, self.placed, _TRIES_PER_ROUND)]
         member = self.rng.integers(0, len(reach), _TRIES_PER_ROUND)
         angle = self.rng.uniform(0, 2 * math.pi, _TRIES_PER_ROUND)
-        away = r + reach[member] - max(self.settings.overlap, 0) * self.rng.random(_TRIES_PER_ROUND)
+        overlap = self.settings.overlap
+        # A part of the overlap that is allowed, but the whole of a gap.
+        away = r + reach[member] - np.minimum(overlap, overlap * self.rng.random(_TRIES_PER_ROUND))
         middle = np.stack([x + away * np.cos(angle), y + away * np.sin(angle)], axis=1)
         return middle - shift.T[member]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import natural_images
+from cellzoo.data.sets import check_recipe, natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.comparison_report import About, check_output, write_report
@@ -158,7 +158,7 @@ def _train(
         quick, settings = False, [s for s in settings if not s.startswith(NETWORK_KEYS)]
     model = load_recipe(path, quick=quick).model
     settings = [setting for setting in settings if _concerns(setting, model)]
-    entrants = []
+    trainings = []
     for seed in seeds or [None]:
         chosen = [*settings, *([] if seed is None else [f"seed={seed}"])]
         variants = {"": chosen}
@@ -167,10 +167,10 @@ def _train(
         for variant, variant_settings in variants.items():
             recipe = load_recipe(path, variant_settings, quick)
             words = [word for word in (path.stem, variant, str(recipe.seed)) if word]
-            run = fit(recipe, runs / "-".join(words))
             name = f"{label}, natural only" if label and variant else label
-            entrants.append(Entrant(run, name))
-    return entrants
+            check_recipe(recipe)  # each, before the first one takes its time
+            trainings.append((recipe, runs / "-".join(words), name))
+    return [Entrant(fit(recipe, folder), name) for recipe, folder, name in trainings]
 
 
 def _concerns(setting: str, model: object) -> bool:

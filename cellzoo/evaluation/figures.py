@@ -302,7 +302,7 @@ def plot_learning_curves(file: Path, history: Sequence[dict[str, float]]) -> Non
     top.plot(epochs, column("loss"), marker, color="black", label="loss", **style)
     parts = [
         name for name in history[0]
-        if name.startswith(("natural_", "synthetic_")) and np.nanmax(column(name)) > 0
+        if name.startswith(("natural_", "synthetic_")) and (column(name) > 0).any()
     ]  # fmt: skip
     for name, color in zip(parts, colormaps["tab10"].colors, strict=False):
         top.plot(epochs, column(name), color=color, linewidth=1, label=name.replace("_", " "))

@@ -143,19 +143,13 @@ def _use(run: Run) -> str:
     recipe, card = run.recipe, run.recipe.card
     size = recipe.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    counts = run.validation_scores().get("training_counts")
     lines = {
         "modality": modality(recipe),
         "pixel size": (
             f"{card.pixel_size_um:g} µm" if card and card.pixel_size_um else NOT_STATED
         ),
         "image size": f"{width} x {height} px as the network sees it",
-        "counts": (
-            f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
-            "extrapolation"
-            if counts
-            else "the run does not know the range in its training images"
-        ),
+        "counts": _range_of_counts(run),
     }
     if recipe.count.views > 1:
         views = {4: "its flips", 8: "its flips and turns"}[recipe.count.views]
@@ -169,6 +163,18 @@ Counting cells in images of the kind that it was trained on:
 Images of another kind are counted, too, and wrongly: look at the intervals, at `flag` where there
 is one, and at some pictures. Intervals hold for images like those of the validation split; without
 enough labels there (19), or before training is finished, none is promised. Not for diagnosis."""
+
+
+def _range_of_counts(run: Run) -> str:
+    counts = run.validation_scores().get("training_counts")
+    if counts:
+        return (
+            f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
+            "extrapolation"
+        )
+    if getattr(run.recipe.data.natural, "labelled", None) == 0:
+        return "learned from synthetic images alone, no training image was labelled"
+    return "the run does not know the range in its training images"
 
 
 def modality(recipe: Recipe) -> str:

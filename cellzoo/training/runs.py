@@ -4,6 +4,7 @@ import csv
 import datetime
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,9 @@ class Run:
             raise self._no_model()
         network = build_network(self.recipe, pretrained=False)
         try:
-            network.load_weights(weights)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the sentence below is enough
+                network.load_weights(weights)
         except (OSError, ValueError, KeyError):
             raise UserError(
                 f"{weights} is damaged or of another model than recipe.yaml: "

@@ -53,6 +53,13 @@ class LossWeights:
     density_weight: float = 1.0
 
 
+class _TermMean(keras.metrics.Mean):
+    """The mean over the steps that had images to tell the term; NaN where none had."""
+
+    def result(self):
+        return self.total / self.count
+
+
 class Trainer(keras.Model):
     """Trains a network of :mod:`cellzoo.models` with a natural and perhaps a synthetic input.
 
@@ -93,7 +100,7 @@ class Trainer(keras.Model):
             aggregation="only_first_replica",
         )
         self.term_means = {
-            f"{domain}_{term}": keras.metrics.Mean(f"{domain}_{term}")
+            f"{domain}_{term}": _TermMean(f"{domain}_{term}")
             for domain in self.domains
             for term, output in (
                 ("reconstruction", "reconstruction"),
@@ -123,10 +130,11 @@ class Trainer(keras.Model):
         for domain in self.domains:
             images = x[domain]
             trust = settings.synthetic_count_weight if domain == "synthetic" else 1.0
+            known = {"count": y[f"{domain}_weight"]}
             count = count_loss(
                 y[f"{domain}_count"],
                 y_pred[f"{domain}_count"],
-                y[f"{domain}_weight"],
+                known["count"],
                 settings.count_loss,
             )
             terms = {"count": (count_weight * trust, count)}
@@ -143,20 +151,21 @@ class Trainer(keras.Model):
                 )
                 terms["kl"] = (settings.kl_weight, divergence)
             if f"{domain}_mask" in y_pred and f"{domain}_mask" in y:
-                error = mask_loss(
-                    y[f"{domain}_mask"], y_pred[f"{domain}_mask"], y[f"{domain}_mask_weight"]
-                )
+                known["mask"] = y[f"{domain}_mask_weight"]
+                error = mask_loss(y[f"{domain}_mask"], y_pred[f"{domain}_mask"], known["mask"])
                 terms["mask"] = (settings.mask_weight, error)
             if f"{domain}_density" in y_pred and f"{domain}_density" in y:
+                known["density"] = y[f"{domain}_weight"] * y[f"{domain}_mask_weight"]
                 error = density_loss(
                     y[f"{domain}_density"],
                     y_pred[f"{domain}_density"],
                     y[f"{domain}_count"],
-                    y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
+                    known["density"],
                 )
                 terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():
-                self.term_means[f"{domain}_{term}"].update_state(value)
+                told = ops.cast(ops.any(known[term] > 0), "float32") if term in known else None
+                self.term_means[f"{domain}_{term}"].update_state(value, sample_weight=told)
                 total = total + weight * value
         if training:
             self.trained_steps.assign_add(1.0)

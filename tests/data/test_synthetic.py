@@ -418,10 +418,10 @@ def test_cells_reach_no_further_into_each_other_than_allowed(overlap):
     assert deepest.max() > overlap - 1.0  # and the freedom is used
 
 
-def nearest_neighbours(clumping: float) -> np.ndarray:
+def nearest_neighbours(clumping: float, overlap: float = 0) -> np.ndarray:
     """Px from each cell's middle to the next one's, of 20 images with 5 cells in 128 px."""
     cells = SyntheticCells(
-        **STILL, margins=(0, 0, 0, 0), radius=(5, 5), shorten=0, clumping=clumping
+        **STILL, margins=(0,) * 4, radius=(5, 5), shorten=0, overlap=overlap, clumping=clumping
     )
     nearest = []
     for mask in cells.render(20, 0, np.full(20, 5), masks=True)[2]:
@@ -435,6 +435,11 @@ def test_clumped_cells_touch_and_do_not_overlap():
     assert np.mean(nearest_neighbours(0) < 11) < 0.2
     clumped = nearest_neighbours(1)
     assert clumped.min() >= 9.5 and np.mean(clumped < 10.5) > 0.9
+
+
+def test_clumped_cells_keep_the_gap_that_is_asked_for():
+    clumped = nearest_neighbours(1, overlap=-3)
+    assert clumped.min() >= 12.5 and np.mean(clumped < 13.5) > 0.9
 
 
 def test_too_many_cells_are_drawn_all_the_same():

@@ -238,6 +238,18 @@ def test_each_recipe_is_trained_with_every_seed_and_without_synthetic_images(
     assert labels == ["tiny", "tiny, natural only"] * 2
 
 
+def test_nothing_is_trained_if_natural_images_alone_cannot_teach(make_run, tmp_path):
+    settings = [SYNTHETIC, "data.natural.labelled=0"]
+    with pytest.raises(UsageError, match="labelled is 0 and there is no data.synthetic"):
+        compare(["tiny.yaml"], tmp_path / "out", settings=settings, natural_only=True)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_without_a_training_label_there_is_no_mean_of_them(make_run, tmp_path):
+    make_run("two", 2, SYNTHETIC, "data.natural.labelled=0")
+    assert list(pooled(compare(["two"], tmp_path / "out"))) == ["twinvae_spatial"]
+
+
 def test_a_models_own_key_is_set_where_the_model_has_it(make_run, tmp_path, monkeypatch):
     trained = {}
 

@@ -81,9 +81,10 @@ def test_histogram_of_counts(tmp_path):
         assert share_of(picture(tmp_path / "a.png"), figures.BLUE) > 0
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_learning_curves(tmp_path):
     history = [
-        {"epoch": k, "loss": 9.0 / k, "natural_count": 1 / k,
+        {"epoch": k, "loss": 9.0 / k, "natural_count": 1 / k, "natural_density": np.nan,
          "validation_mae": 3 / k if k % 2 else np.nan}
         for k in range(1, 7)
     ]  # fmt: skip

@@ -97,6 +97,14 @@ def test_the_recipe_says_what_no_image_tells(run):
         assert words in text
 
 
+def test_a_model_that_never_saw_a_label_says_so(run):
+    recipe = run.recipe_file.read_text()
+    run.recipe_file.write_text(recipe.replace("labelled: null", "labelled: 0"))
+    run.write_json("report/validation.json", {"images": 20, "mae": 1.25, "exact": 0.5})
+    text = write_model_card(Run(run.path)).read_text()
+    assert "- counts: learned from synthetic images alone, no training image was labelled" in text
+
+
 def test_a_mean_over_views_is_told(run):
     assert "- counting:" not in write_model_card(run).read_text()
     recipe = run.recipe_file.read_text()

@@ -168,6 +168,19 @@ def test_a_budget_sets_the_number_of_epochs_and_keeps_it(recipe, tmp_path):
     assert len((out / "history.csv").read_text().splitlines()) - 1 <= epochs
 
 
+def test_synthetic_images_alone_can_tell_what_a_count_is(recipe, tmp_path):
+    out = tmp_path / "run"
+    settings = ("--set", "data.natural.labelled=0", "--set", "train.epochs=1")
+    assert "25 simulated natural training images (0 labelled)" in finish(
+        start(recipe, out, *settings)
+    )
+    (row,) = Run(out).history()
+    assert row["synthetic_count"] > 0 and np.isfinite(row["validation_mae"])
+    assert np.isnan(row["natural_count"])
+    scores = json.loads((out / "report" / "validation.json").read_text())
+    assert scores["training_mean"] is scores["training_counts"] is None
+
+
 def test_early_stopping(recipe, tmp_path):
     out = tmp_path / "early"
     # A learning rate this small changes no weight, so patience runs out at once.

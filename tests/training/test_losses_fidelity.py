@@ -167,6 +167,22 @@ def test_a_density_may_lie_anywhere_in_its_block_but_not_in_another():
     assert loss(4, weight=0.0) == 0
 
 
+def test_a_coarser_density_is_compared_in_blocks_of_at_least_its_places():
+    true = np.zeros((1, 16, 16), np.float32)
+    true[0, 1, 1] = 1
+
+    def loss(place, cells, blocks):
+        predicted = np.zeros((1, 2, 2), np.float32)  # each place has 8 x 8 pixels
+        predicted[0, 0, place] = cells / 64
+        return float(density_loss(true, predicted, np.ones(1), np.ones(1), blocks))
+
+    assert loss(0, 1, (4, 16)) == pytest.approx(0)
+    assert loss(1, 1, (4,)) == pytest.approx((1 + 1) / 2)  # missing here, too many there
+    assert loss(1, 1, (16,)) == pytest.approx(0)
+    assert loss(1, 3, (16,)) == pytest.approx(2**2 / 2)
+    assert loss(1, 3, (4, 16)) == pytest.approx((1 + 3**2) / 2 + 2**2 / 2)
+
+
 def test_a_network_that_only_counts_has_no_other_terms():
     image = keras.Input((2, 2), name="natural")
     network = keras.Model({"natural": image}, {"natural_count": ops.sum(image, axis=(1, 2))})
@@ -175,6 +191,26 @@ def test_a_network_that_only_counts_has_no_other_terms():
     y = {"natural_count": np.full(1, 7, np.float32), "natural_weight": np.ones(1, np.float32)}
     total = trainer.compute_loss(x, y, trainer(x), training=False)
     assert float(total) == pytest.approx(0.5 * (7 - 4) ** 2)
+
+
+def test_a_term_that_no_image_tells_has_no_mean():
+    image = keras.Input((2, 2), name="natural")
+    outputs = {"natural_count": ops.sum(image, axis=(1, 2)), "natural_density": image}
+    trainer = Trainer(keras.Model({"natural": image}, outputs), LossWeights(), steps_per_epoch=5)
+    x = {"natural": np.ones((1, 2, 2), np.float32)}
+
+    def means(*labelled):
+        for metric in trainer.term_means.values():
+            metric.reset_state()
+        for weight in labelled:
+            y = {"natural_count": np.full(1, 7 * weight), "natural_weight": np.full(1, weight)}
+            trainer.compute_loss(x, y, trainer(x), training=False)
+        return {name: float(metric.result()) for name, metric in trainer.term_means.items()}
+
+    # Counts are (7 - 4) cells off, in the one step that had a label; masks there were none.
+    assert means(0.0, 1.0)["natural_count"] == pytest.approx(9)
+    assert np.isnan(means(0.0, 0.0)["natural_count"])
+    assert np.isnan(means(1.0)["natural_density"])
 
 
 def test_regressor_starts_late():
