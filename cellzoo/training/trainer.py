@@ -36,8 +36,8 @@ class LossWeights:
         count_loss: how an error grows with the count, see
             :func:`cellzoo.training.losses.count_loss`.
         mask_weight: of the cross entropy of the mask, where network and images have masks.
-        density_weight: of the error of the density map, where the network has one and images have
-            masks.
+        density_weight: of the error of the density map, where the network has one and it is known
+            where an image's cells are: from its mask, or because it is synthetic.
     """
 
     reconstruction: str = "mse"
