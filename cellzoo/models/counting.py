@@ -134,7 +134,7 @@ def translations(
 
 
 def decoded(network: keras.Model, domain: str = "natural") -> keras.Model:
-    """The path from an image to the shared decoder's output and the reconstruction."""
+    """The path from an image to what its own decoder reads, and to the reconstruction."""
     reconstruction = network.output[f"{domain}_reconstruction"]
     decoder = network.get_layer(f"{domain}_decoder")
     node = next(node for node in decoder._inbound_nodes if reconstruction in node.outputs)

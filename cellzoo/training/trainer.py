@@ -36,8 +36,8 @@ class LossWeights:
         count_loss: how an error grows with the count, see
             :func:`cellzoo.training.losses.count_loss`.
         mask_weight: of the cross entropy of the mask, where network and images have masks.
-        density_weight: of the error of the density map, where the network has one and images have
-            masks.
+        density_weight: of the error of the density map, where the network has one and it is known
+            where an image's cells are: from its mask, or because it is synthetic.
     """
 
     reconstruction: str = "mse"
@@ -54,10 +54,10 @@ class LossWeights:
 
 
 class _TermMean(keras.metrics.Mean):
-    """The mean over the steps that had images to tell the term; NaN where none had."""
+    """The mean of a term; NaN for 0, which means that no image told it: labels or masks lack."""
 
     def result(self):
-        return self.total / self.count
+        return ops.where(ops.equal(self.total, 0), float("nan"), super().result())
 
 
 class Trainer(keras.Model):
@@ -130,11 +130,10 @@ class Trainer(keras.Model):
         for domain in self.domains:
             images = x[domain]
             trust = settings.synthetic_count_weight if domain == "synthetic" else 1.0
-            known = {"count": y[f"{domain}_weight"]}
             count = count_loss(
                 y[f"{domain}_count"],
                 y_pred[f"{domain}_count"],
-                known["count"],
+                y[f"{domain}_weight"],
                 settings.count_loss,
             )
             terms = {"count": (count_weight * trust, count)}
@@ -151,21 +150,20 @@ class Trainer(keras.Model):
                 )
                 terms["kl"] = (settings.kl_weight, divergence)
             if f"{domain}_mask" in y_pred and f"{domain}_mask" in y:
-                known["mask"] = y[f"{domain}_mask_weight"]
-                error = mask_loss(y[f"{domain}_mask"], y_pred[f"{domain}_mask"], known["mask"])
+                error = mask_loss(
+                    y[f"{domain}_mask"], y_pred[f"{domain}_mask"], y[f"{domain}_mask_weight"]
+                )
                 terms["mask"] = (settings.mask_weight, error)
             if f"{domain}_density" in y_pred and f"{domain}_density" in y:
-                known["density"] = y[f"{domain}_weight"] * y[f"{domain}_mask_weight"]
                 error = density_loss(
                     y[f"{domain}_density"],
                     y_pred[f"{domain}_density"],
                     y[f"{domain}_count"],
-                    known["density"],
+                    y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
                 )
                 terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():
-                told = ops.cast(ops.any(known[term] > 0), "float32") if term in known else None
-                self.term_means[f"{domain}_{term}"].update_state(value, sample_weight=told)
+                self.term_means[f"{domain}_{term}"].update_state(value)
                 total = total + weight * value
         if training:
             self.trained_steps.assign_add(1.0)
