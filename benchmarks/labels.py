@@ -4,8 +4,8 @@
 
 Trains every network on the `ldc` images at every number of labels for the same time, one after the
 other; adds the rows to the CSV, draws the plot and prints the CSV as a Markdown table. The images
-come from `data/ldc`, a link to them will do. A run folder that is there already is not trained
-again.
+come from `data/ldc`, a link to them will do. A run folder of the same commit that is there already
+is not trained again.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, network: str, labels: str, seed: int) -> 
     if arguments.weights and "efficientnet" in recipe:
         settings.append(f"model.weights={arguments.weights}")
     fit = ["fit", recipe, *options, *(w for setting in settings for w in ("--set", setting))]
-    name = f"{list(NETWORKS).index(network)}-{labels}-{arguments.minutes:g}-{seed}"
+    name = f"{list(NETWORKS).index(network)}-{labels}-{arguments.minutes:g}-{seed}-{commit()}"
     folder = arguments.runs / name
     subprocess.run([*CELLZOO, *fit, "--out", str(folder)], check=True)
     scores = json.loads((folder / "report" / "validation.json").read_text())

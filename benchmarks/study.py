@@ -6,8 +6,8 @@
 Trains `recipes/twinvae_DATA_fast.yaml` once for every change and seed, one after the other, adds
 the rows to the CSV and prints it as a Markdown table. Images come from `data/`, a
 link to them will do; bright field and phase contrast are simulated, with more validation images
-than the recipe has, so that small differences show. A run folder that is there already is not
-trained again.
+than the recipe has, so that small differences show. A run folder of the same commit that is there
+already is not trained again.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def run(
     arguments: argparse.Namespace, change: str, settings: list[str], seed: int
 ) -> dict[str, object]:
     """Trains one model; what it scored on the validation split."""
-    folder = arguments.runs / f"{arguments.data}-{change}-{arguments.minutes:g}-{seed}"
+    name = f"{arguments.data}-{change}-{arguments.minutes:g}-{seed}-{commit()}"
+    folder = arguments.runs / name
     settings = [f"train.budget={arguments.minutes:g}m", f"seed={seed}", *settings]
     settings = [*DATA[arguments.data], *settings]
     fit = ["fit", f"recipes/twinvae_{arguments.data}_fast.yaml"]

@@ -26,6 +26,7 @@ from pydantic import (
 from cellzoo.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 # The sections that say how a network learns and counts.
 _NETWORK = {"augment", "loss", "train", "count"}
@@ -49,7 +50,7 @@ class SimulatedNatural(_Section):
     source: Literal["simulated"]
     modality: Literal["bf", "pc"]
     train: PositiveInt = 784
-    labelled: NonNegativeInt = 59
+    labelled: Labels = 59
     validation: PositiveInt = 172
     validation_labelled: PositiveInt = 62
     test: PositiveInt = 172
@@ -63,7 +64,7 @@ class FolderNatural(_Section):
     source: Literal["folder"]
     folder: str
     labels: str | None = "labels.csv"
-    labelled: NonNegativeInt | Annotated[float, Field(gt=0, le=1)] | None = None
+    labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
     shares: dict[Literal["train", "validation", "test"], Share] | None = None
     size: Literal["error", "resize"] = "error"
     intensity: Literal["dtype"] | tuple[float, float] = "dtype"

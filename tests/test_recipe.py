@@ -316,6 +316,7 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
     ("line", "sentence"),
     [
         ("labelled: -1", "data.natural.labelled is -1"),
+        ("labelled: false", "data.natural.labelled is False"),
         ("labelled: 1.5", "data.natural.labelled is 1.5"),
         ("size: shrink", "data.natural.size is shrink, but input should be 'error' or 'resize'."),
         ("intensity: [0]", "data.natural.intensity has only 1 of its values"),
@@ -352,6 +353,15 @@ def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
     with pytest.raises(UsageError) as error:
         check_recipe(load(text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")))
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_spatial_twins_decoder_has_no_cross_entropy(load):
+    from cellzoo.data.sets import check_recipe
+
+    spatial = SIMPLE.replace("name: twinvae\n  latent: 8", "name: twinvae_spatial")
+    check_recipe(load(spatial))
+    with pytest.raises(UsageError, match="loss.reconstruction is bce"):
+        check_recipe(load(spatial, "loss.reconstruction=bce"))
 
 
 def test_without_labels_and_synthetic_images_there_is_nothing_to_learn(load):

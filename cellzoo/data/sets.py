@@ -377,6 +377,11 @@ def check_recipe(recipe: Recipe) -> None:
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))
+    if recipe.model.name == "twinvae_spatial" and recipe.loss.reconstruction == "bce":
+        raise UsageError(
+            "loss.reconstruction is bce, a cross entropy of grey levels from 0 to 1, and "
+            "twinvae_spatial decodes beyond these ends: set it to mse."
+        )
     if recipe.model.name == "dcc":
         _check_dcc(recipe)
     if recipe.data.synthetic:

@@ -649,7 +649,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "overlap": (-4096.0, 2000.0),
     "clumping": (0.0, 1.0),
     "shading": _GREY,
-    "contrast": (0.0, 10.0),
+    "contrast": (0.1, 10.0),
     "divisions": (0.0, 1.0),
     "division_overlap": (-4096.0, 2000.0),
     "division_rim_noise": _GREY,
