@@ -78,7 +78,7 @@ def test_they_are_the_images_that_training_sees(tmp_path, recipe):
     synth(recipe(*settings), tmp_path / "cells", 3, False, False)
     chosen = recipe(*settings)
     natural, _ = natural_images(chosen.data.natural, 128, chosen.seed)
-    seen, _ = training_batches(chosen, natural.of("train")).synthetic.batch(0, np.arange(3))
+    seen, *_ = training_batches(chosen, natural.of("train")).synthetic.batch(0, np.arange(3))
     np.testing.assert_allclose(np.array(pictures(tmp_path / "cells")) / 255, seen, atol=0.502 / 255)
 
 
