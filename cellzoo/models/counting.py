@@ -122,9 +122,13 @@ def translations(
 
     Returns:
         ``<domain>`` (the images), ``<domain>_reconstruction`` and, where the network has both
-        domains, ``<domain>_to_<other>``, each ``[n, h, w]``.
+        domains, ``<domain>_to_<other>``, each ``[n, h, w]`` in [0, 1], as pictures are: a decoder
+        may go beyond.
     """
-    to_array = keras.ops.convert_to_numpy
+
+    def to_array(decoded_images):
+        return np.clip(keras.ops.convert_to_numpy(decoded_images), 0, 1)
+
     shared, reconstruction = decoded(network, domain)(images, training=False)
     pictures = {domain: images, f"{domain}_reconstruction": to_array(reconstruction)}
     for other in sorted(set(network.input) - {domain}):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cellzoo.models.counting import translations
 from cellzoo.models.twinvae_spatial import twinvae_spatial
 
 SMALL = {"image_size": 32, "channels": (4, 4), "shared_channels": 4, "latent": 2}
@@ -73,3 +74,15 @@ def test_squares_of_pixels_come_back_in_their_places():
     expected = images()[0].mean() + np.tile(bias.reshape(8, 8), (4, 4))
     found = outputs(model)["natural_reconstruction"][0]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_pictures_of_reconstructions_and_translations_stay_in_their_range():
+    model = twinvae_spatial(**SMALL)
+    for domain in ("natural", "synthetic"):
+        pixels = model.get_layer(f"{domain}_decoder").get_layer("pixels")
+        kernel, bias = pixels.get_weights()
+        pixels.set_weights([kernel, np.linspace(-2, 2, len(bias))])
+    pictures = translations(model, images())
+    assert set(pictures) == {"natural", "natural_reconstruction", "natural_to_synthetic"}
+    for name in set(pictures) - {"natural"}:
+        assert pictures[name].min() == 0 and pictures[name].max() == 1
