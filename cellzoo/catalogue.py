@@ -29,8 +29,7 @@ def counters() -> list[tuple[str, str]]:
     rows = []
     for name in zoo.names():
         recipe = load_recipe(zoo.find(f"{zoo.PREFIX}{name}") / "recipe.yaml")
-        words = [recipe.model.name, recipe.card.modality if recipe.card else None]
-        rows.append((f"{zoo.PREFIX}{name}", ", ".join(filter(None, words))))
+        rows.append((f"{zoo.PREFIX}{name}", f"{recipe.model.name}, {recipe.modality}"))
     return rows
 
 

@@ -403,6 +403,18 @@ class Recipe(_Section):
         return getattr(self.model, "image_size", 128)
 
     @property
+    def modality(self) -> str:
+        """How the training images were taken, as far as the recipe says."""
+        if self.card and self.card.modality:
+            return self.card.modality
+        natural = self.data.natural
+        if natural.source == "simulated":
+            return {"bf": "simulated bright field", "pc": "simulated phase contrast"}[
+                natural.modality
+            ]
+        return "not stated" if natural.source == "folder" else "simulated fluorescence"
+
+    @property
     def classical(self) -> bool:
         """Whether the model is fitted in one go, without a network and without epochs."""
         return isinstance(self.model, _Classical)

@@ -18,7 +18,6 @@ from cellzoo.evaluation.metrics import round_count
 from cellzoo.evaluation.model_card import (
     data_in_words,
     licence,
-    modality,
     score_rows,
     split_rows,
     training_command,
@@ -291,7 +290,7 @@ def _images_in_words(findings: Findings, run: Run | None, what: str) -> str:
     if hasattr(section, "folder"):
         simulated = "simulated " if section.simulated else ""
         return f"{simulated}images of the folder {Path(section.folder).name} ({what} split)"
-    kind = modality(run.recipe).removeprefix("simulated ")
+    kind = run.recipe.modality.removeprefix("simulated ")
     return f"simulated images ({kind}, {what} split)"
 
 
@@ -404,7 +403,7 @@ def _data(findings: Findings, run: Run | None) -> list[str | Table]:
         return [*parts, "The SavedModel's README.md says what it was trained on."]
     recipe = run.recipe
     parts.append(
-        f"Trained on: {data_in_words(recipe)}. Modality: {modality(recipe)}. "
+        f"Trained on: {data_in_words(recipe)}. Modality: {recipe.modality}. "
         f"Licence of the images: {licence(recipe)}."
     )
     rows = split_rows(run)

@@ -144,7 +144,7 @@ def _use(run: Run) -> str:
     size = recipe.image_size
     height, width = (size, size) if isinstance(size, int) else size
     lines = {
-        "modality": modality(recipe),
+        "modality": recipe.modality,
         "pixel size": (
             f"{card.pixel_size_um:g} µm" if card and card.pixel_size_um else NOT_STATED
         ),
@@ -175,18 +175,6 @@ def _range_of_counts(run: Run) -> str:
     if getattr(run.recipe.data.natural, "labelled", None) == 0:
         return "learned from synthetic images alone, no training image was labelled"
     return "the run does not know the range in its training images"
-
-
-def modality(recipe: Recipe) -> str:
-    """How the training images were taken, as far as the recipe says."""
-    if recipe.card and recipe.card.modality:
-        return recipe.card.modality
-    section = recipe.data.natural
-    if section.source == "simulated":
-        return {"bf": "simulated bright field", "pc": "simulated phase contrast"}[section.modality]
-    if section.source in ("simulated_fluorescence", "bbbc005"):
-        return "simulated fluorescence"
-    return NOT_STATED
 
 
 def licence(recipe: Recipe) -> str:
