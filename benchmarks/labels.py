@@ -111,7 +111,7 @@ def by_network(rows: list[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
     for row in rows:
         labels = ALL if row["labels"] == "null" else int(row["labels"])
         errors[row["network"]][labels].append(float(row["mae"]))
-    return errors
+    return {network: errors[network] for network in NETWORKS if network in errors}
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
