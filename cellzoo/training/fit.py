@@ -5,6 +5,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -408,15 +409,21 @@ def _fit_epochs(
         stream = _tf_dataset(batches, *steps, devices)
     else:
         stream = batches.between(*steps)
-    trainer.fit(
-        stream,
-        initial_epoch=first_epoch,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=callbacks,
-        shuffle=False,
-        verbose=0,
-    )
+    try:
+        trainer.fit(
+            stream,
+            initial_epoch=first_epoch,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    except BaseException as error:
+        # Else Keras's frames keep the stream until Python ends, where TensorFlow waits for the
+        # thread that makes the next batch, and that thread for Python, for ever.
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 def _tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Devices):

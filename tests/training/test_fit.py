@@ -1,5 +1,6 @@
 """Training from the command line: run folder, resume after a kill, budget, early stopping."""
 
+import gc
 import json
 import os
 import signal
@@ -156,6 +157,27 @@ def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
     assert "Traceback" not in err
     counts = RunCounter(out).count(np.full((2, 128, 128), 0.7, np.float32))
     assert np.isfinite(counts.raw).all()
+
+
+def test_an_interrupt_lets_go_of_the_stream_while_python_still_runs(recipe, tmp_path, monkeypatch):
+    from tensorflow.python.data.ops.iterator_ops import OwnedIterator
+
+    from cellzoo.recipe import load_recipe
+    from cellzoo.training.fit import EpochEnd, fit
+
+    def streams():
+        gc.collect()
+        return sum(isinstance(thing, OwnedIterator) for thing in gc.get_objects())
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = streams()
+    monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        fit(load_recipe(recipe), tmp_path / "run")
+    # The command line still holds the exception when Python ends, and with it all its frames.
+    assert interrupted.tb is not None and streams() == before
 
 
 def test_a_budget_sets_the_number_of_epochs_and_keeps_it(recipe, tmp_path):
