@@ -16,13 +16,12 @@ Of simulated chambers the test split is simulated on, to 1,000 images of 40 cham
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from table import add_rows, commit, hardware
+from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import SPLITS, ImageSet, load_folder
@@ -53,19 +52,15 @@ def main() -> None:
     for folder in arguments.others:
         images, _ = load_folder(folder, image_size=128, labels=None, size="resize")
         kinds[folder.resolve().name] = images.images
-    names = " ".join(path.resolve().name for path in [*arguments.runs, *arguments.others])
-    origin = {
-        "hardware": hardware(),
-        "command": f"python benchmarks/coverage.py {names}",
-        "commit": commit(),
-    }
+    names = [path.resolve().name for path in [*arguments.runs, *arguments.others]]
+    made_with = origin(["python", "benchmarks/coverage.py", *names])
     for counter, images in zip(counters, held_out, strict=True):
         run = {"recipe": counter.name, "run": counter.version, "data": data_name(counter)}
         run |= {"training_seed": counter.run.recipe.seed}
         rows = coverage_rows(counter, images, arguments.splits)
-        add_rows(arguments.coverage, [{**run, **row, **origin} for row in rows], KEY)
+        add_rows(arguments.coverage, [{**run, **row, **made_with} for row in rows], KEY)
         rows = flag_rows(counter, images, kinds)
-        add_rows(arguments.flags, [{**run, **row, **origin} for row in rows], KEY)
+        add_rows(arguments.flags, [{**run, **row, **made_with} for row in rows], KEY)
     print_coverage(arguments.coverage)
     print_flags(arguments.flags)
 
@@ -173,17 +168,16 @@ def flag_rows(
 def read(file: Path) -> dict[tuple[str, ...], list[dict[str, str]]]:
     """Rows by recipe and data, in their order."""
     found: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            found.setdefault((row["recipe"], row["data"]), []).append(row)
+    for row in read_rows(file):
+        found.setdefault((row["recipe"], row["data"]), []).append(row)
     return found
 
 
 def print_coverage(file: Path) -> None:
     """Prints means over the splits as a Markdown table."""
     print(f"\nCoverage of {100 * LEVEL:.0f} % intervals, of thirds with few and many cells\n")
-    print("| recipe | data | interval | splits | coverage | few | many | mean width | few | many |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    columns = ["recipe", "data", "interval", "splits", "coverage", "few", "many"]
+    table = []
     for (recipe, data), rows in read(file).items():
         for kind in dict.fromkeys(row["interval"] for row in rows):
             chosen = [row for row in rows if row["interval"] == kind]
@@ -193,19 +187,19 @@ def print_coverage(file: Path) -> None:
 
             shares = [f"{100 * mean(f'coverage{part}'):.1f} %" for part in ("", "_few", "_many")]
             widths = [f"{mean(f'mean_width{part}'):.2f}" for part in ("", "_few", "_many")]
-            cells = [recipe, data, kind, str(len(chosen)), *shares, *widths]
-            print(f"| {' | '.join(cells)} |")
+            table.append([recipe, data, kind, len(chosen), *shares, *widths])
+    print_markdown([*columns, "mean width", "few", "many"], table)
 
 
 def print_flags(file: Path) -> None:
     """Prints the shares as a Markdown table."""
-    print("\nFlagged\n\n| recipe | data | shown | images | flagged | usual reason |")
-    print("|---|---|---|---|---|---|")
+    print("\nFlagged\n")
+    table = []
     for (recipe, data), rows in read(file).items():
         for row in rows:
             share = f"{100 * float(row['flagged']):.1f} %"
-            cells = [recipe, data, row["shown"], row["images"], share, row["usual_reason"]]
-            print(f"| {' | '.join(cells)} |")
+            table.append([recipe, data, row["shown"], row["images"], share, row["usual_reason"]])
+    print_markdown(["recipe", "data", "shown", "images", "flagged", "usual reason"], table)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,19 @@
 Trains the quick overlay of `recipes/dcc_bbbc005.yaml` or `recipes/dcc_fluorescence.yaml` with each
 head, scores it on images of layouts never trained on, adds the rows to the CSV and prints the CSV
 as a Markdown table. `bbbc005` scores stains apart, and again on images that were blurred; `crowded`
-has 1 to 100 cells per image in training and 600 to 700 in the test. A run folder that is there
-already is not trained again. Both data sets are simulated.
+has 1 to 100 cells per image in training and 600 to 700 in the test. A run folder of the same commit
+that is there already is not trained again. Both data sets are simulated.
 """
 
 import argparse
-import csv
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from table import add_rows, commit, hardware
+from table import add_rows, print_markdown, read_rows
+from training import minutes_trained, options, rounded, train
 
-CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 RECIPES = {"bbbc005": "recipes/dcc_bbbc005.yaml", "crowded": "recipes/dcc_fluorescence.yaml"}
 KEY = ("data", "method", "seed", "subset")
 # Standard deviations in pixels of the model's images. The recipe trains up to 2.
@@ -50,15 +46,13 @@ def main() -> None:
 def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[str, object]]:
     """Trains a model and scores it, and brightness least squares on the same images."""
     size = "full" if arguments.full else "quick"
-    folder = arguments.runs / f"{arguments.data}-{head}-{size}-{seed}"
     settings = [f"model.head={head}", f"seed={seed}", *arguments.settings]
     if arguments.data == "bbbc005":
         settings.append(f"data.natural.folder={arguments.folder}")
-    command = ["fit", RECIPES[arguments.data]]
-    command += [] if arguments.full else ["--quick"]
-    command += [word for setting in settings for word in ("--set", setting)]
-    subprocess.run([*CELLZOO, *command, "--out", str(folder)], check=True)
-    subprocess.run([*CELLZOO, "evaluate", str(folder)], check=True)
+    overlay = [] if arguments.full else ["--quick"]
+    words = [RECIPES[arguments.data], *overlay, *options(settings)]
+    name = f"{arguments.data}-{head}-{size}-{seed}"
+    folder, origin = train(words, arguments.runs, name)
 
     from cellzoo.counter import RunCounter
     from cellzoo.data.sets import natural_images
@@ -70,15 +64,12 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     test, subject, _ = scored_images(counter)
     natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
     training = natural.of("train")
-    report = json.loads((folder / "report" / "validation.json").read_text())
     common = {
         "data": arguments.data,
         "seed": seed,
         "split": subject,
-        "minutes": f"{report['seconds'] / 60:.1f}",
-        "hardware": hardware(),
-        "command": "cellzoo " + " ".join(command),
-        "commit": commit(),
+        "minutes": minutes_trained(folder),
+        **origin,
     }
     images_by_subset = {"in focus": test.images}
     if arguments.data == "bbbc005":
@@ -98,7 +89,7 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
                 rows.append(
                     common
                     | {"method": method, "subset": f"{subset}, {kind}", "images": len(chosen)}
-                    | {k: f"{scores[k]:.4f}" for k in ("mae", "exact", "mae_raw", "mape_raw")}
+                    | rounded(scores, ("mae", "exact", "mae_raw", "mape_raw"))
                 )
     return rows
 
@@ -128,15 +119,19 @@ def brightness(training, test) -> np.ndarray:
 
 def print_table(file: Path) -> None:
     """Prints the CSV as Markdown."""
-    print("| data | method | seed | images | MAE | exact | MAPE (unrounded) |")
-    print("|---|---|---|---|---|---|---|")
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            print(
-                f"| {row['data']} | {row['method']} | {row['seed']} | {row['images']} "
-                f"{row['subset']} | {float(row['mae']):.2f} | {100 * float(row['exact']):.0f} % "
-                f"| {float(row['mape_raw']):.1f} % |"
-            )
+    print_markdown(
+        ["data", "method", "seed", "images", "MAE", "exact", "MAPE (unrounded)"],
+        (
+            [
+                *(row[column] for column in ("data", "method", "seed")),
+                f"{row['images']} {row['subset']}",
+                f"{float(row['mae']):.2f}",
+                f"{100 * float(row['exact']):.0f} %",
+                f"{float(row['mape_raw']):.1f} %",
+            ]
+            for row in read_rows(file)
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,37 +1,34 @@
 """How many labels each network needs: validation error against the number of labelled images.
 
-    python benchmarks/labels.py --minutes 1.5 --seeds 1
+    python benchmarks/labels.py --minutes 1 --seeds 1
 
 Trains every network on the `ldc` images at every number of labels for the same time, one after the
-other; adds the rows to the CSV, draws the plot and prints the CSV as a Markdown table. The images
-come from `data/ldc`, a link to them will do. A run folder of the same commit that is there already
-is not trained again.
+other; adds the rows to the CSV, draws the plot of those that trained so long and prints them as a
+Markdown table. The images come from `data/ldc`, a link to them will do. A run folder of the same
+commit that is there already is not trained again.
 """
 
 import argparse
-import csv
-import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from table import add_rows, commit, hardware
+from table import add_rows, print_markdown, read_rows
+from training import budget, options, train, validation_columns
 
-CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 KEY = ("network", "labels", "seed", "minutes_asked")
 LABELS = ["0", "10", "25", "50", "100", "200", "null"]  # null: all
 ALL = 1339  # labelled training images of ldc
 TWIN = "recipes/twinvae_ldc_fast.yaml"
-# Recipe, options and settings. A network without synthetic images learns nothing without a label.
+# What `cellzoo fit` is told.
 NETWORKS = {
-    "spatial Twin-VAE": (TWIN, [], []),
-    "the same, natural images only": (TWIN, [], ["data.synthetic=null"]),
-    "the paper's Twin-VAE": ("recipes/twinvae_ldc.yaml", [], []),
-    "EfficientNet-B0": ("recipes/efficientnet_ldc.yaml", ["--quick"], []),
+    "spatial Twin-VAE": [TWIN],
+    "the same, natural images only": [TWIN, "--set", "data.synthetic=null"],
+    "the paper's Twin-VAE": ["recipes/twinvae_ldc.yaml"],
+    "EfficientNet-B0": ["recipes/efficientnet_ldc.yaml", "--quick"],
 }
+WITHOUT_SYNTHETIC = ("the same, natural images only", "EfficientNet-B0")
 
 
 def main() -> None:
@@ -40,7 +37,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--labels", nargs="+", choices=LABELS, default=LABELS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--minutes", type=float, default=1.5)
+    parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--weights", help="EfficientNet's, a file; else they are downloaded")
     parser.add_argument("--runs", type=Path, default=Path("runs/labels"))
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/labels.csv"))
@@ -49,39 +46,30 @@ def main() -> None:
     for seed in arguments.seeds:
         for labels in arguments.labels:
             for network in arguments.networks:
-                if labels == "0" and "Twin-VAE" not in network:
-                    continue
+                if labels == "0" and network in WITHOUT_SYNTHETIC:
+                    continue  # nothing would tell it what a count is
                 add_rows(arguments.csv, [run(arguments, network, labels, seed)], KEY)
-    with arguments.csv.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    minutes = f"{arguments.minutes:g}"
+    rows = [row for row in read_rows(arguments.csv) if row["minutes_asked"] == minutes]
     draw(rows, arguments.plot)
     print_table(rows)
 
 
 def run(arguments: argparse.Namespace, network: str, labels: str, seed: int) -> dict[str, object]:
     """Trains one network; what it scored on the validation split."""
-    recipe, options, settings = NETWORKS[network]
-    settings = [*settings, f"data.natural.labelled={labels}", f"seed={seed}"]
-    settings.append(f"train.budget={arguments.minutes:g}m")
-    if arguments.weights and "efficientnet" in recipe:
+    settings = [f"data.natural.labelled={labels}", f"seed={seed}", budget(arguments.minutes)]
+    if arguments.weights and network == "EfficientNet-B0":
         settings.append(f"model.weights={arguments.weights}")
-    fit = ["fit", recipe, *options, *(w for setting in settings for w in ("--set", setting))]
-    name = f"{list(NETWORKS).index(network)}-{labels}-{arguments.minutes:g}-{seed}-{commit()}"
-    folder = arguments.runs / name
-    subprocess.run([*CELLZOO, *fit, "--out", str(folder)], check=True)
-    scores = json.loads((folder / "report" / "validation.json").read_text())
+    words = [*NETWORKS[network], *options(settings)]
+    name = f"{list(NETWORKS).index(network)}-{labels}-{arguments.minutes:g}-{seed}"
+    folder, origin = train(words, arguments.runs, name)
     return {
         "network": network,
         "labels": labels,
         "seed": seed,
         "minutes_asked": f"{arguments.minutes:g}",
-        "minutes": f"{scores['seconds'] / 60:.1f}",
-        "images": scores["images"],
-        **{key: f"{scores[key]:.4f}" for key in ("mae", "exact", "mae_raw", "bias_raw")},
-        "split": "validation",
-        "hardware": hardware(),
-        "command": "cellzoo " + " ".join(fit),
-        "commit": commit(),
+        **validation_columns(folder),
+        **origin,
     }
 
 
@@ -116,15 +104,13 @@ def by_network(rows: list[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
 
 def print_table(rows: list[dict[str, str]]) -> None:
     """Prints the mean errors over seeds as Markdown."""
-    print("| labels | " + " | ".join(by_network(rows)) + " |")
-    print("|---" * (1 + len(by_network(rows))) + "|")
+    errors = by_network(rows)
+    table = []
     for labels in LABELS:
-        number = ALL if labels == "null" else int(labels)
-        cells = [
-            f"{np.mean(by[number]):.2f}" if number in by else ""
-            for by in by_network(rows).values()
-        ]
-        print(f"| {'all' if labels == 'null' else labels} | " + " | ".join(cells) + " |")
+        name, number = ("all", ALL) if labels == "null" else (labels, int(labels))
+        means = [f"{np.mean(by[number]):.2f}" if number in by else "" for by in errors.values()]
+        table.append([name, *means])
+    print_markdown(["labels", *errors], table)
 
 
 if __name__ == "__main__":

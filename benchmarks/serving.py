@@ -13,7 +13,6 @@ callers, in place of earlier ones of the same.
 """
 
 import argparse
-import shlex
 import subprocess
 import sys
 import time
@@ -22,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from table import add_rows, commit, hardware
+from table import add_rows, origin
+from training import CELLZOO
 
 from cellzoo.counter import SavedModelCounter
 from cellzoo.serving.client import WINDOW, Connection, RemoteCounter, parse_address
 
-CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 ROUNDS = 3
 TARGET_BATCH, TARGET_SHARE = 64, 0.8
 KEY = ("model", "batch", "way", "callers")
@@ -71,11 +70,7 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
         "height": local.intake.size[0],
         "width": local.intake.size[1],
     }
-    made_with = {
-        "hardware": hardware(),
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit(),
-    }
+    made_with = origin(["python", *sys.argv])
     rows = []
     for batch in arguments.batches:
         shape = (batch, *local.intake.size)

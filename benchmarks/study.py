@@ -11,15 +11,11 @@ already is not trained again.
 """
 
 import argparse
-import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from table import add_rows, commit, hardware
+from table import add_rows, print_markdown, read_rows
+from training import budget, options, train, validation_columns
 
-CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
 KEY = ("data", "change", "seed", "minutes_asked", "commit")
 MORE_VALIDATION = ["data.natural.validation=516", "data.natural.validation_labelled=516"]
 DATA = {"bf": MORE_VALIDATION, "pc": MORE_VALIDATION, "ldc": [], "cho": []}
@@ -68,43 +64,36 @@ def run(
     arguments: argparse.Namespace, change: str, settings: list[str], seed: int
 ) -> dict[str, object]:
     """Trains one model; what it scored on the validation split."""
-    name = f"{arguments.data}-{change}-{arguments.minutes:g}-{seed}-{commit()}"
-    folder = arguments.runs / name
-    settings = [f"train.budget={arguments.minutes:g}m", f"seed={seed}", *settings]
-    settings = [*DATA[arguments.data], *settings]
-    fit = ["fit", f"recipes/twinvae_{arguments.data}_fast.yaml"]
-    fit += [word for setting in settings for word in ("--set", setting)]
-    subprocess.run([*CELLZOO, *fit, "--out", str(folder)], check=True)
-    scores = json.loads((folder / "report" / "validation.json").read_text())
-    with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
-        *_, last = csv.DictReader(stream)
+    settings = [*DATA[arguments.data], budget(arguments.minutes), f"seed={seed}", *settings]
+    words = [f"recipes/twinvae_{arguments.data}_fast.yaml", *options(settings)]
+    name = f"{arguments.data}-{change}-{arguments.minutes:g}-{seed}"
+    folder, origin = train(words, arguments.runs, name)
     return {
         "data": arguments.data,
         "change": change,
         "seed": seed,
         "minutes_asked": f"{arguments.minutes:g}",
-        "minutes": f"{scores['seconds'] / 60:.1f}",
-        "epochs": int(last["epoch"]),
-        "images": scores["images"],
-        **{key: f"{scores[key]:.4f}" for key in ("mae", "exact", "mae_raw", "bias_raw")},
-        "split": "validation",
-        "hardware": hardware(),
-        "command": "cellzoo " + " ".join(fit),
-        "commit": commit(),
+        "epochs": read_rows(folder / "history.csv")[-1]["epoch"],
+        **validation_columns(folder),
+        **origin,
     }
 
 
 def print_table(file: Path) -> None:
     """Prints the CSV as Markdown."""
-    print("| data | change | seed | minutes | MAE | exact | bias | commit |")
-    print("|---|---|---|---|---|---|---|---|")
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            print(
-                f"| {row['data']} | {row['change']} | {row['seed']} | {row['minutes']} "
-                f"| {float(row['mae']):.2f} | {100 * float(row['exact']):.0f} % "
-                f"| {float(row['bias_raw']):+.2f} | {row['commit']} |"
-            )
+    print_markdown(
+        ["data", "change", "seed", "minutes", "MAE", "exact", "bias", "commit"],
+        (
+            [
+                *(row[column] for column in ("data", "change", "seed", "minutes")),
+                f"{float(row['mae']):.2f}",
+                f"{100 * float(row['exact']):.0f} %",
+                f"{float(row['bias_raw']):+.2f}",
+                row["commit"],
+            ]
+            for row in read_rows(file)
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,24 @@
-"""What the benchmarks share: where a row comes from, and a CSV that keeps one row for each key."""
+"""What the benchmarks' tables share: where a row comes from, the CSV it is in, and Markdown."""
 
 import csv
 import os
 import platform
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
-def hardware() -> str:
-    """The processor of this machine, as the tables name it."""
-    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+def origin(command: Sequence[str]) -> dict[str, str]:
+    """The columns that say where a row comes from.
+
+    Ask before the command runs: meanwhile something else may be checked out.
+    """
+    return {
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "command": shlex.join(command),
+        "commit": commit(),
+    }
 
 
 def commit() -> str:
@@ -24,15 +32,33 @@ def commit() -> str:
     return hash_ + ("+" if changed else "")
 
 
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a table; none of one that is not there yet."""
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
 def add_rows(file: Path, rows: Sequence[dict[str, object]], key: Sequence[str]) -> None:
-    """Adds rows of the same columns, in place of earlier ones of the same ``key``."""
+    """Adds rows of the same columns, in place of earlier ones of the same ``key``.
+
+    Columns keep their order; one that is new is empty in earlier rows.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
+    earlier = read_rows(file)
     new = {tuple(str(row[column]) for column in key) for row in rows}
-    kept = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as stream:
-            kept = [r for r in csv.DictReader(stream) if tuple(r[c] for c in key) not in new]
+    kept = [row for row in earlier if tuple(row.get(column, "") for column in key) not in new]
+    columns = dict.fromkeys([*(earlier[0] if earlier else ()), *rows[0]])
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
+        writer = csv.DictWriter(stream, list(columns))
         writer.writeheader()
         writer.writerows([*kept, *rows])
+
+
+def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table."""
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
+    for row in rows:
+        print(f"| {' | '.join(map(str, row))} |")

@@ -4,14 +4,13 @@
         --csv benchmarks/results/tuning.csv
 
 Trains on simulated fluorescence images; half of a trial is start-up. The two searches of a seed run
-side by side, each with half of the processor's threads. A search that is finished already is not
-run again; one that was interrupted goes on. `better` compares the best objectives, which are the
-searches' own, on the validation split. Memory is that of the search's process after each trial, and
-the largest of any of its trials' processes so far.
+side by side, each with half of the processor's threads. A search of the same commit that is
+finished is not run again; one that was interrupted goes on. `better` compares the best objectives,
+which are the searches' own, on the validation split. Memory is that of the search's process after
+each trial, and the largest of any of its trials' processes so far.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -19,7 +18,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from table import add_rows, commit, hardware
+from table import add_rows, commit, origin, print_markdown, read_rows
+from training import options
 
 RECIPE = """\
 # Tiny: simulated nuclei, each image a layout of its own, a small spatial Twin-VAE without its twin.
@@ -75,14 +75,7 @@ def main() -> None:
     for seed in arguments.seeds:
         with ThreadPoolExecutor() as pool:
             searches = {
-                algorithm: pool.submit(
-                    search,
-                    recipe,
-                    arguments.runs / f"{algorithm}-{seed}",
-                    algorithm,
-                    seed,
-                    arguments.trials,
-                )
+                algorithm: pool.submit(search, recipe, algorithm, seed, arguments.trials)
                 for algorithm in ("bayesian", "random")
             }
         results = {algorithm: future.result() for algorithm, future in searches.items()}
@@ -94,20 +87,21 @@ def main() -> None:
     show(rows)
 
 
-def search(recipe: Path, folder: Path, algorithm: str, seed: int, trials: int) -> dict[str, object]:
-    """Runs one search, or what is left of it, and returns its row."""
+def search(recipe: Path, algorithm: str, seed: int, trials: int) -> dict[str, object]:
+    """Runs one search, or what is left of it, in a folder beside its recipe; returns its row."""
+    folder = recipe.with_name(f"{algorithm}-{seed}-{commit()}")
     notes = folder.with_suffix(".jsonl")
     settings = [f"tune.algorithm={algorithm}", f"tune.seed={seed}", f"seed={seed}"]
     words = ["tune", str(recipe), "--out", str(folder), "--trials", str(trials)]
-    for setting in settings:
-        words += ["--set", setting]
-    if not (folder / "best.yaml").exists() or len(table(folder)) < trials:
+    words += options(settings)
+    made_with = origin(["cellzoo", *words])
+    if not (folder / "best.yaml").exists() or len(read_rows(folder / "trials.csv")) < trials:
         code = f"NOTES = {str(notes)!r}\n{SEARCH}"
         threads = str(max(1, (os.cpu_count() or 1) // 2))
         environment = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
         command = [sys.executable, "-c", code, *words]
         subprocess.run(command, check=True, env={**os.environ, **environment})
-    values = [float(row["validation_mae_raw"] or "nan") for row in table(folder)]
+    values = [float(row["validation_mae_raw"] or "nan") for row in read_rows(folder / "trials.csv")]
     done = [value for value in values if value == value]
     starts = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
     # Memory says something over the trials of one process: of the start that ran most of them.
@@ -125,33 +119,35 @@ def search(recipe: Path, folder: Path, algorithm: str, seed: int, trials: int) -
         "memory_mib_trial_process_up_to_third": round(longest["trials"][third], 1),
         "memory_mib_trial_process_up_to_last": round(longest["trials"][-1], 1),
         "minutes": round(sum(start["seconds"] for start in starts) / 60, 1),
-        "hardware": hardware(),
-        "command": "cellzoo " + " ".join(words),
-        "commit": commit(),
+        **made_with,
     }
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    """The rows of a search's trials.csv."""
-    with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def show(rows: list[dict[str, object]]) -> None:
     """Prints the results as a Markdown table."""
-    print(
-        "| seed | search | best validation MAE (raw) | after half | memory of the search, trial 3 "
-        "to last | of the largest trial | minutes |"
-    )
-    print("|---" * 7 + "|")
-    for row in rows:
-        print(
-            f"| {row['seed']} | {row['algorithm']}{' *' if row['better'] else ''} "
-            f"| {row['best']:.3f} | {row['best_after_half']:.3f} "
-            f"| {row['memory_mib_third_trial']:.0f} to {row['memory_mib_last_trial']:.0f} MiB "
-            f"| {row['memory_mib_trial_process_up_to_third']:.0f} to "
-            f"{row['memory_mib_trial_process_up_to_last']:.0f} MiB | {row['minutes']} |"
-        )
+    columns = [
+        "seed",
+        "search",
+        "best validation MAE (raw)",
+        "after half",
+        "memory of the search, trial 3 to last",
+        "of the largest trial",
+        "minutes",
+    ]
+    table = [
+        [
+            row["seed"],
+            f"{row['algorithm']}{' *' if row['better'] else ''}",
+            f"{row['best']:.3f}",
+            f"{row['best_after_half']:.3f}",
+            f"{row['memory_mib_third_trial']:.0f} to {row['memory_mib_last_trial']:.0f} MiB",
+            f"{row['memory_mib_trial_process_up_to_third']:.0f} to "
+            f"{row['memory_mib_trial_process_up_to_last']:.0f} MiB",
+            row["minutes"],
+        ]
+        for row in rows
+    ]
+    print_markdown(columns, table)
     wins = sum(row["algorithm"] == "bayesian" and bool(row["better"]) for row in rows)
     print(f"Bayesian better in {wins} of {len(rows) // 2} seeds.")
 
