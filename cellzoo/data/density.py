@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 
-def cells_per_pixel(mask: np.ndarray, count: float) -> np.ndarray:
-    """Spreads an image's count over its mask: what a density map should be.
+def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
+    """Spreads an image's cells over its mask: what a density map should be.
 
     Each instance is one cell. Of a mask that only tells foreground from background, the connected
     parts share the count by their areas, in whole cells (largest remainders): cells that touch are
@@ -13,14 +13,16 @@ def cells_per_pixel(mask: np.ndarray, count: float) -> np.ndarray:
 
     Args:
         mask: ``[h, w]``, 0 background; instance numbers, or one number for all cells.
-        count: cells in the image.
+        count: cells in the image, where it is not known which of the two the mask is: several
+            numbers are then instances, a single one is all cells. None: it has instances, even
+            where there is a single number.
 
     Returns:
         Cells per pixel, float32 ``[h, w]``, the same everywhere in a part, with the sum ``count``;
         of instances, with the sum of their number.
     """
     parts, areas = mask, np.bincount(mask.ravel())
-    if (areas[1:] > 0).sum() > 1:
+    if count is None or (areas[1:] > 0).sum() > 1:
         cells = np.ones(len(areas))
     else:
         _, parts = cv2.connectedComponents((mask > 0).astype(np.uint8), connectivity=8)

@@ -112,8 +112,7 @@ class TrainingBatches:
             y["synthetic_count"] = counts.astype(np.float32)
             y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
             y["synthetic_mask_weight"] = np.ones(self.batch_size, np.float32)
-            # Its cells are numbered; where a crop leaves a single one, that is one cell.
-            y["synthetic_density"] = np.stack([cells_per_pixel(mask, 1) for mask in masks])
+            y["synthetic_density"] = np.stack([cells_per_pixel(mask) for mask in masks])
         return x, y
 
     def between(self, first: int, last: int) -> Iterator[Batch]:

@@ -36,8 +36,18 @@ def test_instances_that_fill_the_image_are_all_counted():
     np.testing.assert_allclose(cells_per_pixel(mask, 2), [[0.25, 0.25, 0.5]] * 2)
 
 
-def test_an_empty_mask_has_no_density():
-    assert not cells_per_pixel(np.zeros((4, 4), np.uint8), 5).any()
+def test_a_single_number_is_all_cells_with_a_count_and_one_instance_without():
+    mask = np.zeros((3, 5), np.uint16)
+    mask[:, 0], mask[0, 4] = 7, 7  # two parts, as where another cell lies across
+    both = cells_per_pixel(mask, 4)
+    assert both[0, 0] == pytest.approx(1)  # 3 px of the 4, 3 cells of the 4
+    assert both[0, 4] == pytest.approx(1)
+    np.testing.assert_allclose(cells_per_pixel(mask), np.where(mask, 1 / 4, 0))
+
+
+@pytest.mark.parametrize("count", [5, None])
+def test_an_empty_mask_has_no_density(count):
+    assert not cells_per_pixel(np.zeros((4, 4), np.uint8), count).any()
 
 
 @given(st.integers(0, 40), st.integers(0, 1000))
