@@ -7,6 +7,7 @@ from pathlib import Path
 from cellzoo import zoo
 from cellzoo.counter import FACTS_FILE
 from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
+from cellzoo.run_folder import recipe_file
 
 
 def models() -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def counters() -> list[tuple[str, str]]:
     """Each trained counter that comes with the package: its model, and what it counts cells in."""
     rows = []
     for name in zoo.names():
-        recipe = load_recipe(zoo.find(f"{zoo.PREFIX}{name}") / "recipe.yaml")
+        recipe = load_recipe(recipe_file(zoo.find(f"{zoo.PREFIX}{name}")))
         rows.append((f"{zoo.PREFIX}{name}", f"{recipe.model.name}, {recipe.modality}"))
     return rows
 

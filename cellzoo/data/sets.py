@@ -25,6 +25,7 @@ from cellzoo.recipe import (
     SimulatedFluorescence,
     SimulatedNatural,
 )
+from cellzoo.run_folder import recipe_file, weights_file
 
 SIMULATED_SIZE = 128
 
@@ -397,12 +398,12 @@ def _check_start(start: str) -> None:
         folder = zoo.find(start)
     except UserError as error:
         raise UsageError(f"train.start_from: {error}") from None
-    if not (folder / "recipe.yaml").is_file():
+    if not recipe_file(folder).is_file():
         raise UsageError(
             f"train.start_from: {start} is not a run folder: name one that `cellzoo fit` wrote, "
             "or zoo:NAME."
         )
-    if not (folder / "checkpoints" / "best.weights.h5").is_file():
+    if not weights_file(folder).is_file():
         raise UsageError(
             f"train.start_from: {start} has no weights to begin with: name the run of a network "
             "that has reached its first validation, or zoo:NAME."

@@ -18,6 +18,7 @@ from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_sco
 from cellzoo.evaluation.model_card import data_in_words
 from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.run_folder import recipe_file
 from cellzoo.training.fit import fit
 from cellzoo.training.runs import Run
 
@@ -132,7 +133,7 @@ def split_label(argument: str) -> tuple[str | None, Path]:
 def _finished_runs(folder: Path) -> list[Run]:
     """The run in this folder, or those in its sub-folders."""
     folders = [folder]
-    if not (folder / "recipe.yaml").is_file():
+    if not recipe_file(folder).is_file():
         folders = [file.parent for file in sorted(folder.glob("*/recipe.yaml"))]
     if not folders:
         raise UserError(f"{folder} holds no run: name a folder that `cellzoo fit` wrote.")

@@ -26,6 +26,7 @@ from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
+from cellzoo.run_folder import recipe_file
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
@@ -128,7 +129,7 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
     if out is None:
         return Run.create(new_run_folder(recipe), recipe)
     # A recipe alone is no run: somebody's own file, which must not be written over.
-    if not (out / "recipe.yaml").is_file() or not (out / "checkpoints").is_dir():
+    if not recipe_file(out).is_file() or not (out / "checkpoints").is_dir():
         return Run.create(out, recipe)
     run = Run(out)
     if fresh:

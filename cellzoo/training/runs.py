@@ -18,6 +18,7 @@ from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.models import BUILDERS, CLASSICAL
 from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.run_folder import recipe_file, weights_file
 
 
 class Run:
@@ -52,13 +53,13 @@ class Run:
             raise UserError(f"{path} holds other files: choose another --out.")
         for folder in ("checkpoints", "report", "tensorboard"):
             (path / folder).mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "recipe.yaml", recipe.to_yaml())
+        write_atomically(recipe_file(path), recipe.to_yaml())
         return cls(path)
 
     @property
     def recipe_file(self) -> Path:
         """The effective recipe."""
-        return self.path / "recipe.yaml"
+        return recipe_file(self.path)
 
     @property
     def best_weights(self) -> Path:
@@ -70,7 +71,7 @@ class Run:
 
         The recipe's ``train.select`` says which of the selections is the best.
         """
-        return self.path / "checkpoints" / f"{selection}.weights.h5"
+        return weights_file(self.path, selection)
 
     @property
     def parameters_file(self) -> Path:
