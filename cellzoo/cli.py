@@ -270,7 +270,9 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     result = evaluate(run, data, out, protocol)
     click.echo(f"{result.images} images: {result.subject}")
     rows = {"mae": ("MAE", 1, ""), "mre": ("MRE", 100, " %"), "exact": ("exact", 100, " %")}
-    for key, (name, factor, unit) in rows.items() if result.scores else ():
+    for key, (name, factor, unit) in rows.items():
+        if key not in result.scores:
+            continue  # no image has a count
         low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
         value = factor * result.scores[key]
         click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")

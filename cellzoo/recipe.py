@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 # The sections that say how a network learns and counts.
-_NETWORK = {"augment", "loss", "train", "count"}
+NETWORK_SECTIONS = ("augment", "loss", "train", "count")
 
 
 def _seconds(text: Any) -> str | None:
@@ -43,7 +43,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SimulatedNatural(_Section):
+class _Natural(_Section):
+    """A source of natural images."""
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no training image keeps its label: synthetic ones alone tell what a count is."""
+        return getattr(self, "labelled", None) == 0
+
+
+class SimulatedNatural(_Natural):
     """Arguments of :func:`cellzoo.data.sets.simulated_natural`."""
 
     simulated: ClassVar[bool] = True
@@ -57,7 +66,7 @@ class SimulatedNatural(_Section):
     test_labelled: PositiveInt = 62
 
 
-class FolderNatural(_Section):
+class FolderNatural(_Natural):
     """Arguments of :func:`cellzoo.data.sets.folder_natural`."""
 
     simulated: ClassVar[bool] = False
@@ -73,7 +82,7 @@ class FolderNatural(_Section):
     on_error: Literal["stop", "skip"] = "stop"
 
 
-class BBBC005Natural(_Section):
+class BBBC005Natural(_Natural):
     """Arguments of :func:`cellzoo.data.bbbc005.load_bbbc005`."""
 
     simulated: ClassVar[bool] = True
@@ -87,7 +96,7 @@ class BBBC005Natural(_Section):
     on_error: Literal["stop", "skip"] = "stop"
 
 
-class SimulatedFluorescence(_Section):
+class SimulatedFluorescence(_Natural):
     """Arguments of :func:`cellzoo.data.sets.simulated_fluorescence`.
 
     From ``stains`` on they go to :class:`cellzoo.data.fluorescence.Fluorescence`.
@@ -421,7 +430,7 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every key spelled out: what a run folder keeps."""
-        left_out = set(_NETWORK) if self.classical else set()
+        left_out = set(NETWORK_SECTIONS) if self.classical else set()
         left_out |= {key for key in ("tune", "card") if getattr(self, key) is None}
         document = self.model_dump(mode="json", exclude=left_out)
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
@@ -689,7 +698,7 @@ def _validate(
             key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
         )
     else:
-        unused = sorted(_NETWORK & document.keys()) if recipe.classical else []
+        unused = sorted(document.keys() & NETWORK_SECTIONS) if recipe.classical else []
         if not unused:
             return recipe
         place = f"{where}:{_line(node, unused)}" if node else str(where)

@@ -331,8 +331,7 @@ def natural_images(
             read, arguments["folder"] = load_bbbc005, Path(arguments["folder"])
         images, skipped = read(**arguments, image_size=image_size, seed=seed)
         images = images.take(np.isin(images.splits, splits))
-    without = getattr(section, "labelled", None) == 0  # the synthetic half alone knows counts
-    for split in ("validation",) if without else ("train", "validation"):
+    for split in ("validation",) if section.unlabelled else ("train", "validation"):
         if split in splits and not images.of(split).labelled.any():
             raise UserError(
                 f"No {split} image of data.natural has a count: label some, or mark some as "
@@ -345,10 +344,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Finds values that fit their keys but not each other, without loading an image.
 
     Raises:
-        UsageError: there are no weights where ``train.start_from`` says.
-        UsageError: the synthetic cells cannot be drawn as described, the augmentation cannot be
-            done, nothing tells the count or it is never learned, or the images cannot be turned to
-            be counted.
+        UsageError: the cells cannot be drawn as described, the augmentation cannot be done, nothing
+            tells the count or it is never learned, the images cannot be turned to be counted, the
+            network cannot be built or has no such loss, or there are no weights where
+            ``train.start_from`` says.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
@@ -364,17 +363,8 @@ def check_recipe(recipe: Recipe) -> None:
         )
     augmentation(size=recipe.image_size, **recipe.augment.model_dump())
     natural = recipe.data.natural
-    if getattr(natural, "labelled", None) == 0:
-        if recipe.classical:
-            raise UsageError(
-                f"data.natural.labelled is 0, but {recipe.model.name} is fitted on labelled images "
-                "alone: label some."
-            )
-        if not recipe.data.synthetic:
-            raise UsageError(
-                "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
-                "model how many cells there are: label some images, or add synthetic ones."
-            )
+    if natural.unlabelled:
+        _check_unlabelled(recipe)
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))
@@ -390,6 +380,20 @@ def check_recipe(recipe: Recipe) -> None:
         synthetic_cells(**section, natural=None, image_size=recipe.image_size)
     if recipe.train.start_from is not None:
         _check_start(recipe.train.start_from)
+
+
+def _check_unlabelled(recipe: Recipe) -> None:
+    """Sees to it that something else than natural images tells the count."""
+    if recipe.classical:
+        raise UsageError(
+            f"data.natural.labelled is 0, but {recipe.model.name} is fitted on labelled images "
+            "alone: label some."
+        )
+    if not recipe.data.synthetic:
+        raise UsageError(
+            "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
+            "model how many cells there are: label some images, or add synthetic ones."
+        )
 
 
 def _check_start(start: str) -> None:

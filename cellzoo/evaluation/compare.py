@@ -17,7 +17,7 @@ from cellzoo.evaluation.comparison_report import About, check_output, write_repo
 from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_score
 from cellzoo.evaluation.model_card import data_in_words
 from cellzoo.evaluation.views import draw_synthetic, is_twin
-from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
 from cellzoo.run_folder import recipe_file
 from cellzoo.training.fit import fit
 from cellzoo.training.runs import Run
@@ -29,7 +29,7 @@ SYNTHETIC_IMAGES = 500
 TIMED_ROUNDS, TIMED_IMAGES = 5, 64
 SELECTIONS = {"max_acc": "max-acc", "min_dev": "min-dev"}
 MEAN_LABEL = "mean of the training labels"
-NETWORK_KEYS = ("augment.", "loss.", "train.", "count.")
+NETWORK_KEYS = tuple(f"{section}." for section in NETWORK_SECTIONS)
 # How files are read may differ with the model; which images and labels there are may not.
 _READING = ("folder", "size", "intensity")
 

@@ -223,13 +223,13 @@ def _report(
     counter, what = findings.counter, about.what
     run = getattr(counter, "run", None)
     simulated = run is not None and not findings.folder and run.recipe.data.natural.simulated
-    sections = [Section("Scores", _score_tables(result, numbers, thresholds))]
-    sections += [Section("Unusual images", _flagged(findings))]
-    sections += made.sections
-    counts = made.sections[0]
+    counts, *others = made.sections
     table = _worst(findings) if findings.labelled else _counted(findings, about.stem)
-    sections[2] = Section(counts.title, [*counts.content, table])
-    sections += [
+    sections = [
+        Section("Scores", _score_tables(result, numbers, thresholds)),
+        Section("Unusual images", _flagged(findings)),
+        Section(counts.title, [*counts.content, table]),
+        *others,
         Section("Data and splits", _data(findings, run)),
         Section("Not shown", [line[0].upper() + line[1:] for line in made.not_shown]),
         Section("Reproduce", [Commands([*_training(run), about.command])]),

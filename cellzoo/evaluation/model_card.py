@@ -172,7 +172,7 @@ def _range_of_counts(run: Run) -> str:
             f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
             "extrapolation"
         )
-    if getattr(run.recipe.data.natural, "labelled", None) == 0:
+    if run.recipe.data.natural.unlabelled:
         return "learned from synthetic images alone, no training image was labelled"
     return "the run does not know the range in its training images"
 

@@ -19,7 +19,6 @@ from cellzoo.serving.messages import ModelServerConfig
 log = logging.getLogger(__name__)
 
 STOCK = "tensorflow_model_server"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = "0.0.0.0"
 
 
