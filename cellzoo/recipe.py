@@ -146,6 +146,7 @@ class Synthetic(_Section):
     organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
     organelle_contrast: NonNegativeFloat | None = None
     overlap: float | None = None
+    giants: Share | None = None
     clumping: Share | None = None
     shading: NonNegativeFloat | None = None
     contrast: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
@@ -153,10 +154,12 @@ class Synthetic(_Section):
     division_overlap: float | None = None
     division_rim_noise: NonNegativeFloat | None = None
     margins: tuple[float, float, float, float] | None = None
+    cut: tuple[NonNegativeInt, NonNegativeInt] | None = None
     background_level: float | None = None
     background_gradient: NonNegativeFloat | None = None
     background_shift: tuple[float, float] | None = None
     specks: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    ghosts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     lines: tuple[NonNegativeInt, NonNegativeInt] | None = None
     clutter_contrast: NonNegativeFloat | None = None
     gain: NonNegativeFloat | None = None

@@ -48,6 +48,7 @@ class SyntheticCells:
             most + 6 - n, which for 30 is the authors' 36 - n), "uniform", or one weight per count
             from fewest to most.
         radius: Radius of the disc a cell starts from.
+        giants: Share of cells that are one and a half to two and a half times as large; ours.
         shorten: Each full axis (diameter) of a cell is shortened by 0 to this many px; 2 in the
             authors' program.
         elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
@@ -79,6 +80,8 @@ class SyntheticCells:
             paper 2.2); ours.
         margins: Left, right, top and bottom border in px that no part of a cell enters. Negative:
             the image's border may cut off so many px of a cell, but its middle stays in view.
+        cut: Fewest and most cells of which the image's border cuts off the middle and which do not
+            count; ours.
         background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
             (the authors': the mean of natural images with few cells, see `background_from`), or
             None for an even grey with a mild gradient.
@@ -89,10 +92,12 @@ class SyntheticCells:
         background_shift: Grey levels added to the background of an image, before cells are drawn;
             ours.
         specks: Fewest and most small blobs in an image that are no cells, dark or bright; ours.
-        lines: Fewest and most straight lines across an image, upright or level, as the borders of
-            chambers and rulings are; ours.
-        clutter_contrast: Largest difference of specks and lines from the background, up or down, in
-            grey levels; ours.
+        ghosts: Fewest and most cells far out of focus in an image, which do not count: soft discs
+            of the cells' sizes, darker or brighter in their middle; ours.
+        lines: Fewest and most sets of one to five parallel straight lines across an image, upright
+            or level, as the borders of chambers and rulings are; ours.
+        clutter_contrast: Largest difference of specks, ghosts and lines from the background, up or
+            down, in grey levels; ours.
         gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
         offset: -offset to +offset grey levels are added to an image; ours.
         blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
@@ -106,6 +111,7 @@ class SyntheticCells:
     count_range: tuple[int, int] = (1, 30)
     count_weights: str | tuple[float, ...] = "falling"
     radius: tuple[float, float] = (3.0, 7.0)
+    giants: float = 0.0
     shorten: float = 2.0
     elongation: float = 1.0
     rotation: tuple[float, float] = (0.0, 180.0)
@@ -123,11 +129,13 @@ class SyntheticCells:
     division_overlap: float = 1.0
     division_rim_noise: float = 20.0
     margins: tuple[float, float, float, float] = (26.0, 20.0, 12.0, 6.0)
+    cut: tuple[int, int] = (0, 0)
     background: np.ndarray | None = None
     background_level: float = 190.0
     background_gradient: float = 8.0
     background_shift: tuple[float, float] = (-3.0, 3.0)
     specks: tuple[int, int] = (0, 0)
+    ghosts: tuple[int, int] = (0, 0)
     lines: tuple[int, int] = (0, 0)
     clutter_contrast: float = 40.0
     gain: float = 0.02
@@ -227,8 +235,10 @@ class SyntheticCells:
             step = np.searchsorted(chances, rng.random() * chances[-1], side="right")
             count = self.count_range[0] + int(step) if counts is None else int(counts[i])
             cells = _place_cells(self, rng, count)
+            if self.cut[1]:
+                cells = _with_cut_cells(self, rng, cells)
             canvas = _background(self, rng)
-            _draw_cells(self, rng, cells, canvas, None if labels is None else labels[i])
+            _draw_cells(self, rng, cells, canvas, count, None if labels is None else labels[i])
             images[i] = _photograph(self, rng, canvas)
             drawn[i] = count
         return (images, drawn) if labels is None else (images, drawn, labels)
@@ -351,6 +361,9 @@ class _Cells(NamedTuple):
 def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int) -> _Cells:
     """Draw shapes, then find a place for each body (a cell or a pair), the largest first."""
     radius = rng.uniform(*settings.radius, size=count)
+    if settings.giants:
+        larger = rng.uniform(1.5, 2.5, size=count)
+        radius *= np.where(rng.random(count) < settings.giants, larger, 1)
     # Where a pair starts: the body there takes this cell and the next.
     starts, paired, k = [], np.zeros(count, bool), 0
     divides = rng.random(count) < settings.divisions
@@ -377,6 +390,22 @@ def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int)
             axes[:, body] *= settings.radius[0] / radius[body]
             places.add(body, axes, angle, relax=True)
     return _Cells(*places.centres, *axes, angle, paired)
+
+
+def _with_cut_cells(
+    settings: SyntheticCells, rng: np.random.Generator, cells: _Cells
+) -> _Cells:
+    """The cells, and after them some whose middle lies just outside the image."""
+    number = rng.integers(settings.cut[0], settings.cut[1] + 1)
+    radius = rng.uniform(*settings.radius, size=number)
+    along = rng.uniform(0, settings.size, size=number)
+    outside = radius * rng.uniform(-0.8, 0, size=number)
+    far = rng.random(number) < 0.5
+    across = np.where(far, settings.size - outside, outside)
+    upright = rng.random(number) < 0.5
+    x, y = np.where(upright, across, along), np.where(upright, along, across)
+    new = (x, y, radius, radius, np.zeros(number), np.zeros(number, bool))
+    return _Cells(*(np.concatenate(pair) for pair in zip(cells, new, strict=True)))
 
 
 class _Places:
@@ -471,13 +500,13 @@ class _Places:
 def _background(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
     """What the cells of one image are drawn on, float32 [size, size], 1 is white."""
     ground = _empty_chamber(settings, rng)
-    if settings.specks[1] or settings.lines[1]:
+    if settings.specks[1] or settings.ghosts[1] or settings.lines[1]:
         _clutter(settings, rng, ground)
     return ground
 
 
 def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndarray) -> None:
-    """Puts specks and lines, which are no cells, on the background in place."""
+    """Puts specks, ghosts and lines, which are no cells, on the background in place."""
     place = np.arange(settings.size, dtype=np.float32)
     greys = settings.clutter_contrast / 255
     for _ in range(rng.integers(settings.specks[0], settings.specks[1] + 1)):
@@ -485,13 +514,28 @@ def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndar
         width = rng.uniform(0.7, 2.0)
         across, down = (np.exp(-0.5 * ((place - at) / width) ** 2) for at in (x, y))
         ground += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
+    if settings.ghosts[1]:
+        for _ in range(rng.integers(settings.ghosts[0], settings.ghosts[1] + 1)):
+            x, y = rng.uniform(0, settings.size, 2)
+            radius = rng.uniform(*settings.radius)
+            distance = np.hypot(place[:, None] - y, place - x) / np.float32(radius)
+            disc = 1 / (1 + np.exp((distance - 1) / np.float32(rng.uniform(0.1, 0.3))))
+            middle = np.exp(-2 * (distance / np.float32(rng.uniform(0.3, 0.8))) ** 2)
+            ghost = rng.uniform(-0.6, 0.2) * disc + rng.uniform(-0.3, 0.6) * middle
+            ground += np.float32(greys) * ghost.astype(np.float32)
     for _ in range(rng.integers(settings.lines[0], settings.lines[1] + 1)):
         at, width = rng.uniform(0, settings.size), rng.uniform(0.5, 2.0)
-        line = np.exp(-0.5 * ((place - at) / width) ** 2)
-        # Dark with a bright edge or the other way round, as light is bent there.
-        line -= rng.uniform(0, 1) * np.exp(-0.5 * ((place - at - 3 * width) / width) ** 2)
-        line *= np.float32(greys * rng.uniform(-1, 1))
-        ground += line[:, None] if rng.random() < 0.5 else line
+        apart = rng.uniform(3, 12) * width
+        # Dark with bright edges or the other way round, as light is bent there.
+        edges, strength = rng.uniform(0, 1, 2), np.float32(greys * rng.uniform(-1, 1))
+        lines = np.zeros(settings.size, np.float32)
+        for k in range(min(rng.integers(1, 6), rng.integers(1, 6))):
+            away = (place - at - k * apart) / width
+            lines += np.exp(-0.5 * away**2)
+            for edge, side in zip(edges, (-3, 3), strict=True):
+                lines -= edge * np.exp(-0.5 * (away - side) ** 2)
+        lines *= strength
+        ground += lines[:, None] if rng.random() < 0.5 else lines
 
 
 def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
@@ -511,11 +555,13 @@ def _draw_cells(
     rng: np.random.Generator,
     cells: _Cells,
     canvas: np.ndarray,
+    counted: int,
     labels: np.ndarray | None,
 ) -> None:
     """Draw cells onto `canvas`, float32 [size, size], and their numbers into `labels`, in place.
 
-    All cells of the image are computed at once on small square patches, then laid down one by one.
+    Cells after the first `counted` have no number. All cells of the image are computed at once on
+    small square patches, then laid down one by one.
     """
     count = len(cells.x)
     if not count:
@@ -549,7 +595,7 @@ def _draw_cells(
     size = settings.size
     for k in range(count):
         top, left = row[k] - half, column[k] - half
-        # The middle of a cell lies in the image, but the square patch around it may reach beyond.
+        # The square patch around a cell may reach beyond the image.
         inner = (
             slice(max(-top, 0), min(size - top, 2 * half + 1)),
             slice(max(-left, 0), min(size - left, 2 * half + 1)),
@@ -560,7 +606,7 @@ def _draw_cells(
         spot = canvas[outer]
         spot *= around[k][inner]
         spot += paint[k][inner]
-        if labels is not None:
+        if labels is not None and k < counted:
             labels[outer][body[k][inner] >= 0.5] = k + 1
 
 
@@ -637,6 +683,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "size": (8, 4096),
     "count_range": (0, 65535),
     "radius": (1.0, 1000.0),
+    "giants": (0.0, 1.0),
     "shorten": (0.0, 2000.0),
     "elongation": (1.0, 10.0),
     "rotation": (-360.0, 360.0),
@@ -654,10 +701,12 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "division_overlap": (-4096.0, 2000.0),
     "division_rim_noise": _GREY,
     "margins": (-4096.0, 4096.0),
+    "cut": (0, 1000),
     "background_level": _GREY,
     "background_gradient": _GREY,
     "background_shift": (-255.0, 255.0),
     "specks": (0, 1000),
+    "ghosts": (0, 1000),
     "lines": (0, 100),
     "clutter_contrast": _GREY,
     "gain": (0.0, 1.0),
@@ -666,7 +715,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "blur_blend": (0.0, 1.0),
     "noise": _GREY,
 }
-_WHOLE = ("size", "count_range", "organelles", "specks", "lines")
+_WHOLE = ("size", "count_range", "organelles", "cut", "specks", "ghosts", "lines")
 _RANGES = (
     "count_range",
     "radius",
@@ -675,8 +724,10 @@ _RANGES = (
     "rim",
     "organelles",
     "contrast",
+    "cut",
     "background_shift",
     "specks",
+    "ghosts",
     "lines",
     "blur",
 )

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import cv2
@@ -235,6 +236,53 @@ def test_specks_and_lines_are_in_the_background_and_count_nothing():
     assert min(across, down) < 0.01 < 1 < max(across, down)  # from one side to the other
     masks = SyntheticCells(**clutter).render(1, 0, np.array([0]), masks=True)[2]
     assert not masks.any()
+
+
+def test_lines_stand_in_sets_of_up_to_five():
+    greys = empty(40, lines=(1, 1), clutter_contrast=200.0) - 100
+    profiles = [g[0] if np.ptp(g[0]) > np.ptp(g[:, 0]) else g[:, 0] for g in greys]
+    strong = [p for p in profiles if np.abs(p).max() > 60]
+    sets = []
+    for profile in strong:
+        sign = np.sign(profile[np.abs(profile).argmax()])
+        above = sign * profile > 0.6 * np.abs(profile).max()
+        sets.append(int(np.diff(above.astype(int), prepend=0).clip(0).sum()))
+    assert len(strong) > 10 and min(sets) == 1 and 2 <= max(sets) <= 5
+
+
+def test_ghosts_are_soft_discs_as_large_as_cells_and_count_nothing():
+    ghosts = dict(ghosts=(1, 1), clutter_contrast=100.0, radius=(8.0, 8.0))
+    images = np.abs(empty(30, **ghosts) - 100)
+    seen = images.max(axis=(1, 2)) > 5
+    assert seen.sum() > 15  # others lie at the border, or are faint
+    assert images.max() <= 100 * 0.9 + 0.1
+    # Not much beyond the radius: where one ends, nothing is left.
+    covered = (images[seen] > 2).sum(axis=(1, 2))
+    assert covered.max() < math.pi * 16**2
+    assert np.median(covered) > math.pi * 4**2
+    assert not SyntheticCells(**ghosts).render(9, 0, np.zeros(9, int), masks=True)[2].any()
+
+
+def test_giants_are_up_to_two_and_a_half_times_as_large():
+    cells = SyntheticCells(**STILL, radius=(5, 5), shorten=0, margins=(0,) * 4, giants=0.5)
+    masks = cells.render(200, 0, np.ones(200, int), masks=True)[2]
+    radius = np.sqrt((masks > 0).sum(axis=(1, 2)) / math.pi)
+    assert np.mean(radius < 5.3) == pytest.approx(0.5, abs=0.1)
+    giants = radius[radius > 5.3]
+    assert 7.2 < giants.min() < 8.5 and 11.5 < giants.max() < 12.8
+
+
+def test_cut_cells_are_at_the_border_and_count_nothing():
+    cut = dict(cut=(2, 2), radius=(8.0, 8.0), fill=(200, 200), rim=(200, 200))
+    images = np.abs(empty(30, **cut) - 100) > 20
+    assert images.any(axis=(1, 2)).all()
+    middle = images[:, 8:-8, 8:-8]
+    assert not middle.any()
+    # With its middle outside, less than half a disc of a cell is left in view.
+    assert images.sum(axis=(1, 2)).max() < 2 * math.pi * 8.5**2 / 2
+    cells = SyntheticCells(**{**STILL, **cut})
+    _, counts, masks = cells.render(5, 0, np.full(5, 3), masks=True)
+    assert counts.tolist() == [3] * 5 and [len(np.unique(m)) for m in masks] == [4] * 5
 
 
 def test_gradient_stays_within_its_bound():
