@@ -294,9 +294,13 @@ class Train(_Section):
     """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows.
 
     ``start_from`` names a run folder, or ``zoo:NAME``, with whose weights the network begins.
+    ``teacher`` names one whose counts stand in for those of unlabelled images, at
+    ``teacher_weight`` of a label's weight.
     """
 
     start_from: str | None = None
+    teacher: str | None = None
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     optimizer: Literal["adam", "radam"] = "adam"
     learning_rate: PositiveFloat = 1.3e-4
     schedule: Literal["constant", "cosine"] = "constant"

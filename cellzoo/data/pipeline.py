@@ -53,10 +53,13 @@ class TrainingBatches:
         labelled_share: float | None,
         count_mean: str,
         seed: int,
+        guesses: np.ndarray | None = None,
+        guess_weight: float = 0.0,
     ):
         """Sets up the order; no batch is made yet."""
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
+        self.guesses, self.guess_weight = guesses, guess_weight
         labelled = np.flatnonzero(natural.labelled)
         unlabelled = np.flatnonzero(~natural.labelled)
         if labelled_share is None or len(unlabelled) == 0 or len(labelled) == 0:
@@ -93,6 +96,9 @@ class TrainingBatches:
         weights = np.isfinite(counts).astype(np.float32)
         if self.count_mean == "labelled":
             weights *= len(weights) / max(weights.sum(), 1)
+        if self.guesses is not None:
+            weights[np.isnan(counts)] = self.guess_weight
+            counts = np.where(np.isnan(counts), self.guesses[chosen], counts)
         images, seed = self.natural.images[chosen], (self.seed, 30, step)
         y = {"natural_count": np.nan_to_num(counts), "natural_weight": weights}
         if self.natural.masks is None:

@@ -108,6 +108,10 @@ def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
         source = SyntheticSource(
             cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
         )
+    guesses = None
+    if recipe.train.teacher:
+        teacher = RunCounter(zoo.find(recipe.train.teacher))
+        guesses = np.maximum(teacher.count(natural.images).raw, 0)
     return TrainingBatches(
         natural,
         source,
@@ -116,6 +120,8 @@ def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
         labelled_share=recipe.train.labelled_share,
         count_mean=recipe.loss.count_mean,
         seed=recipe.seed,
+        guesses=guesses,
+        guess_weight=recipe.train.teacher_weight,
     )
 
 
