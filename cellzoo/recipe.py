@@ -299,6 +299,7 @@ class Train(_Section):
     """
 
     start_from: str | None = None
+    superpose: Share = 0.0
     teacher: str | None = None
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     optimizer: Literal["adam", "radam"] = "adam"

@@ -127,6 +127,25 @@ def augmentation(
     return augment
 
 
+def superposed(
+    images: np.ndarray, counts: np.ndarray, share: float, seed: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays images over each other, as if one chamber were seen through another: counts add up.
+
+    Args:
+        images: float32 ``[n, h, w]``.
+        counts: float32 ``[n]``.
+        share: how many of the images get another one of them on top.
+        seed: integers; the result depends on them and the arguments alone.
+    """
+    random = np.random.default_rng(seed)
+    other = random.permutation(len(images))
+    chosen = random.random(len(images)) < share
+    top = images[other] - images[other].mean(axis=(1, 2), keepdims=True)
+    both = images + top * chosen[:, None, None]
+    return both.astype(np.float32), (counts + counts[other] * chosen).astype(np.float32)
+
+
 def _transform(
     place: int, entry: Mapping[str, Any], size: tuple[int, int]
 ) -> albumentations.BasicTransform:

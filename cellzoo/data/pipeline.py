@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cellzoo.data.augment import Augmentation
+from cellzoo.data.augment import Augmentation, superposed
 from cellzoo.data.density import cells_per_pixel
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import SyntheticSource
@@ -55,11 +55,13 @@ class TrainingBatches:
         seed: int,
         guesses: np.ndarray | None = None,
         guess_weight: float = 0.0,
+        superpose: float = 0.0,
     ):
         """Sets up the order; no batch is made yet."""
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
         self.guesses, self.guess_weight = guesses, guess_weight
+        self.superpose = superpose
         labelled = np.flatnonzero(natural.labelled)
         unlabelled = np.flatnonzero(~natural.labelled)
         if labelled_share is None or len(unlabelled) == 0 or len(labelled) == 0:
@@ -103,6 +105,12 @@ class TrainingBatches:
         y = {"natural_count": np.nan_to_num(counts), "natural_weight": weights}
         if self.natural.masks is None:
             x = {"natural": self.augment(images, seed)}
+            known = np.flatnonzero(np.isfinite(self.natural.counts[chosen]))
+            if self.superpose and len(known):
+                y_known = y["natural_count"][known]
+                x["natural"][known], y["natural_count"][known] = superposed(
+                    x["natural"][known], y_known, self.superpose, (self.seed, 32, step)
+                )
         else:
             images, masks = self.augment(images, seed, self.natural.masks[chosen])
             x = {"natural": images}

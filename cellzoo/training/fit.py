@@ -122,6 +122,7 @@ def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
         seed=recipe.seed,
         guesses=guesses,
         guess_weight=recipe.train.teacher_weight,
+        superpose=recipe.train.superpose,
     )
 
 
