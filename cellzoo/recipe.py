@@ -211,6 +211,7 @@ class TwinVAESpatial(_Section):
     leakiness: NonNegativeFloat = 0.2
     center: bool = True
     shared_reader: bool = False
+    consistency: bool = False
 
 
 Pixels = Annotated[int, Field(ge=2)]
@@ -288,6 +289,7 @@ class Loss(_Section):
     count_loss: Literal["squared", "poisson", "relative"] = "squared"
     mask_weight: NonNegativeFloat = 1.0
     density_weight: NonNegativeFloat = 1.0
+    consistency_weight: NonNegativeFloat = 1.0
 
 
 class Train(_Section):

@@ -18,6 +18,7 @@ def twinvae_spatial(
     leakiness: float = 0.2,
     center: bool = True,
     shared_reader: bool = False,
+    consistency: bool = False,
     domains: Sequence[str] = DOMAINS,
     seed: int = 0,
 ) -> keras.Model:
@@ -133,9 +134,11 @@ def twinvae_spatial(
     )
 
     inputs, outputs = {}, {}
+    encoders = {domain: encoder(domain) for domain in domains}
+    decoders = {domain: decoder(domain) for domain in domains}
     for domain in domains:
         image = keras.Input((image_size, image_size), name=domain)
-        features = shared_encoder(encoder(domain)(image))
+        features = shared_encoder(encoders[domain](image))
         mean, log_variance = mean_layer(features), log_variance_layer(features)
         # The image's mean goes around the latent, which has better things to say.
         level = ops.mean(image, axis=(1, 2), keepdims=True)[..., None]
@@ -145,7 +148,13 @@ def twinvae_spatial(
         cells = ops.squeeze(cells_per_place(mean), -1)
         outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
         outputs[f"{domain}_density"] = cells / 8**2
-        outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
+        outputs[f"{domain}_reconstruction"] = decoders[domain](shared)
         outputs[f"{domain}_mean"] = mean
         outputs[f"{domain}_log_variance"] = log_variance
+        if domain == "synthetic" and consistency:
+            translated = decoders["natural"](shared)
+            mean = mean_layer(shared_encoder(encoders["natural"](translated)))
+            cells = ops.squeeze(cells_per_place(mean), -1)
+            outputs["synthetic_translated_count"] = ops.sum(cells, axis=(1, 2))
+            outputs["synthetic_translated_density"] = cells / 8**2
     return keras.Model(inputs, outputs, name="twinvae_spatial")

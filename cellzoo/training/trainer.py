@@ -51,6 +51,7 @@ class LossWeights:
     count_loss: str = "squared"
     mask_weight: float = 1.0
     density_weight: float = 1.0
+    consistency_weight: float = 1.0
 
 
 class _TermMean(keras.metrics.Mean):
@@ -162,6 +163,23 @@ class Trainer(keras.Model):
                     y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
                 )
                 terms["density"] = (settings.density_weight, error)
+            if f"{domain}_translated_count" in y_pred:
+                total = total + settings.consistency_weight * (
+                    count_weight
+                    * count_loss(
+                        y[f"{domain}_count"],
+                        y_pred[f"{domain}_translated_count"],
+                        y[f"{domain}_weight"],
+                        settings.count_loss,
+                    )
+                    + settings.density_weight
+                    * density_loss(
+                        y[f"{domain}_density"],
+                        y_pred[f"{domain}_translated_density"],
+                        y[f"{domain}_count"],
+                        y[f"{domain}_weight"],
+                    )
+                )
             for term, (weight, value) in terms.items():
                 self.term_means[f"{domain}_{term}"].update_state(value)
                 total = total + weight * value
