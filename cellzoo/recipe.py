@@ -137,6 +137,7 @@ class Synthetic(_Section):
     organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
     organelle_contrast: NonNegativeFloat | None = None
     overlap: float | None = None
+    giants: Share | None = None
     clumping: Share | None = None
     shading: NonNegativeFloat | None = None
     contrast: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
@@ -148,6 +149,7 @@ class Synthetic(_Section):
     background_gradient: NonNegativeFloat | None = None
     background_shift: tuple[float, float] | None = None
     specks: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    ghosts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     lines: tuple[NonNegativeInt, NonNegativeInt] | None = None
     clutter_contrast: NonNegativeFloat | None = None
     gain: NonNegativeFloat | None = None

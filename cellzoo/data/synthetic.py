@@ -48,6 +48,7 @@ class SyntheticCells:
             most + 6 - n, which for 30 is the authors' 36 - n), "uniform", or one weight per count
             from fewest to most.
         radius: Radius of the disc a cell starts from.
+        giants: Share of cells that are one and a half to two and a half times as large; ours.
         shorten: Each full axis (diameter) of a cell is shortened by 0 to this many px; 2 in the
             authors' program.
         elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
@@ -89,10 +90,12 @@ class SyntheticCells:
         background_shift: Grey levels added to the background of an image, before cells are drawn;
             ours.
         specks: Fewest and most small blobs in an image that are no cells, dark or bright; ours.
-        lines: Fewest and most straight lines across an image, upright or level, as the borders of
-            chambers and rulings are; ours.
-        clutter_contrast: Largest difference of specks and lines from the background, up or down, in
-            grey levels; ours.
+        ghosts: Fewest and most cells far out of focus in an image, which do not count: soft discs
+            of the cells' sizes, darker or brighter in their middle; ours.
+        lines: Fewest and most sets of one to five parallel straight lines across an image, upright
+            or level, as the borders of chambers and rulings are; ours.
+        clutter_contrast: Largest difference of specks, ghosts and lines from the background, up or
+            down, in grey levels; ours.
         gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
         offset: -offset to +offset grey levels are added to an image; ours.
         blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
@@ -106,6 +109,7 @@ class SyntheticCells:
     count_range: tuple[int, int] = (1, 30)
     count_weights: str | tuple[float, ...] = "falling"
     radius: tuple[float, float] = (3.0, 7.0)
+    giants: float = 0.0
     shorten: float = 2.0
     elongation: float = 1.0
     rotation: tuple[float, float] = (0.0, 180.0)
@@ -128,6 +132,7 @@ class SyntheticCells:
     background_gradient: float = 8.0
     background_shift: tuple[float, float] = (-3.0, 3.0)
     specks: tuple[int, int] = (0, 0)
+    ghosts: tuple[int, int] = (0, 0)
     lines: tuple[int, int] = (0, 0)
     clutter_contrast: float = 40.0
     gain: float = 0.02
@@ -351,6 +356,9 @@ class _Cells(NamedTuple):
 def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int) -> _Cells:
     """Draw shapes, then find a place for each body (a cell or a pair), the largest first."""
     radius = rng.uniform(*settings.radius, size=count)
+    if settings.giants:
+        larger = rng.uniform(1.5, 2.5, size=count)
+        radius *= np.where(rng.random(count) < settings.giants, larger, 1)
     # Where a pair starts: the body there takes this cell and the next.
     starts, paired, k = [], np.zeros(count, bool), 0
     divides = rng.random(count) < settings.divisions
@@ -471,13 +479,13 @@ class _Places:
 def _background(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
     """What the cells of one image are drawn on, float32 [size, size], 1 is white."""
     ground = _empty_chamber(settings, rng)
-    if settings.specks[1] or settings.lines[1]:
+    if settings.specks[1] or settings.ghosts[1] or settings.lines[1]:
         _clutter(settings, rng, ground)
     return ground
 
 
 def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndarray) -> None:
-    """Puts specks and lines, which are no cells, on the background in place."""
+    """Puts specks, ghosts and lines, which are no cells, on the background in place."""
     place = np.arange(settings.size, dtype=np.float32)
     greys = settings.clutter_contrast / 255
     for _ in range(rng.integers(settings.specks[0], settings.specks[1] + 1)):
@@ -485,13 +493,28 @@ def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndar
         width = rng.uniform(0.7, 2.0)
         across, down = (np.exp(-0.5 * ((place - at) / width) ** 2) for at in (x, y))
         ground += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
+    if settings.ghosts[1]:
+        for _ in range(rng.integers(settings.ghosts[0], settings.ghosts[1] + 1)):
+            x, y = rng.uniform(0, settings.size, 2)
+            radius = rng.uniform(*settings.radius)
+            distance = np.hypot(place[:, None] - y, place - x) / np.float32(radius)
+            disc = 1 / (1 + np.exp((distance - 1) / np.float32(rng.uniform(0.1, 0.3))))
+            middle = np.exp(-2 * (distance / np.float32(rng.uniform(0.3, 0.8))) ** 2)
+            ghost = rng.uniform(-0.6, 0.2) * disc + rng.uniform(-0.3, 0.6) * middle
+            ground += np.float32(greys) * ghost.astype(np.float32)
     for _ in range(rng.integers(settings.lines[0], settings.lines[1] + 1)):
         at, width = rng.uniform(0, settings.size), rng.uniform(0.5, 2.0)
-        line = np.exp(-0.5 * ((place - at) / width) ** 2)
-        # Dark with a bright edge or the other way round, as light is bent there.
-        line -= rng.uniform(0, 1) * np.exp(-0.5 * ((place - at - 3 * width) / width) ** 2)
-        line *= np.float32(greys * rng.uniform(-1, 1))
-        ground += line[:, None] if rng.random() < 0.5 else line
+        apart = rng.uniform(3, 12) * width
+        # Dark with bright edges or the other way round, as light is bent there.
+        edges, strength = rng.uniform(0, 1, 2), np.float32(greys * rng.uniform(-1, 1))
+        lines = np.zeros(settings.size, np.float32)
+        for k in range(min(rng.integers(1, 6), rng.integers(1, 6))):
+            away = (place - at - k * apart) / width
+            lines += np.exp(-0.5 * away**2)
+            for edge, side in zip(edges, (-3, 3), strict=True):
+                lines -= edge * np.exp(-0.5 * (away - side) ** 2)
+        lines *= strength
+        ground += lines[:, None] if rng.random() < 0.5 else lines
 
 
 def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
@@ -637,6 +660,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "size": (8, 4096),
     "count_range": (0, 65535),
     "radius": (1.0, 1000.0),
+    "giants": (0.0, 1.0),
     "shorten": (0.0, 2000.0),
     "elongation": (1.0, 10.0),
     "rotation": (-360.0, 360.0),
@@ -658,6 +682,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "background_gradient": _GREY,
     "background_shift": (-255.0, 255.0),
     "specks": (0, 1000),
+    "ghosts": (0, 1000),
     "lines": (0, 100),
     "clutter_contrast": _GREY,
     "gain": (0.0, 1.0),
@@ -666,7 +691,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "blur_blend": (0.0, 1.0),
     "noise": _GREY,
 }
-_WHOLE = ("size", "count_range", "organelles", "specks", "lines")
+_WHOLE = ("size", "count_range", "organelles", "specks", "ghosts", "lines")
 _RANGES = (
     "count_range",
     "radius",
@@ -677,6 +702,7 @@ _RANGES = (
     "contrast",
     "background_shift",
     "specks",
+    "ghosts",
     "lines",
     "blur",
 )
