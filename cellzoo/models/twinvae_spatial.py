@@ -140,9 +140,10 @@ def twinvae_spatial(
         # The image's mean goes around the latent, which has better things to say.
         level = ops.mean(image, axis=(1, 2), keepdims=True)[..., None]
         level = ops.tile(level, (1, eighth, eighth, 1))
-        shared = ops.concatenate([shared_decoder(sampler(mean, log_variance)), level], axis=-1)
+        sample = sampler(mean, log_variance)
+        shared = ops.concatenate([shared_decoder(sample), level], axis=-1)
         inputs[domain] = image
-        cells = ops.squeeze(cells_per_place(mean), -1)
+        cells = ops.squeeze(cells_per_place(sample), -1)
         outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
         outputs[f"{domain}_density"] = cells / 8**2
         outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
