@@ -145,6 +145,7 @@ class Synthetic(_Section):
     division_overlap: float | None = None
     division_rim_noise: NonNegativeFloat | None = None
     margins: tuple[float, float, float, float] | None = None
+    cut: tuple[NonNegativeInt, NonNegativeInt] | None = None
     background_level: float | None = None
     background_gradient: NonNegativeFloat | None = None
     background_shift: tuple[float, float] | None = None

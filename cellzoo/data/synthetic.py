@@ -80,6 +80,8 @@ class SyntheticCells:
             paper 2.2); ours.
         margins: Left, right, top and bottom border in px that no part of a cell enters. Negative:
             the image's border may cut off so many px of a cell, but its middle stays in view.
+        cut: Fewest and most cells of which the image's border cuts off the middle and which do not
+            count; ours.
         background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
             (the authors': the mean of natural images with few cells, see `background_from`), or
             None for an even grey with a mild gradient.
@@ -127,6 +129,7 @@ class SyntheticCells:
     division_overlap: float = 1.0
     division_rim_noise: float = 20.0
     margins: tuple[float, float, float, float] = (26.0, 20.0, 12.0, 6.0)
+    cut: tuple[int, int] = (0, 0)
     background: np.ndarray | None = None
     background_level: float = 190.0
     background_gradient: float = 8.0
@@ -232,8 +235,10 @@ class SyntheticCells:
             step = np.searchsorted(chances, rng.random() * chances[-1], side="right")
             count = self.count_range[0] + int(step) if counts is None else int(counts[i])
             cells = _place_cells(self, rng, count)
+            if self.cut[1]:
+                cells = _with_cut_cells(self, rng, cells)
             canvas = _background(self, rng)
-            _draw_cells(self, rng, cells, canvas, None if labels is None else labels[i])
+            _draw_cells(self, rng, cells, canvas, count, None if labels is None else labels[i])
             images[i] = _photograph(self, rng, canvas)
             drawn[i] = count
         return (images, drawn) if labels is None else (images, drawn, labels)
@@ -387,6 +392,22 @@ def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int)
     return _Cells(*places.centres, *axes, angle, paired)
 
 
+def _with_cut_cells(
+    settings: SyntheticCells, rng: np.random.Generator, cells: _Cells
+) -> _Cells:
+    """The cells, and after them some whose middle lies just outside the image."""
+    number = rng.integers(settings.cut[0], settings.cut[1] + 1)
+    radius = rng.uniform(*settings.radius, size=number)
+    along = rng.uniform(0, settings.size, size=number)
+    outside = radius * rng.uniform(-0.8, 0, size=number)
+    far = rng.random(number) < 0.5
+    across = np.where(far, settings.size - outside, outside)
+    upright = rng.random(number) < 0.5
+    x, y = np.where(upright, across, along), np.where(upright, along, across)
+    new = (x, y, radius, radius, np.zeros(number), np.zeros(number, bool))
+    return _Cells(*(np.concatenate(pair) for pair in zip(cells, new, strict=True)))
+
+
 class _Places:
     """The places given out so far in one image."""
 
@@ -534,11 +555,12 @@ def _draw_cells(
     rng: np.random.Generator,
     cells: _Cells,
     canvas: np.ndarray,
+    counted: int,
     labels: np.ndarray | None,
 ) -> None:
     """Draw cells onto `canvas`, float32 [size, size], and their numbers into `labels`, in place.
 
-    All cells of the image are computed at once on small square patches, then laid down one by one.
+    Cells after the first `counted` have no number. All cells of the image are computed at once on small square patches, then laid down one by one.
     """
     count = len(cells.x)
     if not count:
@@ -572,7 +594,7 @@ def _draw_cells(
     size = settings.size
     for k in range(count):
         top, left = row[k] - half, column[k] - half
-        # The middle of a cell lies in the image, but the square patch around it may reach beyond.
+        # The square patch around a cell may reach beyond the image.
         inner = (
             slice(max(-top, 0), min(size - top, 2 * half + 1)),
             slice(max(-left, 0), min(size - left, 2 * half + 1)),
@@ -583,7 +605,7 @@ def _draw_cells(
         spot = canvas[outer]
         spot *= around[k][inner]
         spot += paint[k][inner]
-        if labels is not None:
+        if labels is not None and k < counted:
             labels[outer][body[k][inner] >= 0.5] = k + 1
 
 
@@ -678,6 +700,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "division_overlap": (-4096.0, 2000.0),
     "division_rim_noise": _GREY,
     "margins": (-4096.0, 4096.0),
+    "cut": (0, 1000),
     "background_level": _GREY,
     "background_gradient": _GREY,
     "background_shift": (-255.0, 255.0),
@@ -691,7 +714,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "blur_blend": (0.0, 1.0),
     "noise": _GREY,
 }
-_WHOLE = ("size", "count_range", "organelles", "specks", "ghosts", "lines")
+_WHOLE = ("size", "count_range", "organelles", "cut", "specks", "ghosts", "lines")
 _RANGES = (
     "count_range",
     "radius",
@@ -700,6 +723,7 @@ _RANGES = (
     "rim",
     "organelles",
     "contrast",
+    "cut",
     "background_shift",
     "specks",
     "ghosts",
