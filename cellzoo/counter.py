@@ -19,7 +19,6 @@ from cellzoo.images import Frame, resize, sides, to_unit
 
 if TYPE_CHECKING:
     from cellzoo.counting_graph import CountingGraph
-    from cellzoo.models.counting import TiledMaps
     from cellzoo.serving.client import Connection
 
 MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
@@ -237,8 +236,7 @@ class RunCounter:
 
         self.run = Run(run_folder)
         recipe = self.run.recipe
-        self.network = self.classical = None
-        self.tiled: TiledMaps | None = None
+        self.network = self.classical = self.tiled = None
         if recipe.classical:
             self.classical = self.run.load_classical()
         else:
