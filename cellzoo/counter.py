@@ -221,8 +221,10 @@ class RunCounter:
         run: the opened folder.
         network: the whole network; None for a classical counter.
         classical: the classical counter, see :data:`cellzoo.models.CLASSICAL`; None for a network.
-        size: height and width in pixels of the images that it takes; one that segments also takes
-            others, at the same scale, in tiles.
+        size: height and width in pixels of the images that it was trained on.
+        tiled: counts images of other sizes in tiles; None: this model cannot.
+        any_size: whether such images are counted so, with cells as large as in training; otherwise
+            they are resized or refused, as the recipe says.
 
     Raises:
         UserError: it is no run folder, or no model has been saved there yet.
@@ -238,17 +240,19 @@ class RunCounter:
         if recipe.classical:
             self.classical = self.run.load_classical()
         else:
+            from cellzoo.models import TILINGS
             from cellzoo.models.counting import TiledMaps, domain_counter
-            from cellzoo.models.dcc import receptive_radius
 
             self.network = self.run.load_network(selection)
             self.models = {d: domain_counter(self.network, d) for d in self.network.input}
-            if "natural_mask" in self.network.output:
-                stages, convolutions = len(recipe.model.channels), recipe.model.convolutions
-                margin = receptive_radius(stages, convolutions)
-                self.tiled = TiledMaps(self.network, margin, 2**stages)
+            if tiling := TILINGS.get(recipe.model.name):
+                self.tiled = TiledMaps(self.network, tiling(**recipe.model.model_dump()))
         self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
         natural = recipe.data.natural
+        resized = getattr(natural, "size", "error") == "resize"
+        # BBBC005's own images are resized, which tells how large cells are in others.
+        self._shrunk = natural.source == "bbbc005"
+        self.any_size = self.tiled is not None and (self._shrunk or not resized)
         self.axes = getattr(natural, "axes", None)
         self.channel = getattr(natural, "channel", None)
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
@@ -257,12 +261,11 @@ class RunCounter:
         self.familiarity = self.run.familiarity()
         self.intake = Intake(
             sides(self.size),
-            getattr(natural, "size", "error") == "resize",
+            resized,
             getattr(natural, "intensity", "dtype"),
             self.axes,
             self.channel,
-            # The run counts others in tiles, with cells as large as in training.
-            ORIGINAL_SIZE if self.tiled and natural.source == "bbbc005" else None,
+            ORIGINAL_SIZE if self.any_size and self._shrunk else None,
         )
         self._graph: CountingGraph | None = None
 
@@ -273,44 +276,46 @@ class RunCounter:
         if self._graph is None and self.network and keras.backend.backend() == "tensorflow":
             from cellzoo.counting_graph import CountingGraph
 
-            threshold = self._threshold() if self.tiled else None
+            threshold = self._threshold() if self.segments else None
             views = self.run.recipe.count.views
             self._graph = CountingGraph(self.network, self.intake, self.interval, threshold, views)
         return self._graph
 
     def prepare(self, frame: Frame) -> np.ndarray:
         """Checks the size; scales and resizes what the network's graph does not; see Counter."""
-        if not self.tiled and self.graph():
+        in_tiles = self.any_size and frame.pixels.shape != self.intake.size
+        if not in_tiles and not self.segments and self.graph():
             return self.intake.prepare(frame, self.name)
         # Pictures of a segmentation show the scaled image, and tiles are cut from it.
         image = to_unit(frame.pixels, self.intake.intensity, name=str(frame.path))
+        if in_tiles:
+            return self._at_training_scale(image)
         if image.shape == self.intake.size:
             return image
-        if self.tiled and self.run.recipe.data.natural.source == "bbbc005":
-            # Any size, but cells as large as in training.
-            pairs = zip(self.intake.size, ORIGINAL_SIZE, strict=True)
-            shrunk = [side / of for side, of in pairs]
-            shape = [max(1, round(s * by)) for s, by in zip(image.shape, shrunk, strict=True)]
-            return resize(image, tuple(shape))
         if self.intake.resize:
             return resize(image, self.size)
-        if self.tiled:
-            return image
         raise self.intake.refusal(frame, self.name)
+
+    def _at_training_scale(self, image: np.ndarray) -> np.ndarray:
+        """An image of any size with cells as large as in training."""
+        if not self._shrunk:
+            return image
+        sizes = zip(image.shape, self.intake.size, ORIGINAL_SIZE, strict=True)
+        return resize(image, tuple(max(1, round(side * to / of)) for side, to, of in sizes))
 
     def count(self, images: np.ndarray, domain: str = "natural") -> Counts:
         """See :class:`Counter`.
 
         Args:
             images: prepared images ``[n, h, w]``: raw as uint8 or uint16, or float32 in [0, 1] as
-                training and evaluation load them.
+                training and evaluation load them, and as they are counted in tiles.
             domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
                 of its network; a model without one counts them as it counts natural ones.
         """
         interval = self.interval
         if self.network is None:
             raw = self.classical.count(images)
-        elif self.tiled and images.shape[1:] != sides(self.size):
+        elif self.any_size and images.shape[1:] != self.intake.size:
             raw = self._mean_over_views(self._count_tiled, images)
             interval = None  # the validation images had another size and other counts
         elif domain == "natural" and (graph := self.graph()):
@@ -337,7 +342,7 @@ class RunCounter:
 
     def flags(self, images: np.ndarray) -> list[str]:
         """See :class:`Counter`."""
-        return self.intake.flags(self.familiarity, images, any_size=bool(self.tiled))
+        return self.intake.flags(self.familiarity, images, any_size=self.any_size)
 
     def with_threshold(self, method: str) -> "RunCounter":
         """The same DCC with another threshold between its two halves; it promises no interval."""
@@ -356,7 +361,9 @@ class RunCounter:
     @property
     def segments(self) -> bool:
         """Whether there is a mask to show, learned from masks."""
-        return bool(self.tiled) or hasattr(self.classical, "segment")
+        if self.network is None:
+            return hasattr(self.classical, "segment")
+        return "natural_mask" in self.network.output
 
     def segment(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Where the cells of a prepared image are; only if :attr:`segments`.
@@ -368,7 +375,7 @@ class RunCounter:
             The mask, bool ``[h, w]``, and the probability that it comes from, float32 ``[h, w]``,
             which a classical counter does not have.
         """
-        if self.tiled is None:
+        if self.classical is not None:
             return self.classical.segment(image) > 0, None
         probability = self.tiled.map("mask", image)
         mask = np.asarray(self._threshold()(probability[None]))[0] > 0
@@ -400,7 +407,7 @@ class SavedModelCounter:
         UserError: it is no such SavedModel, or damaged.
     """
 
-    network = classical = tiled = None  # there is nothing inside to look at
+    network = classical = None  # there is nothing inside to look at
     segments = False
 
     def __init__(self, folder: Path):

@@ -2,15 +2,39 @@
 
 A tile brings a margin as wide as the network sees, of which nothing is kept: what comes out for a
 pixel is the same in every tiling, so there are no seams and memory holds one tile's feature maps.
+Only a network that takes the mean of what it sees away looks at the tile, too.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 # Side of the inner part, in pixels: feature maps of a wide network take about a gigabyte.
 TILE = 512
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images of any size are cut for a network, lengths in pixels.
+
+    Attributes:
+        margin: how far the network sees from a place of its maps.
+        stride: what the sides of its images must be multiples of.
+        place: side of the square that one place of its maps stands for.
+        tile: side of a tile without its margin.
+        window: side of what the network gets at least, of an image as large as that: beyond the
+            margin, if it takes the mean of what it sees.
+        fill: see :func:`pad_to`.
+    """
+
+    margin: int
+    stride: int
+    place: int = 1
+    tile: int = TILE
+    window: int = 0
+    fill: Literal["edge", "mean"] = "edge"
 
 
 @dataclass(frozen=True)
@@ -28,29 +52,39 @@ class Tile:
     place: tuple[slice, slice]
 
 
-def tiles(
-    shape: tuple[int, int], *, margin: int, stride: int, tile: int = TILE
-) -> Iterator[Tile]:
+def tiles(shape: tuple[int, int], tiling: Tiling) -> Iterator[Tile]:
     """Cuts an image into tiles whose inner parts cover each pixel once.
 
     Args:
-        shape: height and width of the image in pixels.
-        margin: how far the network sees from a pixel, in pixels.
-        stride: what tiles begin at a multiple of: the factor by which the network shrinks maps.
-        tile: side of the inner parts, in pixels; those at the end are smaller.
+        shape: height and width of the image in pixels; those that are no multiple of the stride
+            are rounded up, and the image is to be padded.
+        tiling: how. Inner parts at the end are smaller; windows are not.
     """
-    margin, tile = _round_up(margin, stride), _round_up(tile, stride)
-    for top in range(0, shape[0], tile):
-        rows = _span(top, shape[0], tile, margin)
-        for left in range(0, shape[1], tile):
-            columns = _span(left, shape[1], tile, margin)
+    height, width = (_round_up(side, tiling.stride) for side in shape)
+    tile = _round_up(tiling.tile, tiling.stride)
+    for top in range(0, height, tile):
+        rows = _span(top, height, tile, tiling)
+        for left in range(0, width, tile):
+            columns = _span(left, width, tile, tiling)
             yield Tile(*zip(rows, columns, strict=True))
 
 
-def pad_to(image: np.ndarray, stride: int) -> np.ndarray:
-    """Repeats the last row and column until both sides are multiples of ``stride``."""
+def pad_to(image: np.ndarray, stride: int, fill: str = "edge") -> np.ndarray:
+    """Fills an image up, below and on the right, until its sides are multiples of ``stride``.
+
+    Args:
+        image: ``[h, w]``.
+        stride: of the network.
+        fill: ``"edge"`` repeats the last row and column; ``"mean"`` is the image's mean, for a
+            network that takes it away: it then finds the nothing that it finds beyond an image
+            anyway, and the mean stays what it was.
+    """
     missing = [(0, -side % stride) for side in image.shape]
-    return np.pad(image, missing, mode="edge") if np.any(missing) else image
+    if not np.any(missing):
+        return image
+    if fill == "mean":
+        return np.pad(image, missing, constant_values=image.mean())
+    return np.pad(image, missing, mode="edge")
 
 
 def sheets(
@@ -77,10 +111,13 @@ def sheets(
             yield place, piece
 
 
-def _span(start: int, size: int, tile: int, margin: int) -> tuple[slice, slice, slice]:
+def _span(start: int, size: int, tile: int, tiling: Tiling) -> tuple[slice, slice, slice]:
     """What is read, kept and filled along one axis."""
+    margin, window = (_round_up(n, tiling.stride) for n in (tiling.margin, tiling.window))
     end = min(start + tile, size)
     first, last = max(start - margin, 0), min(end + margin, size)
+    last = min(max(last, first + window), size)
+    first = max(min(first, last - window), 0)
     return slice(first, last), slice(start - first, end - first), slice(start, end)
 
 

@@ -1,6 +1,8 @@
 """Images to counts.csv: a row per frame, an error where there is no count, nothing half-written."""
 
 import csv
+import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from cellzoo import counting, files
 from cellzoo.counter import Counts, load_counter
 from cellzoo.counting import CountRow, check_output, count_files
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import to_unit
+from cellzoo.images import read_frames, to_unit
 
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
@@ -217,8 +219,6 @@ def test_a_run_counts_what_its_network_counts(tmp_path, tiny_run, write_cells):
 
 
 def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, write_cells):
-    import shutil
-
     from cellzoo.training.runs import Run
 
     shutil.copytree(tiny_run, tmp_path / "run")
@@ -236,8 +236,6 @@ def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, wri
 
 
 def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, write_cells):
-    import shutil
-
     from cellzoo.evaluation.familiarity import Familiarity
     from cellzoo.training.runs import Run
 
@@ -273,16 +271,122 @@ def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are():
     assert intake.flags(None, levels) == [""] * 5
 
 
-def test_a_run_takes_images_of_its_own_size_only(tmp_path, tiny_run, write_cells):
+def test_a_network_that_reads_the_whole_image_takes_its_own_size_only(tmp_path, write_cells):
+    from cellzoo.recipe import load_recipe
+    from cellzoo.training.runs import Run, build_network
+
+    (tmp_path / "flat.yaml").write_text(
+        "name: flat\ndata: {natural: {source: folder, folder: cells}}\n"
+        "model: {name: twinvae, channels: [2, 2, 2, 2], shared_channels: 2, latent: 2}\n"
+    )
+    recipe = load_recipe(tmp_path / "flat.yaml")
+    run = Run.create(tmp_path / "run", recipe)
+    run.save_best(build_network(recipe))
     cells = write_cells(tmp_path / "cells", images=1, size=20)
-    (row,) = count_files([cells], load_counter(str(tiny_run)), tmp_path / "counts.csv")
-    assert "is 20 x 20 px and tiny takes 16 x 16" in row.error
+    (row,) = count_files([cells], load_counter(str(run.path)), tmp_path / "counts.csv")
+    assert "is 20 x 20 px and flat takes 128 x 128" in row.error
     assert "data.natural.size: resize" in row.error
 
 
-def test_a_run_whose_recipe_resizes_takes_any_size(tmp_path, tiny_run, write_cells):
-    import shutil
+def image(height, width, seed=0):
+    return np.random.default_rng(seed).random((height, width), np.float32)
 
+
+def padded(pixels):
+    """Up to multiples of 8, with the mean."""
+    missing = [(0, -side % 8) for side in pixels.shape]
+    return np.pad(pixels, missing, constant_values=pixels.mean())
+
+
+def test_a_spatial_twin_vae_takes_images_of_any_size(tmp_path, tiny_run):
+    # Tiles of these see the whole image.
+    sizes = [(16, 16), (40, 25), (8, 8), (16, 16), (33, 38), (5, 30)]
+    (tmp_path / "images").mkdir()
+    for k, size in enumerate(sizes):
+        pixels = (255 * image(*size, seed=k)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{k}.png"), pixels)
+    counter = load_counter(str(tiny_run))
+    rows = count_files([tmp_path / "images"], counter, tmp_path / "counts.csv")
+    for k, (row, size) in enumerate(zip(rows, sizes, strict=True)):
+        pixels = (255 * image(*size, seed=k)).astype(np.uint8) / np.float32(255)
+        whole = counter.network({"natural": padded(pixels)[None]})["natural_count"]
+        assert row.error == "" and row.count_low == ""
+        assert float(row.count_raw) == pytest.approx(float(whole[0]), abs=2e-3)
+
+
+def test_only_images_of_the_training_size_go_through_the_exported_graph(tiny_run, tmp_path):
+    counter, frames = load_counter(str(tiny_run)), {}
+    for side in (16, 20):
+        file = tmp_path / f"{side}.png"
+        cv2.imwrite(str(file), (255 * image(side, side)).astype(np.uint8))
+        (frames[side],) = read_frames(file)
+    same, other = map(counter.prepare, frames.values())
+    assert same.dtype == np.uint8
+    np.testing.assert_array_equal(other, frames[20].pixels / np.float32(255))
+    exported = counter.graph().count_uint8(np.stack([same, same]))["count"]
+    assert counter.count(np.stack([same, same])).raw.tolist() == np.asarray(exported).tolist()
+    with pytest.raises(UserError, match="is 20 x 20 px and tiny takes 16 x 16"):
+        counter.intake.prepare(frames[20], "tiny")  # as an export does
+
+
+def test_padding_adds_no_cells(tiny_run):
+    """An image that ends with a cell counts as one that goes on with even ground."""
+    counter = load_counter(str(tiny_run))
+    pixels = image(53, 61)
+    pixels[45:, 20:30] = pixels[10:20, 50:] = 1  # cells that the border cuts
+    even = padded(pixels)
+    assert even.shape == (56, 64) and even[-1, 0] == pytest.approx(pixels.mean())
+    # Windows that see the border have other means, hence in one tile.
+    counter.tiled.tiling = replace(counter.tiled.tiling, tile=64)
+    cut, whole = (counter.count(x[None]).raw[0] for x in (pixels, even))
+    assert cut == pytest.approx(whole, rel=1e-5)
+    # It does not depend on where the grid's squares end.
+    flat = np.full((1, 53, 61), 0.4, np.float32)
+    per_place = counter.count(np.full((1, 56, 64), 0.4, np.float32)).raw[0] / 56
+    assert counter.count(flat).raw[0] == pytest.approx(56 * per_place, rel=1e-5)
+
+
+def test_tiles_of_a_network_that_centres_nothing_do_not_show(tmp_path, tiny_run):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("center: true", "center: false"))
+    from cellzoo.recipe import load_recipe
+    from cellzoo.training.runs import Run, build_network
+
+    network = build_network(load_recipe(recipe))
+    for weight in network.trainable_weights:
+        weight.assign_add(np.random.default_rng(2).normal(0, 0.2, weight.shape))
+    Run(tmp_path / "run").save_best(network)
+    counter = load_counter(str(tmp_path / "run"))
+    pixels = image(120, 144)
+    whole = network({"natural": pixels[None]})
+    np.testing.assert_allclose(
+        counter.tiled.map("density", pixels), whole["natural_density"][0], rtol=1e-4
+    )
+    raw = counter.count(pixels[None]).raw[0]
+    assert raw == pytest.approx(float(whole["natural_count"][0]), rel=1e-4)
+
+
+def test_a_large_image_is_counted_in_windows_of_the_training_size():
+    """Across uneven light as well as in even light, where one mean of all of it would not do."""
+    counter = load_counter("zoo:simulated_bf")
+    cut = counter.tiled.tiling
+    assert (cut.window, cut.tile + 2 * cut.margin) == (128, 128)
+    from cellzoo.data.synthetic import SyntheticCells
+
+    cells = counter.run.recipe.data.synthetic
+    keys = cells.model_dump(exclude={"preset", "images", "fresh", "background"}, exclude_none=True)
+    drawn, _ = SyntheticCells.preset(cells.preset, size=256, **keys).render(
+        2, 5, counts=np.array([30, 60])
+    )
+    ramp = np.linspace(-0.1, 0.1, 256, dtype=np.float32)
+    even, uneven = counter.count(drawn).raw, counter.count(np.clip(drawn + ramp, 0, 1)).raw
+    np.testing.assert_allclose(uneven, even, rtol=0.3)
+    at_once = counter.network({"natural": drawn + ramp, "synthetic": drawn})["natural_count"]
+    assert (np.asarray(at_once) > 1.5 * even).all()
+
+
+def test_a_run_whose_recipe_resizes_takes_any_size(tmp_path, tiny_run, write_cells):
     shutil.copytree(tiny_run, tmp_path / "run")
     recipe = tmp_path / "run" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("size: error", "size: resize"))

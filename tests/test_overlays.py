@@ -1,6 +1,7 @@
 """Segmenting models: images of any size, masks, probabilities and pictures."""
 
 import csv
+from dataclasses import replace
 
 import cv2
 import keras
@@ -88,7 +89,7 @@ def test_tiles_do_not_show(runs):
     counter = RunCounter(runs["additive"])
     image = np.random.default_rng(1).random((75, 90), np.float32)
     whole_mask, whole_count = counter.segment(image)[1], counter.count(image[None]).raw[0]
-    counter.tiled.tile = 16
+    counter.tiled.tiling = replace(counter.tiled.tiling, tile=16)
     np.testing.assert_allclose(counter.segment(image)[1], whole_mask, atol=1e-5)
     assert counter.count(image[None]).raw[0] == pytest.approx(whole_count, rel=1e-5)
 

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 
 from cellzoo.models.brightness import Brightness
-from cellzoo.models.dcc import dcc
+from cellzoo.models.dcc import dcc, dcc_tiling
 from cellzoo.models.efficientnet import efficientnet
 from cellzoo.models.twinvae import twinvae
-from cellzoo.models.twinvae_spatial import twinvae_spatial
+from cellzoo.models.twinvae_spatial import twinvae_spatial, twinvae_spatial_tiling
 from cellzoo.models.watershed import Watershed
+from cellzoo.tiling import Tiling
 
 # Networks, which the trainer trains.
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
@@ -18,6 +19,13 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "twinvae_spatial": twinvae_spatial,
     "dcc": dcc,
     "efficientnet": efficientnet,
+}
+
+# Networks that see a neighbourhood only: how images of any size are cut for one of a builder's
+# arguments.
+TILINGS: dict[str, Callable[..., Tiling]] = {
+    "twinvae_spatial": twinvae_spatial_tiling,
+    "dcc": dcc_tiling,
 }
 
 # Counters that are fitted in one go. Each is a frozen dataclass of plain numbers, so that JSON can

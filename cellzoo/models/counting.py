@@ -1,11 +1,12 @@
 """Parts of a trained network put to use: its counter, and its translator between domains."""
 
 from collections.abc import Callable, Iterator
+from itertools import groupby, islice
 
 import keras
 import numpy as np
 
-from cellzoo.tiling import TILE, pad_to, sheets, tiles
+from cellzoo.tiling import TILE, Tile, Tiling, pad_to, sheets, tiles
 
 PIXELS_AT_A_TIME = 2**20
 
@@ -59,17 +60,15 @@ class TiledMaps:
     """Maps and counts of images of any size, from a network that sees a neighbourhood only.
 
     Args:
-        network: with the output ``natural_mask`` and, if its count is a sum over space,
-            ``natural_density``. One that takes a single size counts piece by piece instead: cells
-            on a border are then counted as their parts are.
-        margin: how far the network sees from a pixel, in pixels.
-        stride: the factor by which it shrinks maps.
-        tile: side of a tile without its margin, in pixels.
+        network: with the output ``natural_mask``, if it segments, and ``natural_density``, if its
+            count is a sum over space. One that takes a single size counts piece by piece instead:
+            cells on a border are then counted as their parts are.
+        tiling: how its images are cut.
     """
 
-    def __init__(self, network: keras.Model, margin: int, stride: int, tile: int = TILE):
+    def __init__(self, network: keras.Model, tiling: Tiling):
         """Takes the network apart into one model per map."""
-        self.margin, self.stride, self.tile = margin, stride, tile
+        self.tiling = tiling
         image = network.input["natural"]
         self.size = image.shape[1:] if None not in image.shape[1:] else None
         self.counter = natural_counter(network)
@@ -82,13 +81,19 @@ class TiledMaps:
     def count(self, image: np.ndarray) -> float:
         """The count of an image, float32 ``[h, w]`` in [0, 1]."""
         if "density" in self.models:
-            return sum(float(part.sum(dtype=float)) for _, part in self._parts("density", image))
+            parts = self._parts("density", image)
+            return self.tiling.place**2 * sum(float(part.sum(dtype=float)) for _, part in parts)
         pieces = sheets(image, self.size)
         return sum(float(predict(self.counter, piece[None])[0]) for _, piece in pieces)
 
     def map(self, name: str, image: np.ndarray) -> np.ndarray:
-        """``"mask"`` (probability) or ``"density"`` of an image, each float32 ``[h, w]``."""
-        whole = np.empty(image.shape, np.float32)
+        """``"mask"`` (probability) or ``"density"`` (cells per pixel) of an image ``[h, w]``.
+
+        Returns:
+            float32, a number for each place of the network's map: ``[h, w]`` over the side of a
+            place, rounded up.
+        """
+        whole = np.empty(self._places(image), np.float32)
         for place, part in self._parts(name, image):
             whole[place] = part
         return whole
@@ -96,18 +101,40 @@ class TiledMaps:
     def _parts(
         self, name: str, image: np.ndarray
     ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-        """Parts of a map, and the rows and columns where they belong."""
-        model, (height, width) = self.models[name], image.shape
-        if self.size:
-            for place, piece in sheets(image, self.size):
-                part = model.predict_on_batch(piece[None])[0]
-                yield place, part[: height - place[0].start, : width - place[1].start]
-            return
-        padded = pad_to(image, self.stride)
-        for tile in tiles(padded.shape, margin=self.margin, stride=self.stride, tile=self.tile):
-            part = model.predict_on_batch(padded[tile.read][None])[0][tile.inner]
-            rows, columns = tile.place
-            yield tile.place, part[: height - rows.start, : width - columns.start]
+        """Parts of a map, and its rows and columns where they belong."""
+        rows, columns = self._places(image)
+        parts = self._sheets(name, image) if self.size else self._tiles(name, image)
+        for place, part in parts:
+            yield place, part[: rows - place[0].start, : columns - place[1].start]
+
+    def _sheets(self, name: str, image: np.ndarray) -> Iterator[tuple]:
+        for place, piece in sheets(image, self.size):
+            yield place, self.models[name].predict_on_batch(piece[None])[0]
+
+    def _tiles(self, name: str, image: np.ndarray) -> Iterator[tuple]:
+        cut = self.tiling
+
+        def read(tile: Tile) -> np.ndarray:
+            return pad_to(image[tile.read], cut.stride, cut.fill)
+
+        def places(pixels: tuple[slice, slice]) -> tuple[slice, ...]:
+            return tuple(slice(s.start // cut.place, s.stop // cut.place) for s in pixels)
+
+        for shape, same in groupby(sorted(tiles(image.shape, cut), key=_shape), _shape):
+            # Small ones together, no more pixels than a large one has.
+            while some := list(islice(same, max(1, TILE**2 // (shape[0] * shape[1])))):
+                found = self.models[name].predict_on_batch(np.stack([read(tile) for tile in some]))
+                for tile, part in zip(some, found, strict=True):
+                    yield places(tile.place), part[places(tile.inner)]
+
+    def _places(self, image: np.ndarray) -> tuple[int, ...]:
+        """Rows and columns of a map."""
+        return tuple(-(-side // self.tiling.place) for side in image.shape)
+
+
+def _shape(tile: Tile) -> tuple[int, ...]:
+    """Height and width of what the network gets."""
+    return tuple(along.stop - along.start for along in tile.read)
 
 
 def translations(

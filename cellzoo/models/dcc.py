@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from cellzoo.models.layers import ImageScaling
 from cellzoo.models.thresholds import Threshold
+from cellzoo.tiling import Tiling
 
 HEADS = ("regressor", "additive")
 
@@ -133,6 +135,14 @@ def receptive_radius(stages: int, convolutions: int = 1) -> int:
     place of the grid before it.
     """
     return sum((2 * convolutions + 1) * 2**stage for stage in range(stages))
+
+
+def dcc_tiling(
+    *, channels: Sequence[int] = (64, 128, 256), convolutions: int = 1, **others: Any
+) -> Tiling:
+    """How images of any size are cut for a DCC of these arguments of :func:`dcc`."""
+    stages = len(channels)
+    return Tiling(margin=receptive_radius(stages, convolutions), stride=2**stages)
 
 
 def _unet(image, channels: Sequence[int], convolutions: int, by_group: bool):

@@ -97,6 +97,16 @@ def test_a_dcc_counts_the_mean_of_its_views_at_any_size(dcc_run, tmp_path, shape
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("shape", [(24, 16), (50, 61)])
+def test_a_spatial_twin_vae_counts_the_mean_of_its_views_at_any_size(tiny_run, tmp_path, shape):
+    eight = with_views(tiny_run, 8, tmp_path / "eight")
+    images = np.random.default_rng(1).random((3, *shape), np.float32)
+    expected = mean_of_plain(RunCounter(tiny_run), images, 8)
+    counts = eight.count(images)
+    np.testing.assert_allclose(counts.raw, expected, rtol=1e-4)
+    assert np.isnan([counts.low, counts.high]).all()
+
+
 @pytest.mark.parametrize("domain", ["natural", "synthetic"])
 @pytest.mark.parametrize("in_graph", [True, False])
 def test_both_domains_with_and_without_the_graph(

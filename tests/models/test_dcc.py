@@ -1,10 +1,12 @@
 """The DCC's two heads: what reaches the count, and what a pixel sees."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
-from cellzoo.models.dcc import dcc, receptive_radius
+from cellzoo.models.dcc import dcc, dcc_tiling, receptive_radius
 from cellzoo.tiling import pad_to, tiles
 
 
@@ -86,7 +88,7 @@ def test_the_tiled_density_is_the_untiled_one():
     image = pad_to(noise(165, 118, seed=4), 8)
     whole = answer(built, image[None])
     tiled = {name: np.full(image.shape, np.nan) for name in ("natural_density", "natural_mask")}
-    for tile in tiles(image.shape, margin=receptive_radius(3), stride=8, tile=40):
+    for tile in tiles(image.shape, replace(dcc_tiling(channels=(3, 4, 5)), tile=40)):
         part = answer(built, image[tile.read][None])
         for name, values in tiled.items():
             values[tile.place] = part[name][0][tile.inner]

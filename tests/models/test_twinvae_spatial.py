@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from cellzoo.data.synthetic import SyntheticCells
 from cellzoo.models.counting import translations
-from cellzoo.models.twinvae_spatial import twinvae_spatial
+from cellzoo.models.twinvae_spatial import RECEPTIVE_RADIUS, twinvae_spatial
+from cellzoo.training.runs import Run
+from cellzoo.zoo import find
 
 SMALL = {"image_size": 32, "channels": (4, 4), "shared_channels": 4, "latent": 2}
 
@@ -18,11 +21,15 @@ def outputs(model, x=None):
     return {k: np.asarray(v) for k, v in model({"natural": x, "synthetic": x}).items()}
 
 
-def test_outputs_of_each_domain_have_their_shapes():
-    shapes = {name: value.shape for name, value in outputs(twinvae_spatial(**SMALL)).items()}
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 40), (8, 200)])
+def test_outputs_of_each_domain_have_their_shapes(height, width):
+    x = np.random.default_rng(0).random((2, height, width), np.float32)
+    found = outputs(twinvae_spatial(**SMALL), x)
+    shapes = {name: value.shape for name, value in found.items()}
+    grid = (height // 8, width // 8)
     of_a_domain = {
-        "count": (2,), "density": (2, 4, 4), "reconstruction": (2, 32, 32),
-        "mean": (2, 4, 4, 2), "log_variance": (2, 4, 4, 2),
+        "count": (2,), "density": (2, *grid), "reconstruction": (2, height, width),
+        "mean": (2, *grid, 2), "log_variance": (2, *grid, 2),
     }  # fmt: skip
     assert shapes == {
         f"{domain}_{name}": shape
@@ -63,6 +70,48 @@ def test_a_moved_image_has_a_moved_density():
     here = outputs(model, x)["natural_density"]
     there = outputs(model, np.roll(x, (8, -16), axis=(1, 2)))["natural_density"]
     np.testing.assert_allclose(np.roll(here, (1, -2), axis=(1, 2)), there, rtol=1e-4)
+
+
+def test_a_place_sees_as_far_as_the_receptive_radius():
+    model = twinvae_spatial(**SMALL | {"image_size": 128}, center=False)
+    x = np.random.default_rng(1).random((1, 128, 128), np.float32)
+    before, reach = outputs(model, x)["natural_density"], 0
+    for row, column in [(64, 64), (67, 71), (71, 68)]:  # it depends on the pixel's own square
+        changed = x.copy()
+        changed[0, row, column] += 9
+        difference = outputs(model, changed)["natural_density"] - before
+        for pixel, places in zip((row, column), np.nonzero(difference[0]), strict=True):
+            distance = np.maximum(8 * places - pixel, pixel - 8 * places - 7).max()
+            assert distance <= RECEPTIVE_RADIUS
+            reach = max(reach, distance)
+    assert reach > RECEPTIVE_RADIUS - 8
+
+
+def test_copies_of_an_image_side_by_side_count_as_many_times():
+    model = twinvae_spatial(**SMALL)
+    x = np.full((1, 128, 128), 0.5, np.float32)
+    content = 20 * images(1, 40)
+    x[:, 40:80, 48:88] += content - content.mean()  # around it is nothing but the mean
+    empty = outputs(model, np.full_like(x, 0.5))
+    found = outputs(model, x), outputs(model, np.tile(x, (1, 2, 2)))
+    for domain in ("natural", "synthetic"):
+        nothing = empty[f"{domain}_count"]
+        one, four = (counts[f"{domain}_count"] for counts in found)
+        assert abs(one - nothing) > 0.05
+        np.testing.assert_allclose(four - 4 * nothing, 4 * (one - nothing), rtol=1e-4)
+
+
+def test_a_trained_network_counts_copies_of_an_image_about_as_many_times():
+    """Where the copies meet is what no image of training shows, so not exactly."""
+    cells = Run(find("zoo:ldc")).recipe.data.synthetic
+    keys = cells.model_dump(exclude={"preset", "images", "fresh"}, exclude_none=True)
+    generator = SyntheticCells.preset(cells.preset, size=128, **keys | {"margins": (12,) * 4})
+    drawn, counts = generator.render(5, 3, counts=np.array([2, 4, 6, 8, 10]))
+    model = Run(find("zoo:ldc")).load_network()
+    once = outputs(model, drawn)["synthetic_count"]
+    np.testing.assert_allclose(once, counts, atol=1.5)
+    four_times = outputs(model, np.tile(drawn, (1, 2, 2)))["synthetic_count"]
+    np.testing.assert_allclose(four_times, 4 * once, rtol=0.1, atol=0.5)
 
 
 def test_squares_of_pixels_come_back_in_their_places():
