@@ -104,7 +104,7 @@ def match(
     fixed = {**measured(images, cells.background), **settled}
     start = replace(cells, **fixed)
     axes = _AXES if find_counts else _AXES[:-1]
-    distance = partial(_try, natural, start, axes, seed)
+    distance = partial(_try, natural, start, axes, _DRAWN, seed)
     workers = min(workers or os.cpu_count() or 1, _CHILDREN)
     if workers == 1:
         point = _search(lambda points: list(map(distance, points)), axes, seed, generations)
@@ -117,6 +117,8 @@ def match(
                 axes, seed, generations,
             )  # fmt: skip
     settings = {**fixed, **settings_at(point, axes, natural.scale)}
+    if find_counts:
+        settings |= _with_rare_counts(*settings["count_range"])
     fresh = (seed, 1)
     return Match(
         settings,
@@ -261,8 +263,8 @@ def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[st
         "elongation": round(min(1 + 0.8 * at["elongation"], 0.99 * (smallest - 0.75)), 2),
         "rim_width": round(radius * (0.1 + 0.7 * at["rim_width"]), 2),
         **greys,
-        "rim_noise": round(0.4 * texture, 1),
-        "division_rim_noise": round(0.4 * texture, 1),
+        "rim_noise": round(0.2 * texture, 1),
+        "division_rim_noise": round(0.2 * texture, 1),
         "organelles": (1, 4),
         "organelle_contrast": round(texture, 1),
         "shading": round(200 * at["shading"], 1),
@@ -279,7 +281,12 @@ def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[st
 
 
 def _try(
-    natural: Natural, cells: SyntheticCells, axes: Sequence[str], seed: int, point: np.ndarray
+    natural: Natural,
+    cells: SyntheticCells,
+    axes: Sequence[str],
+    number: int,
+    seed: int,
+    point: np.ndarray,
 ) -> float:
     """Distance of cells with the settings at a point; all points are tried with one seed."""
     cv2.setNumThreads(1)  # each worker has a processor to itself
@@ -287,7 +294,16 @@ def _try(
         drawn = replace(cells, **settings_at(point, axes, natural.scale))
     except UsageError:  # such as cells larger than the margins leave room for
         return math.inf
-    return natural.distance(drawn.render(_DRAWN, (seed, 0))[0])
+    return natural.distance(drawn.render(number, (seed, 0))[0])
+
+
+def _with_rare_counts(fewest: int, most: int) -> dict[str, Any]:
+    """Weights as "falling" has them, and some images with up to twice as many cells.
+
+    What was found is what most images have; a network counts no more than it ever saw.
+    """
+    weights = [most + 6 - n for n in range(fewest, most + 1)] + [1] * most
+    return {"count_range": (fewest, 2 * most), "count_weights": weights}
 
 
 def _search(
