@@ -276,7 +276,7 @@ def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[st
         "blur_blend": 1.0,
     }
     if "count" in at:
-        found["count_range"] = (0, round(40 ** at["count"]))
+        found |= {"count_range": (0, round(40 ** at["count"])), "count_weights": "falling"}
     return found
 
 
