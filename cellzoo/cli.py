@@ -149,23 +149,44 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("recipe", type=_PATH)
-@click.option("-o", "--out", type=_PATH, required=True, help="New folder for the images.")
+@click.option("-o", "--out", type=_PATH, required=True,
+              help="New folder for the images, or with --match the new recipe.")  # fmt: skip
 @click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
-@click.option("--preview", is_flag=True, help="Also write preview.png, a sheet with the counts.")
+@click.option("--preview", is_flag=True, help="Also write a sheet of them as PNG.")
 @click.option("--natural", is_flag=True, help="The simulated microscope's images instead.")
+@click.option("--match", is_flag=True,
+              help="Make the cells look like the recipe's natural images, labelled or not.")
 @_settings
 @_verb
 def synth(
-    recipe: Path, out: Path, number: int, preview: bool, natural: bool, settings: tuple[str, ...]
+    recipe: Path,
+    out: Path,
+    number: int,
+    preview: bool,
+    natural: bool,
+    match: bool,
+    settings: tuple[str, ...],
 ) -> None:
-    """Write the synthetic cells that a recipe trains on, to look at or to use.
+    r"""Write the synthetic cells that a recipe trains on, to look at or to use.
 
+    With --match, find how to draw them so that they look like the recipe's natural training images,
+    and write the recipe anew.
+
+    \b
     Example: cellzoo synth recipes/twinvae_pc.yaml -o cells --preview
+             cellzoo synth my.yaml --match -o matched.yaml --preview
     """
     from cellzoo.recipe import load_recipe
-    from cellzoo.synth import synth
+    from cellzoo.synth import match_recipe, synth
 
-    for file in synth(load_recipe(recipe, settings), out, number, preview, natural):
+    if match and natural:
+        raise UsageError("--match and --natural exclude each other: choose one.")
+    chosen = load_recipe(recipe, settings)
+    if match:
+        files = match_recipe(chosen, out, number, preview)
+    else:
+        files = synth(chosen, out, number, preview, natural)
+    for file in files:
         click.echo(f"wrote {file}")
 
 

@@ -1,17 +1,31 @@
-"""``cellzoo synth``: a recipe's synthetic cells, or its simulated microscope's images, as files."""
+"""``cellzoo synth``: a recipe's synthetic cells, or its simulated microscope's images, as files.
+
+With ``--match`` it writes the recipe anew, with cells that look like the recipe's natural images.
+"""
 
 import csv
+import logging
+import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from cellzoo.data import microscope
+from cellzoo.data.folder import ImageSet
+from cellzoo.data.matching import match
 from cellzoo.data.sets import natural_images, simulated_fluorescence, synthetic_cells
-from cellzoo.data.synthetic import contact_sheet
+from cellzoo.data.synthetic import SyntheticCells, contact_sheet
 from cellzoo.errors import UsageError, UserError
-from cellzoo.recipe import Recipe
+from cellzoo.files import write_atomically
+from cellzoo.recipe import Recipe, Synthetic, with_values
+
+log = logging.getLogger("cellzoo")
+
+# From so few labels no distribution of counts can be told.
+_MIN_LABELS = 20
 
 
 def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) -> list[Path]:
@@ -76,23 +90,117 @@ _Pictures = tuple[np.ndarray, np.ndarray, list[str], list[str], np.ndarray | Non
 
 
 def _synthetic(recipe: Recipe, number: int) -> _Pictures:
-    section = recipe.data.synthetic
-    if section is None:
-        raise UsageError(
-            f"{recipe.name} has no data.synthetic: choose another recipe, or --natural."
-        )
-    size = recipe.image_size
+    section = _section(recipe)
     natural = None
     if section.background == "natural":
-        known = natural_images(
-            recipe.data.natural, size, recipe.seed, splits=("train", "validation")
-        )
-        natural = known[0].of("train")
-    controls = section.model_dump(exclude={"images", "fresh"})
-    cells = synthetic_cells(**controls, natural=natural, image_size=size)
+        natural = _training_images(recipe, ("train", "validation"))
+    cells = _cells(section, natural, recipe)
     images, counts = cells.render(number, (recipe.seed, 0))
     groups = [str(k) for k in range(number)]
     return np.round(images * 255).astype(np.uint8), counts, groups, [""] * number, None
+
+
+def _section(recipe: Recipe) -> Synthetic:
+    if recipe.data.synthetic is None:
+        raise UsageError(
+            f"{recipe.name} has no data.synthetic: choose another recipe, or --natural."
+        )
+    return recipe.data.synthetic
+
+
+def _training_images(recipe: Recipe, splits: tuple[str, ...] = ("train",)) -> ImageSet:
+    known, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed, splits=splits)
+    return known.of("train")
+
+
+def _cells(section: Synthetic, natural: ImageSet | None, recipe: Recipe) -> SyntheticCells:
+    controls = section.model_dump(exclude={"images", "fresh"})
+    return synthetic_cells(**controls, natural=natural, image_size=recipe.image_size)
+
+
+def match_recipe(
+    recipe: Recipe, out: Path, number: int = 36, preview: bool = False, **search: Any
+) -> list[Path]:
+    """Writes a recipe whose synthetic cells look like its natural training images.
+
+    Counts stay as the recipe has them in ``count_range``. If it has none, they are those of the
+    labels or, with fewer than 20 of these, found with the look of the cells.
+
+    Args:
+        recipe: whose natural images, and whose other settings.
+        out: the YAML file to write.
+        number: of images in the preview, of either kind.
+        preview: also write natural images above drawn ones, a PNG beside the recipe.
+        **search: ``generations`` and ``workers`` of :func:`cellzoo.data.matching.match`.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: a file is there already, or no cells are nearer than the recipe's own.
+        UsageError: the recipe draws no cells.
+    """
+    section = _section(recipe)
+    files = [out, out.with_suffix(".png")][: 1 + preview]
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} is there already: choose another name for -o.")
+    natural = _training_images(recipe)
+    cells = _cells(section, natural, recipe)
+    settled = _counts(section, natural.counts)
+    find_counts = section.count_range is None and not settled
+    if section.background is None:
+        settled |= _window(section)
+    found = match(natural.images, cells, settled, find_counts, recipe.seed, **search)
+    distances = f"{found.before:.2f} -> {found.after:.2f}"
+    log.info(
+        "distance of the drawn images from the natural ones: %s "
+        "(two halves of the natural ones: %.2f)", distances, found.floor,
+    )  # fmt: skip
+    if not found.after < found.before:
+        raise UserError(
+            f"No cells nearer to the natural images than those of {recipe.name} were found: "
+            "nothing was written."
+        )
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in found.settings.items()}
+    matched = with_values(recipe, {f"data.synthetic.{key}": v for key, v in plain.items()})
+    header = [
+        f"{recipe.name}, its synthetic cells matched to {len(natural)} natural training images",
+        f"distance {distances}, two halves of the natural images {found.floor:.2f}; changed:",
+        *recipe.differences(matched),
+    ]
+    text = "".join(f"# {line}\n" for line in header) + matched.to_yaml()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if preview:
+        some = np.random.default_rng(recipe.seed).permutation(len(natural))[:number]
+        sheets = [
+            contact_sheet(natural.images[some], natural.counts[some]),
+            contact_sheet(*_cells(matched.data.synthetic, natural, matched).render(number, 0)),
+        ]
+        _write_image(files[1], np.concatenate(sheets))
+    write_atomically(out, text)
+    return files
+
+
+def _counts(section: Synthetic, counts: np.ndarray) -> dict[str, Any]:
+    """How often to draw each count, as in labels ``[n]``, NaN where there is none; or nothing."""
+    labels = counts[np.isfinite(counts)].round().astype(int)
+    if section.count_range is not None or len(labels) < _MIN_LABELS:
+        return {}
+    # More than the labels show, as a few labels do not show the rarest.
+    most = math.ceil(1.2 * labels.max()) + 1
+    often = np.convolve(np.bincount(labels, minlength=most + 1), [0.25, 0.5, 0.25], "same")
+    weights = 1 + np.round(200 * often / often.sum()).astype(int)
+    return {"count_range": (0, most), "count_weights": weights.tolist()}
+
+
+def _window(section: Synthetic) -> dict[str, Any]:
+    """What an image that is a window of something larger shows, where a recipe says nothing.
+
+    Its border cuts cells, and some cells touch. Neither can be told from single things.
+    """
+    usual = {"margins": (-3, -3, -3, -3), "clumping": 0.2, "overlap": 1.5}
+    return {key: value for key, value in usual.items() if getattr(section, key) is None}
 
 
 def _natural(recipe: Recipe, number: int) -> _Pictures:

@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
+from cellzoo.data import matching
 from cellzoo.data.folder import load_folder
+from cellzoo.data.sets import check_recipe
 from cellzoo.errors import UsageError, UserError
 from cellzoo.recipe import load_recipe
-from cellzoo.synth import synth
+from cellzoo.synth import match_recipe, synth
 
 RECIPE = """\
 name: cells
@@ -142,3 +144,120 @@ def test_natural_images_are_time_lapses_of_chambers(tmp_path, recipe):
         hours = [float(row["time"]) for row in rows if row["group"] == chamber]
         assert hours[0] == 0
         assert hours == sorted(set(hours))
+
+
+# --- cells that look like the natural images ------------------------------------------------
+
+MANY = ("data.natural.train=24", "data.synthetic.count_range=null")
+NO_LABEL = (*MANY, "data.natural.labelled=0")
+
+
+@pytest.fixture
+def short_search(monkeypatch):
+    for name, value in {"_FIRST": 6, "_CLIMBS": 1, "_CHILDREN": 4, "_DRAWN": 6}.items():
+        monkeypatch.setattr(matching, name, value)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """What a search found, and a list of what it was asked."""
+    asked = []
+
+    def match(images, cells, settled, find_counts, seed, **search):
+        asked.append((len(images), cells, settled, find_counts))
+        return matching.Match({**settled, "radius": (4.0, 5.0), "noise": 2.0}, 0.5, 0.1, 0.01)
+
+    monkeypatch.setattr("cellzoo.synth.match", match)
+    return asked
+
+
+def test_the_matched_recipe_says_what_changed_and_is_otherwise_the_same(tmp_path, recipe, found):
+    before, out = recipe(*MANY, "data.synthetic.shading=9"), tmp_path / "new" / "matched.yaml"
+    assert match_recipe(before, out) == [out]
+    after = load_recipe(out)
+    assert before.differences(after) == [
+        "data.synthetic.radius: unset -> (4.0, 5.0)", "data.synthetic.noise: unset -> 2.0",
+    ]  # fmt: skip
+    comment = [line for line in out.read_text().splitlines() if line.startswith("#")]
+    assert comment == [
+        "# cells, its synthetic cells matched to 24 natural training images",
+        "# distance 0.50 -> 0.10, two halves of the natural images 0.01; changed:",
+        "# data.synthetic.radius: unset -> (4.0, 5.0)",
+        "# data.synthetic.noise: unset -> 2.0",
+    ]
+
+
+def test_counts_are_the_recipes_else_the_labels_else_found(tmp_path, recipe, found):
+    def asked(name, *settings):
+        match_recipe(recipe(*settings), tmp_path / name)
+        return found[-1][2:]
+
+    assert asked("a.yaml", "data.natural.train=24") == ({}, False)
+    assert asked("b.yaml", *MANY) == ({}, True)  # 4 labels are too few
+    assert asked("c.yaml", *NO_LABEL) == ({}, True)
+    settled, find_counts = asked("d.yaml", *MANY, "data.natural.labelled=24")
+    assert not find_counts
+    fewest, most = settled["count_range"]
+    assert fewest == 0 and len(settled["count_weights"]) == most + 1
+    assert min(settled["count_weights"]) >= 1
+
+
+def test_weights_of_counts_by_hand():
+    from cellzoo.recipe import Synthetic
+    from cellzoo.synth import _counts
+
+    counts = np.array([5] * 16 + [3] * 4 + [np.nan] * 9)
+    settled = _counts(Synthetic(preset="bf"), counts)
+    assert settled["count_range"] == (0, 7)  # 1.2 * 5 + 1
+    # Of 20 labels a quarter each goes to the neighbours; 200 images and one more of each count.
+    assert settled["count_weights"] == [1, 1, 11, 21, 51, 81, 41, 1]
+
+
+def test_an_even_background_means_a_window_of_something_larger(tmp_path, recipe, found):
+    even = (*NO_LABEL, "data.synthetic.background=null")
+    match_recipe(recipe(*even, "data.synthetic.clumping=0.5"), tmp_path / "a.yaml")
+    assert found[-1][2] == {"margins": (-3, -3, -3, -3), "overlap": 1.5}
+    match_recipe(recipe(*NO_LABEL), tmp_path / "b.yaml")  # a chamber's own image
+    assert found[-1][2] == {}
+    assert found[-1][1].background.shape == (128, 128)
+
+
+def test_nothing_is_written_over(tmp_path, recipe, found):
+    out, sheet = tmp_path / "matched.yaml", tmp_path / "matched.png"
+    sheet.write_text("mine")
+    with pytest.raises(UserError, match="matched.png is there already: choose another name"):
+        match_recipe(recipe(*MANY), out, 4, True)
+    out.write_text("mine")
+    with pytest.raises(UserError, match="matched.yaml is there already: choose another name"):
+        match_recipe(recipe(*MANY), out)
+    assert out.read_text() == sheet.read_text() == "mine"
+    assert not found
+
+
+def test_where_it_cannot_help_it_says_so(tmp_path, recipe, monkeypatch):
+    out = tmp_path / "matched.yaml"
+    with pytest.raises(UsageError, match="cells has no data.synthetic"):
+        match_recipe(recipe("data.synthetic=null"), out)
+    with pytest.raises(UserError, match="12 natural training images are too few"):
+        match_recipe(recipe(), out)
+    nothing = matching.Match({"noise": 2.0}, 0.1, 0.1, 0.01)
+    monkeypatch.setattr("cellzoo.synth.match", lambda *args: nothing)
+    with pytest.raises(UserError, match="No cells nearer .* those of cells .* nothing was written"):
+        match_recipe(recipe(*MANY), out)
+    assert not out.exists()
+
+
+def test_matching_from_the_command_line(tmp_path, recipe, run_cli, short_search):
+    recipe()
+    out, sheet = tmp_path / "matched.yaml", tmp_path / "matched.png"
+    settings = [part for setting in NO_LABEL for part in ("--set", setting)]
+    command = ("synth", tmp_path / "recipe.yaml", "--match", "-o", out, "-n", 3, "--preview")
+    result = run_cli(*command, *settings, "--set", "data.synthetic.noise=60")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith(f"wrote {out}\nwrote {sheet}\n")
+    assert "distance of the drawn images from the natural ones: " in result.stdout
+    check_recipe(load_recipe(out))
+    assert cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE).shape[0] > 2 * 128
+    result = run_cli(*command, "--natural")
+    assert result.exit_code == 2
+    assert "--match and --natural exclude each other" in result.stderr
