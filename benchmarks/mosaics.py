@@ -17,13 +17,12 @@ as Markdown.
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from coverage import data_name
-from table import add_rows, commit, hardware
+from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo import zoo
 from cellzoo.counter import RunCounter
@@ -42,17 +41,13 @@ def main() -> None:
     parser.add_argument("--mosaics", type=int, default=80)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/mosaics.csv"))
     arguments = parser.parse_args()
-    origin = {
-        "hardware": hardware(),
-        "command": f"python benchmarks/mosaics.py {' '.join(arguments.models)}",
-        "commit": commit(),
-    }
+    where = origin(["python", "benchmarks/mosaics.py", *arguments.models])
     for model in arguments.models:
         counter = RunCounter(zoo.find(model))
         # One whose recipe resizes can count in windows, too.
         counter.any_size = True
         rows = [*mosaics(counter, arguments.mosaics), *seamless(counter, arguments.mosaics // 2)]
-        add_rows(arguments.out, [{"model": model} | row | origin for row in rows], ("model",))
+        add_rows(arguments.out, [{"model": model} | row | where for row in rows], ("model",))
     print_table(arguments.out)
 
 
@@ -148,10 +143,7 @@ def print_table(file: Path) -> None:
     """The rows of the CSV as Markdown."""
     keys = ("model", "images", "number", "mean_count", "mae", "bias", "mape", "more_than_parts",
             "more_at_seams", "more_elsewhere")  # fmt: skip
-    print("| " + " | ".join(keys) + " |\n" + "|---" * len(keys) + "|")
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            print("| " + " | ".join(row[key] for key in keys) + " |")
+    print_markdown(keys, ([row[key] for key in keys] for row in read_rows(file)))
 
 
 if __name__ == "__main__":
