@@ -107,7 +107,6 @@ def test_each_counter_counts_and_has_a_card(name, tmp_path):
     [
         ("ldc", [0.1282897, 1.1365786, 4.3408861, 20.8729210]),
         ("simulated_bf", [39.0967369, 35.8204308, 46.5105515, 69.8627548]),
-        ("simulated_pc", [64.1435547, 81.8656769, 97.9156265, 94.5818558]),
     ],
 )
 def test_weights_of_earlier_versions_count_what_they_counted(name, counts, reference_images):
