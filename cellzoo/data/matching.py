@@ -12,6 +12,7 @@ Example:
     >>> cells = SyntheticCells.preset("bf", **found.settings)
 """
 
+import itertools
 import logging
 import math
 import multiprocessing
@@ -40,7 +41,7 @@ _RINGS, _ANGLES = 12, 16
 # Of each group of a description, brightness, lopsided, oblong, grainy: how much it weighs.
 _WEIGHTS = (1.0, 0.6, 0.6, 0.6)
 _NUMBER_WEIGHT = 0.15
-_FIRST, _CLIMBS, _GENERATIONS, _CHILDREN = 240, 3, 40, 14
+_FIRST, _CLIMBS, _GENERATIONS, _CHILDREN = 240, 3, 60, 14
 _DRAWN = 48  # images drawn for each try
 _AXES = (
     "radius", "radius_spread", "elongation", "rim_width", "rim", "fill", "grey_spread", "contrast",
@@ -86,7 +87,7 @@ def match(
         settled: fields that change, and are no part of the search.
         find_counts: search the most cells in an image, too.
         seed: of everything.
-        generations: of each climb; fewer take less time and end farther off.
+        generations: of the last climb; fewer take less time and end farther off.
         workers: processes; None: as many as there are processors.
 
     Raises:
@@ -104,16 +105,24 @@ def match(
     fixed = {**measured(images, cells.background), **settled}
     start = replace(cells, **fixed)
     axes = _AXES if find_counts else _AXES[:-1]
-    distance = partial(_try, natural, start, axes, _DRAWN, seed)
+    distance = partial(_try, natural, start, axes, _DRAWN)
     workers = min(workers or os.cpu_count() or 1, _CHILDREN)
+    # One seed for the points of a call, which are compared, and another for the next call, so that
+    # no climb comes to fit the chances of one.
+    seeds = ((seed, 3, k) for k in itertools.count())
     if workers == 1:
-        point = _search(lambda points: list(map(distance, points)), axes, seed, generations)
+        point = _search(
+            lambda points: list(map(distance, [next(seeds)] * len(points), points)),
+            axes, seed, generations,
+        )  # fmt: skip
     else:
         # Workers leave Ctrl-C to us. "spawn": the fork of a process with threads may hang.
         context, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
         with ProcessPoolExecutor(workers, context, signal.signal, quiet) as pool:
             point = _search(
-                lambda points: list(pool.map(distance, points, chunksize=2)),
+                lambda points: list(
+                    pool.map(distance, [next(seeds)] * len(points), points, chunksize=2)
+                ),
                 axes, seed, generations,
             )  # fmt: skip
     settings = {**fixed, **settings_at(point, axes, natural.scale)}
@@ -285,16 +294,16 @@ def _try(
     cells: SyntheticCells,
     axes: Sequence[str],
     number: int,
-    seed: int,
+    seed: Sequence[int],
     point: np.ndarray,
 ) -> float:
-    """Distance of cells with the settings at a point; all points are tried with one seed."""
+    """Distance of so many drawn cells with the settings at a point."""
     cv2.setNumThreads(1)  # each worker has a processor to itself
     try:
         drawn = replace(cells, **settings_at(point, axes, natural.scale))
     except UsageError:  # such as cells larger than the margins leave room for
         return math.inf
-    return natural.distance(drawn.render(number, (seed, 0))[0])
+    return natural.distance(drawn.render(number, seed)[0])
 
 
 def _with_rare_counts(fewest: int, most: int) -> dict[str, Any]:
@@ -312,7 +321,7 @@ def _search(
     seed: int,
     generations: int,
 ) -> np.ndarray:
-    """The point of the unit cube where the value is least, as far as several climbs can tell."""
+    """The point of the unit cube where the value is least: the best of short climbs goes on."""
     rng = np.random.default_rng((seed, 2))
     points = rng.random((_FIRST, len(axes)))
     points[:, [axes.index(name) for name in _SPARING]] *= 0.3
@@ -324,10 +333,12 @@ def _search(
             starts.append(point)
     ends = []
     for k, start in enumerate(starts):
-        ends.append(climb(values, start, 0.2, generations, _CHILDREN, rng))
-        value = values(ends[-1][None])[0]
-        log.info("climb %d of %d: distance %.3f", k + 1, len(starts), value)
-    return ends[int(np.argmin(values(np.array(ends))))]
+        ends.append(climb(values, start, 0.2, math.ceil(0.4 * generations), _CHILDREN, rng))
+        log.info("climb %d of %d: distance %.3f", k + 1, len(starts), values(ends[-1][None])[0])
+    best = ends[int(np.argmin(values(np.array(ends))))]
+    end = climb(values, best, 0.1, generations, _CHILDREN, rng)
+    log.info("from the best of them on: distance %.3f", values(end[None])[0])
+    return end
 
 
 def climb(
