@@ -110,21 +110,20 @@ def match(
     # One seed for the points of a call, which are compared, and another for the next call, so that
     # no climb comes to fit the chances of one.
     seeds = ((seed, 3, k) for k in itertools.count())
+
+    def search(mapping: Callable) -> np.ndarray:
+        def values(points: np.ndarray) -> list[float]:
+            return list(mapping(distance, [next(seeds)] * len(points), points))
+
+        return _search(values, axes, seed, generations)
+
     if workers == 1:
-        point = _search(
-            lambda points: list(map(distance, [next(seeds)] * len(points), points)),
-            axes, seed, generations,
-        )  # fmt: skip
+        point = search(map)
     else:
         # Workers leave Ctrl-C to us. "spawn": the fork of a process with threads may hang.
         context, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
         with ProcessPoolExecutor(workers, context, signal.signal, quiet) as pool:
-            point = _search(
-                lambda points: list(
-                    pool.map(distance, [next(seeds)] * len(points), points, chunksize=2)
-                ),
-                axes, seed, generations,
-            )  # fmt: skip
+            point = search(partial(pool.map, chunksize=2))
     settings = {**fixed, **settings_at(point, axes, natural.scale)}
     if find_counts:
         settings |= _with_rare_counts(*settings["count_range"])

@@ -514,28 +514,39 @@ def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndar
         width = rng.uniform(0.7, 2.0)
         across, down = (np.exp(-0.5 * ((place - at) / width) ** 2) for at in (x, y))
         ground += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
-    if settings.ghosts[1]:
-        for _ in range(rng.integers(settings.ghosts[0], settings.ghosts[1] + 1)):
-            x, y = rng.uniform(0, settings.size, 2)
-            radius = rng.uniform(*settings.radius)
-            distance = np.hypot(place[:, None] - y, place - x) / np.float32(radius)
-            disc = 1 / (1 + np.exp((distance - 1) / np.float32(rng.uniform(0.1, 0.3))))
-            middle = np.exp(-2 * (distance / np.float32(rng.uniform(0.3, 0.8))) ** 2)
-            ghost = rng.uniform(-0.6, 0.2) * disc + rng.uniform(-0.3, 0.6) * middle
-            ground += np.float32(greys) * ghost.astype(np.float32)
+    for _ in range(rng.integers(settings.ghosts[0], settings.ghosts[1] + 1)):
+        ground += np.float32(greys) * _ghost(settings, rng, place)
     for _ in range(rng.integers(settings.lines[0], settings.lines[1] + 1)):
-        at, width = rng.uniform(0, settings.size), rng.uniform(0.5, 2.0)
-        apart = rng.uniform(3, 12) * width
-        # Dark with bright edges or the other way round, as light is bent there.
-        edges, strength = rng.uniform(0, 1, 2), np.float32(greys * rng.uniform(-1, 1))
-        lines = np.zeros(settings.size, np.float32)
-        for k in range(min(rng.integers(1, 6), rng.integers(1, 6))):
-            away = (place - at - k * apart) / width
-            lines += np.exp(-0.5 * away**2)
-            for edge, side in zip(edges, (-3, 3), strict=True):
-                lines -= edge * np.exp(-0.5 * (away - side) ** 2)
-        lines *= strength
+        lines = _lines(rng, place, greys)
         ground += lines[:, None] if rng.random() < 0.5 else lines
+
+
+def _ghost(
+    settings: SyntheticCells, rng: np.random.Generator, place: np.ndarray
+) -> np.ndarray:
+    """A soft disc somewhere in the image, float32 [size, size], 1 is brighter by the contrast."""
+    x, y = rng.uniform(0, settings.size, 2)
+    radius = rng.uniform(*settings.radius)
+    distance = np.hypot(place[:, None] - y, place - x) / np.float32(radius)
+    disc = 1 / (1 + np.exp((distance - 1) / np.float32(rng.uniform(0.1, 0.3))))
+    middle = np.exp(-2 * (distance / np.float32(rng.uniform(0.3, 0.8))) ** 2)
+    ghost = rng.uniform(-0.6, 0.2) * disc + rng.uniform(-0.3, 0.6) * middle
+    return ghost.astype(np.float32)
+
+
+def _lines(rng: np.random.Generator, place: np.ndarray, greys: float) -> np.ndarray:
+    """A profile across parallel lines, float32 [size], dark or bright by up to so many greys."""
+    at, width = rng.uniform(0, len(place)), rng.uniform(0.5, 2.0)
+    apart = rng.uniform(3, 12) * width
+    # Dark with bright edges or the other way round, as light is bent there.
+    edges, strength = rng.uniform(0, 1, 2), np.float32(greys * rng.uniform(-1, 1))
+    lines = np.zeros(len(place), np.float32)
+    for k in range(min(rng.integers(1, 6), rng.integers(1, 6))):
+        away = (place - at - k * apart) / width
+        lines += np.exp(-0.5 * away**2)
+        for edge, side in zip(edges, (-3, 3), strict=True):
+            lines -= edge * np.exp(-0.5 * (away - side) ** 2)
+    return strength * lines
 
 
 def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:

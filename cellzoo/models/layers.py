@@ -38,8 +38,21 @@ class LatentSampler(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
+class _Squares(keras.layers.Layer):
+    """A layer that needs to know the side of squares of pixels."""
+
+    def __init__(self, side: int, **kwargs):
+        """Takes note of the side."""
+        super().__init__(**kwargs)
+        self.side = side
+
+    def get_config(self):
+        """The arguments that rebuild this layer."""
+        return {**super().get_config(), "side": self.side}
+
+
 @keras.saving.register_keras_serializable(package="cellzoo")
-class PixelsToChannels(keras.layers.Layer):
+class PixelsToChannels(_Squares):
     """Makes each square of pixels one place, with its pixels, row by row, as channels.
 
     ``keras.ops.space_to_depth`` does the same and takes five times as long on a processor.
@@ -47,11 +60,6 @@ class PixelsToChannels(keras.layers.Layer):
     Args:
         side: of a square in pixels.
     """
-
-    def __init__(self, side: int, **kwargs):
-        """Takes note of the side."""
-        super().__init__(**kwargs)
-        self.side = side
 
     def call(self, images):
         """Maps ``[batch, h, w, 1]``, multiples of the side, to ``[batch, h/s, w/s, s * s]``."""
@@ -67,13 +75,9 @@ class PixelsToChannels(keras.layers.Layer):
         batch, *sides, _ = shape
         return (batch, *(size and size // self.side for size in sides), self.side**2)
 
-    def get_config(self):
-        """The arguments that rebuild this layer."""
-        return {**super().get_config(), "side": self.side}
-
 
 @keras.saving.register_keras_serializable(package="cellzoo")
-class ChannelsToPixels(keras.layers.Layer):
+class ChannelsToPixels(_Squares):
     """Undoes :class:`PixelsToChannels`: the channels of each place become a square of pixels.
 
     ``keras.ops.depth_to_space`` does the same and takes eight times as long on a processor.
@@ -81,11 +85,6 @@ class ChannelsToPixels(keras.layers.Layer):
     Args:
         side: of a square in pixels.
     """
-
-    def __init__(self, side: int, **kwargs):
-        """Takes note of the side."""
-        super().__init__(**kwargs)
-        self.side = side
 
     def call(self, places):
         """Maps ``[batch, h, w, s * s]`` to ``[batch, h * s, w * s]``, s being the side."""
@@ -99,10 +98,6 @@ class ChannelsToPixels(keras.layers.Layer):
         """See :meth:`call`."""
         batch, *sides, _ = shape
         return (batch, *(size and size * self.side for size in sides))
-
-    def get_config(self):
-        """The arguments that rebuild this layer."""
-        return {**super().get_config(), "side": self.side}
 
 
 @keras.saving.register_keras_serializable(package="cellzoo")
