@@ -146,7 +146,7 @@ class Synthetic(_Section):
     organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
     organelle_contrast: NonNegativeFloat | None = None
     overlap: float | None = None
-    giants: Share | None = None
+    oversized: Share | None = None
     clumping: Share | None = None
     shading: NonNegativeFloat | None = None
     contrast: tuple[NonNegativeFloat, NonNegativeFloat] | None = None

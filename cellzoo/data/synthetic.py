@@ -48,7 +48,7 @@ class SyntheticCells:
             most + 6 - n, which for 30 is the authors' 36 - n), "uniform", or one weight per count
             from fewest to most.
         radius: Radius of the disc a cell starts from.
-        giants: Share of cells that are one and a half to two and a half times as large; ours.
+        oversized: Share of cells that are one and a half to two and a half times as large; ours.
         shorten: Each full axis (diameter) of a cell is shortened by 0 to this many px; 2 in the
             authors' program.
         elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
@@ -111,7 +111,7 @@ class SyntheticCells:
     count_range: tuple[int, int] = (1, 30)
     count_weights: str | tuple[float, ...] = "falling"
     radius: tuple[float, float] = (3.0, 7.0)
-    giants: float = 0.0
+    oversized: float = 0.0
     shorten: float = 2.0
     elongation: float = 1.0
     rotation: tuple[float, float] = (0.0, 180.0)
@@ -361,9 +361,9 @@ class _Cells(NamedTuple):
 def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int) -> _Cells:
     """Draw shapes, then find a place for each body (a cell or a pair), the largest first."""
     radius = rng.uniform(*settings.radius, size=count)
-    if settings.giants:
+    if settings.oversized:
         larger = rng.uniform(1.5, 2.5, size=count)
-        radius *= np.where(rng.random(count) < settings.giants, larger, 1)
+        radius *= np.where(rng.random(count) < settings.oversized, larger, 1)
     # Where a pair starts: the body there takes this cell and the next.
     starts, paired, k = [], np.zeros(count, bool), 0
     divides = rng.random(count) < settings.divisions
@@ -694,7 +694,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "size": (8, 4096),
     "count_range": (0, 65535),
     "radius": (1.0, 1000.0),
-    "giants": (0.0, 1.0),
+    "oversized": (0.0, 1.0),
     "shorten": (0.0, 2000.0),
     "elongation": (1.0, 10.0),
     "rotation": (-360.0, 360.0),

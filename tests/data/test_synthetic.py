@@ -263,13 +263,13 @@ def test_ghosts_are_soft_discs_as_large_as_cells_and_count_nothing():
     assert not SyntheticCells(**ghosts).render(9, 0, np.zeros(9, int), masks=True)[2].any()
 
 
-def test_giants_are_up_to_two_and_a_half_times_as_large():
-    cells = SyntheticCells(**STILL, radius=(5, 5), shorten=0, margins=(0,) * 4, giants=0.5)
+def test_oversized_cells_are_up_to_two_and_a_half_times_as_large():
+    cells = SyntheticCells(**STILL, radius=(5, 5), shorten=0, margins=(0,) * 4, oversized=0.5)
     masks = cells.render(200, 0, np.ones(200, int), masks=True)[2]
     radius = np.sqrt((masks > 0).sum(axis=(1, 2)) / math.pi)
     assert np.mean(radius < 5.3) == pytest.approx(0.5, abs=0.1)
-    giants = radius[radius > 5.3]
-    assert 7.2 < giants.min() < 8.5 and 11.5 < giants.max() < 12.8
+    oversized = radius[radius > 5.3]
+    assert 7.2 < oversized.min() < 8.5 and 11.5 < oversized.max() < 12.8
 
 
 def test_cut_cells_are_at_the_border_and_count_nothing():
