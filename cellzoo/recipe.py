@@ -138,11 +138,14 @@ class Synthetic(_Section):
     radius: tuple[PositiveFloat, PositiveFloat] | None = None
     shorten: NonNegativeFloat | None = None
     elongation: Annotated[float, Field(ge=1)] | None = None
+    irregularity: NonNegativeFloat | None = None
     rotation: tuple[float, float] | None = None
     rim_width: NonNegativeFloat | None = None
     fill: tuple[float, float] | None = None
+    core: tuple[float, float] | None = None
     rim: tuple[float, float] | None = None
     rim_noise: NonNegativeFloat | None = None
+    halo: tuple[float, float] | None = None
     organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
     organelle_contrast: NonNegativeFloat | None = None
     overlap: float | None = None

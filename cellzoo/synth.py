@@ -92,7 +92,7 @@ _Pictures = tuple[np.ndarray, np.ndarray, list[str], list[str], np.ndarray | Non
 def _synthetic(recipe: Recipe, number: int) -> _Pictures:
     section = _section(recipe)
     natural = None
-    if section.background == "natural":
+    if section.background in ("natural", "groups"):
         natural = _training_images(recipe, ("train", "validation"))
     cells = _cells(section, natural, recipe)
     images, counts = cells.render(number, (recipe.seed, 0))

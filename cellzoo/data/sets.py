@@ -15,7 +15,12 @@ from cellzoo.data.bbbc005 import load_bbbc005
 from cellzoo.data.fluorescence import Fluorescence, check_count
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
-from cellzoo.data.synthetic import SyntheticCells, background_from
+from cellzoo.data.synthetic import (
+    MIN_IMAGES_OF_A_GROUP,
+    SyntheticCells,
+    background_from,
+    backgrounds_of_groups,
+)
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, read_frames, resize, sides, to_unit
 from cellzoo.recipe import (
@@ -269,6 +274,7 @@ def synthetic_cells(
     Args:
         preset: ``"bf"`` or ``"pc"``.
         background: ``"natural"``: the mean of natural training images with few cells (paper 2.2);
+            ``"groups"``: for each image one of the backgrounds of the natural training groups;
             None: an even grey; or the path of an image.
         natural: natural training images; None: no natural background, which does for a check.
         image_size: side in pixels.
@@ -276,6 +282,7 @@ def synthetic_cells(
 
     Raises:
         UsageError: the images are not square, or the cells cannot be drawn.
+        UserError: no group has enough images to tell its background.
     """
     height, width = sides(image_size)
     if height != width:
@@ -287,6 +294,15 @@ def synthetic_cells(
     if background == "natural":
         if natural is not None:
             given["background"] = background_from(natural.images, natural.counts)
+    elif background == "groups":
+        if natural is not None:
+            given["background"] = backgrounds_of_groups(natural.images, natural.groups)
+            if not len(given["background"]):
+                raise UserError(
+                    "data.synthetic.background is 'groups', but no group of training images has "
+                    f"{MIN_IMAGES_OF_A_GROUP} or more: name the place that each image shows in "
+                    "the group column of labels.csv, or set it to 'natural'."
+                )
     elif background is not None:
         frame = next(iter(read_frames(Path(background))))
         given["background"] = np.clip(resize(to_unit(frame.pixels), height), 0, 1)

@@ -25,10 +25,16 @@ from cellzoo.errors import UsageError
 # A cell gets _TRIES_PER_ROUND random places at a time, _ROUNDS times, before the rule is relaxed.
 _TRIES_PER_ROUND = 16
 _ROUNDS = 12
+# Of an irregular contour: its waves around the cell, and how many standard deviations at most.
+_WAVES = np.arange(2, 6)
+_MOST_IRREGULAR = 3
+_HALO_WIDTH = 0.35  # of a cell's radius
 # Fewer labelled images than this leave ghosts of their cells in a mean background.
 _MIN_IMAGES_FOR_MEAN = 30
 # A median of more images than this looks the same and only takes longer.
 _MAX_IMAGES_FOR_MEDIAN = 400
+# Of fewer images of one place a median may show cells that hardly moved.
+MIN_IMAGES_OF_A_GROUP = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +59,19 @@ class SyntheticCells:
             authors' program.
         elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
             shape to `shorten`; ours, the paper gives no figure.
+        irregularity: How far a cell's contour leaves the ellipse, as a share of its radius: the
+            standard deviation of its waves, of which two to five go around the cell; ours.
         rotation: Direction of a cell's axes in degrees; ours. Paired cells lie along the line of
             their division instead.
         rim_width: Width of the membrane, measured inwards from the cell's edge; 1 in the authors'
             program.
         fill: Grey level of a cell's inside (its organelles).
+        core: By how much a cell's middle is brighter than its fill, in grey levels, below 0 darker:
+            a soft spot of a quarter to a half of its radius, as lenses and nuclei make it; ours.
         rim: Grey level of its membrane.
         rim_noise: Standard deviation, in grey levels, of the pixels of a rim; ours.
+        halo: By how much the ground is brighter just outside a cell, in grey levels, below 0
+            darker, fading over a third of its radius; ours.
         organelles: Least and most texture blobs inside a cell; none in the paper, which leaves
             texture out on purpose.
         organelle_contrast: Largest difference of a blob's middle from the fill, up or down, in
@@ -83,8 +95,9 @@ class SyntheticCells:
         cut: Fewest and most cells of which the image's border cuts off the middle and which do not
             count; ours.
         background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
-            (the authors': the mean of natural images with few cells, see `background_from`), or
-            None for an even grey with a mild gradient.
+            (the authors': the mean of natural images with few cells, see `background_from`),
+            several, [k, size, size], one of which each image takes (see `backgrounds_of_groups`),
+            or None for an even grey with a mild gradient.
         background_level: Grey level of the even background; the default is the mean grey level of
             the authors' natural images. Without effect if `background` is given.
         background_gradient: Largest difference, in grey levels, between two opposite sides of the
@@ -101,7 +114,7 @@ class SyntheticCells:
         gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
         offset: -offset to +offset grey levels are added to an image; ours.
         blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
-            program.
+            program. With several backgrounds it is of what is drawn on them.
         blur_blend: Share of the blurred image in the blend with the sharp one, 0 to 1. The
             authors blend; the share is ours.
         noise: Standard deviation of the noise of each pixel in grey levels; ours.
@@ -114,11 +127,14 @@ class SyntheticCells:
     oversized: float = 0.0
     shorten: float = 2.0
     elongation: float = 1.0
+    irregularity: float = 0.0
     rotation: tuple[float, float] = (0.0, 180.0)
     rim_width: float = 1.0
     fill: tuple[float, float] = (180.0, 209.0)
+    core: tuple[float, float] = (0.0, 0.0)
     rim: tuple[float, float] = (80.0, 129.0)
     rim_noise: float = 0.0
+    halo: tuple[float, float] = (0.0, 0.0)
     organelles: tuple[int, int] = (0, 0)
     organelle_contrast: float = 25.0
     overlap: float = 0.0
@@ -237,9 +253,12 @@ class SyntheticCells:
             cells = _place_cells(self, rng, count)
             if self.cut[1]:
                 cells = _with_cut_cells(self, rng, cells)
-            canvas = _background(self, rng)
+            ground = _empty_chamber(self, rng)
+            canvas = ground.copy()
+            if self.specks[1] or self.ghosts[1] or self.lines[1]:
+                _clutter(self, rng, canvas)
             _draw_cells(self, rng, cells, canvas, count, None if labels is None else labels[i])
-            images[i] = _photograph(self, rng, canvas)
+            images[i] = _photograph(self, rng, canvas, ground)
             drawn[i] = count
         return (images, drawn) if labels is None else (images, drawn, labels)
 
@@ -301,6 +320,27 @@ def background_from(images: np.ndarray, counts: np.ndarray, max_count: int = 3) 
     if images.dtype == np.uint8:
         background = background / 255
     return background.astype(np.float32)
+
+
+def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Backgrounds of time-lapses: of each group of images the median of every pixel over time.
+
+    It removes cells that move or come late, and leaves walls, dirt and uneven light as sharp as
+    they are, which a mean over chambers does not. No label is needed.
+
+    Args:
+        images: Natural images, [n, height, width], float in [0, 1] or uint8.
+        groups: The place that each image shows, [n]; groups of fewer than 10 images are left out.
+
+    Returns:
+        float32 [groups, height, width] in [0, 1], in the order in which groups first appear; of
+        none, if all are too small.
+    """
+    images, groups = np.asarray(images), np.asarray(groups)
+    of_groups = (images[groups == name] for name in dict.fromkeys(groups.tolist()))
+    medians = [np.median(x, axis=0) for x in of_groups if len(x) >= MIN_IMAGES_OF_A_GROUP]
+    backgrounds = np.array(medians, np.float32).reshape(-1, *images.shape[1:])
+    return backgrounds / np.float32(255) if images.dtype == np.uint8 else backgrounds
 
 
 def contact_sheet(images: np.ndarray, counts: np.ndarray, columns: int = 6) -> np.ndarray:
@@ -497,14 +537,6 @@ class _Places:
         return np.concatenate(room, axis=1).min(axis=1)
 
 
-def _background(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
-    """What the cells of one image are drawn on, float32 [size, size], 1 is white."""
-    ground = _empty_chamber(settings, rng)
-    if settings.specks[1] or settings.ghosts[1] or settings.lines[1]:
-        _clutter(settings, rng, ground)
-    return ground
-
-
 def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndarray) -> None:
     """Puts specks, ghosts and lines, which are no cells, on the background in place."""
     place = np.arange(settings.size, dtype=np.float32)
@@ -553,7 +585,10 @@ def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.nda
     """The background image or an even grey, float32 [size, size], 1 is white."""
     shift = rng.uniform(*settings.background_shift) / 255
     if settings.background is not None:
-        return settings.background + np.float32(shift)
+        background = settings.background
+        if background.ndim == 3:
+            background = background[rng.integers(len(background))]
+        return background + np.float32(shift)
     ramp = np.linspace(-0.5, 0.5, settings.size, dtype=np.float32)
     slope = rng.uniform(0, settings.background_gradient) / 255
     direction = rng.uniform(0, 2 * math.pi)
@@ -577,17 +612,20 @@ def _draw_cells(
     count = len(cells.x)
     if not count:
         return
-    half = math.ceil(max(cells.a.max(), cells.b.max())) + 1
+    reach = 1 + _MOST_IRREGULAR * settings.irregularity + any(settings.halo) * 2 * _HALO_WIDTH
+    half = math.ceil(reach * max(cells.a.max(), cells.b.max())) + 1
     column, row = np.floor(cells.x).astype(int), np.floor(cells.y).astype(int)
     offsets = np.arange(-half, half + 1) + 0.5
     dx = (offsets - (cells.x - column)[:, None]).astype(np.float32)[:, None, :]
     dy = (offsets - (cells.y - row)[:, None]).astype(np.float32)[:, :, None]
 
-    edge = _distance_to_ellipse(cells, dx, dy)
+    edge = _distance_to_contour(settings, rng, cells, dx, dy)
     body = np.clip(0.5 - edge, 0, 1)
     inside = np.clip(0.5 - settings.rim_width - edge, 0, 1)
     fill = _column(rng.uniform(*settings.fill, size=count) / 255)
     rim = _column(rng.uniform(*settings.rim, size=count) / 255)
+    if any(settings.core):
+        fill = fill + _core(settings, rng, cells, dx, dy)
     if settings.organelles[1]:
         fill = fill + _organelles(settings, rng, cells, dx, dy)
     if settings.shading:
@@ -599,13 +637,17 @@ def _draw_cells(
         rim = rim + _column(rim_noise / 255) * rng.standard_normal(edge.shape, np.float32)
     paint = fill * inside + rim * (body - inside)
     around = 1 - body
+    halo = None
+    if any(settings.halo):
+        halo = _halo(settings, rng, cells, edge)
 
     if settings.contrast != (1.0, 1.0):
         contrast = np.float32(rng.uniform(*settings.contrast))
         around, paint = 1 - contrast * body, contrast * paint
+        halo = None if halo is None else contrast * halo
     size = settings.size
-    for k in range(count):
-        top, left = row[k] - half, column[k] - half
+    places = []
+    for top, left in zip(row - half, column - half, strict=True):
         # The square patch around a cell may reach beyond the image.
         inner = (
             slice(max(-top, 0), min(size - top, 2 * half + 1)),
@@ -614,6 +656,11 @@ def _draw_cells(
         outer = tuple(
             slice(s.start + o, s.stop + o) for s, o in zip(inner, (top, left), strict=True)
         )
+        places.append((inner, outer))
+    if halo is not None:  # before all cells, so that none covers a neighbour
+        for k, (inner, outer) in enumerate(places):
+            canvas[outer] += halo[k][inner]
+    for k, (inner, outer) in enumerate(places):
         spot = canvas[outer]
         spot *= around[k][inner]
         spot += paint[k][inner]
@@ -621,11 +668,18 @@ def _draw_cells(
             labels[outer][body[k][inner] >= 0.5] = k + 1
 
 
-def _distance_to_ellipse(cells: _Cells, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+def _distance_to_contour(
+    settings: SyntheticCells,
+    rng: np.random.Generator,
+    cells: _Cells,
+    dx: np.ndarray,
+    dy: np.ndarray,
+) -> np.ndarray:
     """Px from each pixel to its cell's edge, negative inside; float32 [count, patch, patch].
 
     To first order, (f - 1) / |grad f| with f = 1 on the ellipse: exact for discs, and near
-    the edge, where anti-aliasing needs it, good for ellipses.
+    the edge, where anti-aliasing needs it, good for ellipses. An irregular contour is where f is
+    as large as its direction says.
     """
     cos, sin = _column(np.cos(cells.angle)), _column(np.sin(cells.angle))
     a, b = _column(cells.a), _column(cells.b)
@@ -633,9 +687,53 @@ def _distance_to_ellipse(cells: _Cells, dx: np.ndarray, dy: np.ndarray) -> np.nd
     u = (dx * cos + dy * sin + 1e-4) / a
     v = (dy * cos - dx * sin) / b
     f = np.sqrt(u * u + v * v)
+    contour = 1
+    if settings.irregularity:
+        contour = _contour(settings, rng, np.arctan2(v, u))
     u /= a
     v /= b
-    return (f - 1) * f / np.sqrt(u * u + v * v)
+    return (f - contour) * f / np.sqrt(u * u + v * v)
+
+
+def _contour(
+    settings: SyntheticCells, rng: np.random.Generator, direction: np.ndarray
+) -> np.ndarray:
+    """How far an irregular cell reaches, float32 [count, patch, patch], 1 is its ellipse."""
+    count, reach = len(direction), _MOST_IRREGULAR * settings.irregularity
+    waves = np.zeros_like(direction)
+    strengths = 1 / _WAVES
+    strengths *= settings.irregularity / math.sqrt(np.square(strengths).sum())
+    for wave, strength in zip(_WAVES, strengths, strict=True):
+        # Cosine and sine with normal factors: as strong in every direction.
+        even, odd = (_column(strength * rng.standard_normal(count)) for _ in range(2))
+        waves += even * np.cos(wave * direction) + odd * np.sin(wave * direction)
+    return 1 + np.clip(waves, -reach, reach)
+
+
+def _core(
+    settings: SyntheticCells,
+    rng: np.random.Generator,
+    cells: _Cells,
+    dx: np.ndarray,
+    dy: np.ndarray,
+) -> np.ndarray:
+    """A soft spot near the middle of each cell, float32 [count, patch, patch], 1 is white."""
+    count, reach = len(cells.x), np.minimum(cells.a, cells.b)
+    width = _column(reach * rng.uniform(0.25, 0.5, count))
+    x, y = (
+        (d - _column(reach * rng.uniform(-0.15, 0.15, count))) / width for d in (dx, dy)
+    )
+    grey = _column(rng.uniform(*settings.core, size=count) / 255)
+    return grey * np.exp(-0.5 * x * x) * np.exp(-0.5 * y * y)
+
+
+def _halo(
+    settings: SyntheticCells, rng: np.random.Generator, cells: _Cells, edge: np.ndarray
+) -> np.ndarray:
+    """Light just outside each cell, float32 [count, patch, patch], 1 is white."""
+    grey = _column(rng.uniform(*settings.halo, size=len(cells.x)) / 255)
+    width = _column(_HALO_WIDTH * (cells.a + cells.b) / 2)
+    return grey * np.exp(-np.square(np.maximum(edge, 0) / width))
 
 
 def _organelles(
@@ -663,13 +761,19 @@ def _organelles(
 
 
 def _photograph(
-    settings: SyntheticCells, rng: np.random.Generator, canvas: np.ndarray
+    settings: SyntheticCells, rng: np.random.Generator, canvas: np.ndarray, ground: np.ndarray
 ) -> np.ndarray:
     """Blur, fluctuation of brightness and noise, in the order light meets them; in [0, 1]."""
     sigma = rng.uniform(*settings.blur)
     # Below this a Gaussian kernel is the identity in float32.
     if sigma > 0.1 and settings.blur_blend:
-        blurred = cv2.GaussianBlur(canvas, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        # Backgrounds of groups are photographs that a microscope blurred already; the mean of many
+        # is blurred once more, as the authors' program has it.
+        several = settings.background is not None and settings.background.ndim == 3
+        photo = ground if several else np.float32(0)
+        blurred = photo + cv2.GaussianBlur(
+            canvas - photo, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
+        )
         canvas = cv2.addWeighted(
             canvas, 1 - settings.blur_blend, blurred, settings.blur_blend, 0
         )
@@ -697,11 +801,14 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "oversized": (0.0, 1.0),
     "shorten": (0.0, 2000.0),
     "elongation": (1.0, 10.0),
+    "irregularity": (0.0, 0.25),
     "rotation": (-360.0, 360.0),
     "rim_width": (0.0, 1000.0),
     "fill": _GREY,
+    "core": (-255.0, 255.0),
     "rim": _GREY,
     "rim_noise": _GREY,
+    "halo": (-255.0, 255.0),
     "organelles": (0, 100),
     "organelle_contrast": _GREY,
     "overlap": (-4096.0, 2000.0),
@@ -732,7 +839,9 @@ _RANGES = (
     "radius",
     "rotation",
     "fill",
+    "core",
     "rim",
+    "halo",
     "organelles",
     "contrast",
     "cut",
@@ -814,12 +923,13 @@ def _weights(settings: SyntheticCells) -> str | tuple[float, ...]:
 
 
 def _checked_background(settings: SyntheticCells) -> np.ndarray | None:
-    """A private copy of the background as float32 in [0, 1], or None."""
+    """A private copy of the background or backgrounds as float32 in [0, 1], or None."""
     image, size = settings.background, settings.size
     if image is None:
         return None
     where = "data.synthetic.background"
-    if not isinstance(image, np.ndarray) or image.shape != (size, size):
+    known = isinstance(image, np.ndarray) and image.ndim in (2, 3) and image.size
+    if not known or image.shape[-2:] != (size, size):
         shape = getattr(image, "shape", type(image).__name__)
         raise UsageError(
             f"{where} is {shape} but data.synthetic.size is {size}: give a grey image of "
