@@ -44,11 +44,12 @@ _NUMBER_WEIGHT = 0.15
 _FIRST, _CLIMBS, _GENERATIONS, _CHILDREN = 240, 3, 60, 14
 _DRAWN = 48  # images drawn for each try
 _AXES = (
-    "radius", "radius_spread", "elongation", "rim_width", "rim", "fill", "grey_spread", "contrast",
-    "blur", "texture", "shading", "specks", "lines", "clutter_contrast", "count",
+    "radius", "radius_spread", "elongation", "irregularity", "rim_width", "rim", "fill", "core",
+    "grey_spread", "halo", "contrast", "blur", "texture", "shading", "specks", "lines",
+    "clutter_contrast", "count",
 )  # fmt: skip
 # What most cells have none of: the search begins with little.
-_SPARING = ("texture", "shading", "specks", "lines")
+_SPARING = ("irregularity", "texture", "shading", "specks", "lines")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ class Natural:
     """
 
     def __init__(self, images: np.ndarray, background: np.ndarray | None = None):
-        """Describes images, ``[n, size, size]`` in [0, 1], and the background of all, or None.
+        """Describes images, ``[n, size, size]`` in [0, 1].
+
+        ``background`` is that of all, several of which each image has one, or None.
 
         Raises:
             UserError: hardly anything stands out.
@@ -227,7 +230,7 @@ def measured(images: np.ndarray, background: np.ndarray | None = None) -> dict[s
     levels, slopes, noises = [], [], []
     for image in images:
         ground = _ground(image, background)
-        level = ground if background is None else ground - background * 255
+        level = ground if background is None else ground - _nearest(image, background) * 255
         levels.append(np.median(level))
         # Least squares; the variance of a place is 1/12.
         slopes.append(12 * math.hypot((ground * place).mean(), (ground.T * place).mean()))
@@ -262,6 +265,12 @@ def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[st
                       min(255 * at[key] + 80 * at["grey_spread"], 255))
         for key in ("rim", "fill")
     }  # fmt: skip
+    # Brighter or darker, or either of them from cell to cell.
+    added = {
+        key: _rounded(most * (2 * at[key] - 1 - at["grey_spread"]),
+                      most * (2 * at[key] - 1 + at["grey_spread"]))
+        for key, most in (("core", 120), ("halo", 40))
+    }  # fmt: skip
     contrast = 3 ** at["contrast"]
     blur = 0.3 * max(scale / 2, 3) ** at["blur"]
     texture = 120 * at["texture"]
@@ -269,8 +278,10 @@ def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[st
         "radius": _rounded(smallest, largest),
         "shorten": 1.5,
         "elongation": round(min(1 + 0.8 * at["elongation"], 0.99 * (smallest - 0.75)), 2),
+        "irregularity": round(0.12 * at["irregularity"], 3),
         "rim_width": round(radius * (0.1 + 0.7 * at["rim_width"]), 2),
         **greys,
+        **added,
         "rim_noise": round(0.2 * texture, 1),
         "division_rim_noise": round(0.2 * texture, 1),
         "organelles": (1, 4),
@@ -402,10 +413,20 @@ def climb(
 def _ground(image: np.ndarray, background: np.ndarray | None) -> np.ndarray:
     """Grey levels of an image as if nothing stood out of it, float32 ``[size, size]``, 0-255."""
     if background is not None:
+        background = _nearest(image, background)
         return background * 255 + np.float32(np.median(image - background) * 255)
     # A median of so large a window sees nothing of cells and all of uneven light.
     side = max(image.shape) // 3 | 1
     return cv2.medianBlur(np.rint(image * 255).astype(np.uint8), side).astype(np.float32)
+
+
+def _nearest(image: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The background, or of several ``[k, size, size]`` that which an image is on."""
+    if background.ndim == 2:
+        return background
+    off = (image - background)[:, ::2, ::2]
+    off = np.abs(off - off.mean(axis=(1, 2), keepdims=True))
+    return background[np.argmin(off.mean(axis=(1, 2)))]
 
 
 def _scale(standing_out: list[np.ndarray]) -> float:

@@ -58,6 +58,17 @@ def test_with_a_background_image_the_shift_alone_is_measured():
     np.testing.assert_allclose(found["background_shift"], (3.2, 12.8), atol=0.03)
 
 
+def test_of_several_backgrounds_each_image_is_taken_to_be_on_its_own():
+    backgrounds = np.random.default_rng(1).random((3, 32, 32)).astype(np.float32) / 2
+    shifts = np.array([4, 6, 8, 10, 12]) / 255
+    images = backgrounds[[2, 0, 1, 2, 1]] + shifts[:, None, None].astype(np.float32)
+    found = measured(images, backgrounds)
+    np.testing.assert_allclose(found["background_shift"], (3.2, 12.8), atol=0.03)
+    images[:, 10:20, 5:12] = 0.9  # cells
+    for image, k in zip(images, [2, 0, 1, 2, 1], strict=True):
+        np.testing.assert_array_equal(matching._nearest(image, backgrounds), backgrounds[k])
+
+
 # --- distance -------------------------------------------------------------------------------
 
 
@@ -76,6 +87,9 @@ def test_cells_drawn_alike_are_nearest(natural):
         {"shading": [60, 150]},
         {"elongation": [1.5, 2.5]},
         {"lines": [(0, 1), (2, 4)]},
+        {"irregularity": [0.1, 0.2]},
+        {"core": [(-60, -40), (-140, -120)]},
+        {"halo": [(-30, -20), (-70, -60)]},
     ],
     ids=lambda steps: next(iter(steps)),
 )
@@ -109,7 +123,10 @@ def test_the_scale_follows_the_size_of_cells():
 # --- search ---------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(0, 1), min_size=15, max_size=15), st.floats(0.7, 11))
+AXES = len(matching._AXES)
+
+
+@given(st.lists(st.floats(0, 1), min_size=AXES, max_size=AXES), st.floats(0.7, 11))
 def test_every_point_can_be_drawn(point, scale):
     settings = settings_at(np.array(point), matching._AXES, scale)
     cells = SyntheticCells(**settings, margins=(-3, -3, -3, -3))
@@ -118,11 +135,12 @@ def test_every_point_can_be_drawn(point, scale):
 
 
 def test_the_middle_of_the_cube_by_hand():
-    settings = settings_at(np.full(15, 0.5), matching._AXES, 4.0)
+    settings = settings_at(np.full(AXES, 0.5), matching._AXES, 4.0)
     # 4 px * (0.8 + 0.7) = 6 px, spread by 0.35 / 2.
     assert settings["radius"] == (4.95, 7.05)
     assert settings["rim_width"] == 6 * 0.45
     assert settings["fill"] == settings["rim"] == (87.5, 167.5)
+    assert settings["core"] == (-60, 60) and settings["halo"] == (-20, 20)
     assert settings["contrast"] == (0.58, 1.73)  # square root of 3, and 1 / it
     assert settings["count_range"] == (0, 6)  # square root of 40
 

@@ -1,5 +1,7 @@
 """The sets that a recipe's data section asks for: sizes, labels, splits, backgrounds."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -200,6 +202,16 @@ def test_the_background_is_the_mean_of_natural_images_with_few_cells():
     natural = natural_set(levels, [0] * 20 + [3] * 20 + [4] * 20 + [np.nan] * 20)
     cells = synthetic_cells(preset="bf", background="natural", natural=natural, image_size=96)
     np.testing.assert_allclose(cells.background, 0.3, atol=1e-6)
+
+
+def test_each_group_can_give_a_background():
+    natural = natural_set([0.2] * 10 + [0.6] * 9 + [0.7] * 12, [np.nan] * 31)
+    groups = np.array(["a"] * 10 + ["b"] * 9 + ["c"] * 12)
+    choice = {"preset": "bf", "background": "groups", "image_size": 96}
+    cells = synthetic_cells(**choice, natural=replace(natural, groups=groups))
+    np.testing.assert_allclose(cells.background.mean(axis=(1, 2)), [0.2, 0.7], atol=1e-6)
+    with pytest.raises(UserError, match="no group of training images has 10 or more: name"):
+        synthetic_cells(**choice, natural=natural)
 
 
 def test_unset_controls_follow_the_preset():

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.data.synthetic import SyntheticCells, background_from, contact_sheet
+from cellzoo.data.synthetic import (
+    SyntheticCells,
+    background_from,
+    backgrounds_of_groups,
+    contact_sheet,
+)
 from cellzoo.errors import UsageError
 
 # Nothing but the cells: what remains can be computed by hand.
@@ -177,7 +182,97 @@ def test_contrast_scales_what_a_cell_adds_to_its_background(contrast):
     np.testing.assert_allclose(image, contrast * plain, atol=0.01)
 
 
+def test_an_irregular_contour_leaves_the_disc_by_its_share_of_the_radius():
+    cells = SyntheticCells(
+        **STILL, size=128, margins=(0,) * 4, radius=(30, 30), shorten=0, irregularity=0.08
+    )
+    masks = cells.render(60, 0, np.ones(60, int), masks=True)[2] > 0
+    shares = []
+    for mask in masks:
+        y, x = np.nonzero(mask)
+        y, x = y - y.mean(), x - x.mean()
+        direction = np.round(np.arctan2(y, x) * 64 / (2 * np.pi)).astype(int) % 64
+        shares.append([np.hypot(x, y)[direction == k].max() / 30 for k in range(64)])
+    shares = np.array(shares)
+    assert shares.std() == pytest.approx(0.08, abs=0.015)
+    assert shares.mean() == pytest.approx(1, abs=0.02)
+    assert 1 - 3 * 0.08 - 0.1 < shares.min() and shares.max() < 1 + 3 * 0.08 + 0.05
+    assert all(components(mask) == 1 for mask in masks)
+
+
+def test_a_core_brightens_the_middle_and_leaves_the_rim():
+    plain = one_disc(size=64, radius=(20, 20)).render(1, 0)[0][0] * 255
+    image = one_disc(size=64, radius=(20, 20), core=(100, 100)).render(1, 0)[0][0] * 255
+    y, x = np.nonzero(plain == 51)
+    assert (image - plain).max() == pytest.approx(100, abs=1)
+    added = image - plain
+    middle = np.unravel_index(added.argmax(), added.shape)
+    # Within 0.15 radii of the middle in either direction.
+    assert np.hypot(middle[0] - y.mean(), middle[1] - x.mean()) < 20 * 0.15 * 2**0.5 + 1
+    np.testing.assert_array_equal(image[plain == 204], plain[plain == 204])
+    darker = one_disc(size=64, radius=(20, 20), core=(-40, -40)).render(1, 0)[0][0] * 255
+    assert (darker - plain).min() == pytest.approx(-40, abs=1)
+
+
+def test_a_halo_is_outside_fades_and_covers_no_neighbour():
+    settings = dict(size=64, radius=(9, 9), halo=(60, 60))
+    plain = one_disc(**{**settings, "halo": (0, 0)}).render(1, 0, masks=True)
+    image, _, mask = one_disc(**settings).render(1, 0, masks=True)
+    added = (image[0] - plain[0][0]) * 255
+    assert np.abs(added[cv2.erode(mask[0], np.ones((3, 3))) > 0]).max() < 1e-3
+    away = cv2.distanceTransform((mask[0] == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    rings = [added[(away > k) & (away <= k + 1)].mean() for k in range(8)]
+    assert 40 < rings[0] < 60 and rings == sorted(rings, reverse=True) and rings[-1] < 2
+    two = dict(count_range=(2, 2), margins=(0,) * 4, overlap=2, clumping=1)
+    pair, _, masks = one_disc(**settings, **two).render(1, 0, masks=True)
+    inside = cv2.erode((masks[0] > 0).astype(np.uint8), np.ones((3, 3))) > 0
+    # A halo over a rim would be brighter by up to 60.
+    assert pair[0][inside].max() * 255 < 210
+
+
 # --- the picture as a whole -----------------------------------------------------------------
+
+
+def test_each_image_takes_one_of_several_backgrounds_as_sharp_as_it_is():
+    several = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
+    cells = SyntheticCells(
+        **{**STILL, "blur": (2, 2)}, size=32, margins=(0,) * 4, background=several, blur_blend=1
+    )
+    images = cells.render(40, 0, np.zeros(40, int))[0]
+    taken = [int(np.argmin(np.abs(several - image).max(axis=(1, 2)))) for image in images]
+    assert set(taken) == {0, 1, 2}
+    np.testing.assert_allclose(images, several[taken], atol=1e-6)
+    # What is drawn is blurred all the same.
+    black = dict(count_range=(1, 1), radius=(6, 6), fill=(0, 0), rim=(0, 0))
+    sharp, blurred = (
+        replace(cells, background=np.ones((1, 32, 32), np.float32), blur=b, **black).render(1, 0)[0]
+        for b in ((0, 0), (2, 2))
+    )
+    assert np.abs(np.diff(blurred)).max() < 0.5 * np.abs(np.diff(sharp)).max()
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 32), (2, 32, 16), (2, 2, 32, 32)])
+def test_backgrounds_of_another_shape_are_refused(shape):
+    with pytest.raises(UsageError, match="background is .* give a grey image of 32 x 32 px"):
+        SyntheticCells(size=32, margins=(0,) * 4, background=np.zeros(shape, np.float32))
+
+
+def test_backgrounds_of_groups_are_medians_over_time_of_each():
+    rng = np.random.default_rng(0)
+    walls = rng.random((2, 16, 16)).astype(np.float32)
+    images, groups = [], []
+    for k in range(10):  # a cell on its way through both, and a third of one image too few
+        for n in range(2 if k == 9 else 3):
+            image = walls[n % 2].copy()
+            image[k : k + 2, 4:9] = 0
+            images.append(image)
+            groups.append("bac"[n])
+    found = backgrounds_of_groups(np.array(images), np.array(groups))
+    assert found.shape == (2, 16, 16)
+    np.testing.assert_array_equal(found, walls)  # in the order of their first images
+    in_bytes = backgrounds_of_groups(np.full((10, 4, 4), 51, np.uint8), np.full(10, "a"))
+    np.testing.assert_allclose(in_bytes, 0.2, atol=1e-6)
+    assert len(backgrounds_of_groups(np.zeros((9, 4, 4)), np.full(9, "a"))) == 0
 
 
 def test_an_empty_image_is_the_background():
