@@ -296,7 +296,8 @@ def synthetic_cells(
             given["background"] = background_from(natural.images, natural.counts)
     elif background == "groups":
         if natural is not None:
-            given["background"] = backgrounds_of_groups(natural.images, natural.groups)
+            radius = SyntheticCells.preset(preset, **given).radius[1]
+            given["background"] = backgrounds_of_groups(natural.images, natural.groups, radius)
             if not len(given["background"]):
                 raise UserError(
                     "data.synthetic.background is 'groups', but no group of training images has "

@@ -322,25 +322,55 @@ def background_from(images: np.ndarray, counts: np.ndarray, max_count: int = 3) 
     return background.astype(np.float32)
 
 
-def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Backgrounds of time-lapses: of each group of images the median of every pixel over time.
+def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray, radius: float) -> np.ndarray:
+    """Backgrounds of time-lapses, one of each group of images; no label is needed.
 
-    It removes cells that move or come late, and leaves walls, dirt and uneven light as sharp as
-    they are, which a mean over chambers does not. No label is needed.
+    Cells move, and come as time goes on: of each pixel the images are averaged in which the least
+    is around it. Walls, dirt and uneven light stay as sharp as they are, which they do not in a
+    mean over chambers. Where a cell has never left, more is around than in most other groups;
+    there the median of all groups is taken, if there are five or more.
 
     Args:
         images: Natural images, [n, height, width], float in [0, 1] or uint8.
         groups: The place that each image shows, [n]; groups of fewer than 10 images are left out.
+        radius: Of large cells, in px.
 
     Returns:
         float32 [groups, height, width] in [0, 1], in the order in which groups first appear; of
         none, if all are too small.
     """
     images, groups = np.asarray(images), np.asarray(groups)
-    of_groups = (images[groups == name] for name in dict.fromkeys(groups.tolist()))
-    medians = [np.median(x, axis=0) for x in of_groups if len(x) >= MIN_IMAGES_OF_A_GROUP]
-    backgrounds = np.array(medians, np.float32).reshape(-1, *images.shape[1:])
-    return backgrounds / np.float32(255) if images.dtype == np.uint8 else backgrounds
+    window = 2 * round(0.8 * radius) + 1
+    backgrounds = np.zeros((0, *images.shape[1:]), np.float32)
+    for name in dict.fromkeys(groups.tolist()):
+        series = images[groups == name].astype(np.float32)
+        if len(series) >= MIN_IMAGES_OF_A_GROUP:
+            unrest = np.array([_variance(image, window) for image in series])
+            fifth = max(len(series) // 5, 3)
+            calm = np.argpartition(unrest, fifth - 1, axis=0)[:fifth]
+            mean = np.take_along_axis(series, calm, axis=0).mean(axis=0)
+            backgrounds = np.concatenate([backgrounds, mean[None]])
+    if images.dtype == np.uint8:
+        backgrounds /= 255
+    if len(backgrounds) < 5:
+        return backgrounds
+    unrest = np.array([_variance(background, window) for background in backgrounds])
+    common, usual = np.median(backgrounds, axis=0), np.median(unrest, axis=0)
+    # Smaller things than cells are dirt, which is to stay.
+    cell = np.ones((window, window), np.uint8)
+    for background, own in zip(backgrounds, unrest, strict=True):
+        shown = cv2.morphologyEx((own > 3 * usual).astype(np.uint8), cv2.MORPH_OPEN, cell)
+        shown = cv2.dilate(shown, np.ones((5, 5), np.uint8)).astype(np.float32)
+        shown = cv2.blur(shown, (7, 7))
+        level = np.float32(np.median(background - common))
+        background += shown * (common + level - background)
+    return backgrounds
+
+
+def _variance(image: np.ndarray, window: int) -> np.ndarray:
+    """Of the pixels in a square around each pixel; float32 [height, width]."""
+    mean, of_squares = (cv2.blur(x, (window, window)) for x in (image, image * image))
+    return of_squares - mean * mean
 
 
 def contact_sheet(images: np.ndarray, counts: np.ndarray, columns: int = 6) -> np.ndarray:
