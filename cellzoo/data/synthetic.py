@@ -356,7 +356,7 @@ def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray, radius: float)
         return backgrounds
     unrest = np.array([_variance(background, window) for background in backgrounds])
     common, usual = np.median(backgrounds, axis=0), np.median(unrest, axis=0)
-    # Smaller things than cells are dirt, which is to stay.
+    # Faint things that are smaller than a cell are dirt, which is to stay.
     cell = np.ones((window, window), np.uint8)
     for background, own in zip(backgrounds, unrest, strict=True):
         shown = cv2.morphologyEx((own > 3 * usual).astype(np.uint8), cv2.MORPH_OPEN, cell)

@@ -257,22 +257,60 @@ def test_backgrounds_of_another_shape_are_refused(shape):
         SyntheticCells(size=32, margins=(0,) * 4, background=np.zeros(shape, np.float32))
 
 
-def test_backgrounds_of_groups_are_medians_over_time_of_each():
-    rng = np.random.default_rng(0)
-    walls = rng.random((2, 16, 16)).astype(np.float32)
-    images, groups = [], []
-    for k in range(10):  # a cell on its way through both, and a third of one image too few
-        for n in range(2 if k == 9 else 3):
-            image = walls[n % 2].copy()
-            image[k : k + 2, 4:9] = 0
-            images.append(image)
-            groups.append("bac"[n])
-    found = backgrounds_of_groups(np.array(images), np.array(groups))
-    assert found.shape == (2, 16, 16)
-    np.testing.assert_array_equal(found, walls)  # in the order of their first images
-    in_bytes = backgrounds_of_groups(np.full((10, 4, 4), 51, np.uint8), np.full(10, "a"))
-    np.testing.assert_allclose(in_bytes, 0.2, atol=1e-6)
-    assert len(backgrounds_of_groups(np.zeros((9, 4, 4)), np.full(9, "a"))) == 0
+def chambers(walls: np.ndarray, frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Of each place a time-lapse with noise, in which a dark disc of radius 5 wanders upwards."""
+    rng = np.random.default_rng(seed)
+    images = np.repeat(walls, frames, axis=0)
+    images += rng.normal(0, 0.005, images.shape)
+    groups = np.repeat([f"place {k}" for k in range(len(walls))], frames)
+    y, x = np.mgrid[:64, :64]
+    for k in range(len(images)):
+        images[k][np.hypot(y - 48 + 4 * (k % frames), x - 30) < 5] = 0.1
+    return images.astype(np.float32), groups
+
+
+def scenes(number: int) -> np.ndarray:
+    """Grey places with a wall, one of them with faint dirt."""
+    walls = np.full((number, 64, 64), 0.5)
+    walls[:, 58:60] = 0.2
+    walls[0, 20:22, 8:10] = 0.51  # faint dirt
+    return walls
+
+
+@pytest.mark.parametrize("number", [2, 6])  # from five on, groups are compared
+def test_backgrounds_of_groups_keep_walls_and_dirt_and_no_cell(number):
+    walls = scenes(number)
+    images, groups = chambers(walls, 12)
+    order = np.random.default_rng(1).permutation(len(images))
+    found = backgrounds_of_groups(images[order], groups[order], 5)
+    assert found.shape == (number, 64, 64) and found.dtype == np.float32
+    names = list(dict.fromkeys(groups[order]))
+    for background, name in zip(found, names, strict=True):
+        np.testing.assert_allclose(background, walls[int(name[-1])], atol=0.02)
+    assert found[names.index("place 0"), 20:22, 8:10].mean() == pytest.approx(0.51, abs=0.004)
+
+
+def test_a_cell_that_never_leaves_is_taken_from_one_background_of_many():
+    walls = scenes(6)
+    images, groups = chambers(walls, 12)
+    y, x = np.mgrid[:64, :64]
+    for k in range(12):
+        images[k][np.hypot(y - 35, x - 50) < 5] = 0.1
+    found = backgrounds_of_groups(images, groups, 5)
+    np.testing.assert_allclose(found, walls, atol=0.02)
+    of_two = backgrounds_of_groups(images[:24], groups[:24], 5)
+    assert of_two[0, 35, 50] < 0.2  # nothing says that it is no part of the place
+
+
+def test_groups_of_fewer_than_ten_images_give_no_background():
+    images, groups = chambers(scenes(2), 10)
+    assert len(backgrounds_of_groups(images[1:], groups[1:], 5)) == 1
+    assert backgrounds_of_groups(images[:9], groups[:9], 5).shape == (0, 64, 64)
+
+
+def test_backgrounds_of_groups_of_bytes_are_scaled():
+    found = backgrounds_of_groups(np.full((10, 32, 32), 51, np.uint8), np.full(10, "a"), 5)
+    np.testing.assert_allclose(found, 0.2, atol=1e-6)
 
 
 def test_an_empty_image_is_the_background():
