@@ -15,10 +15,20 @@ def origin(command: Sequence[str]) -> dict[str, str]:
     Ask before the command runs: meanwhile something else may be checked out.
     """
     return {
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}{_vectors()}",
         "command": shlex.join(command),
         "commit": commit(),
     }
+
+
+def _vectors() -> str:
+    """The widest vectors of this processor, which tell more of its speed than its name.
+
+    With avx512 a training step took a quarter of its time with avx2.
+    """
+    known = Path("/proc/cpuinfo")
+    flags = known.read_text(encoding="utf-8") if known.exists() else ""
+    return next((f" {name}" for name in ("avx512", "avx2") if name in flags), "")
 
 
 def commit() -> str:
