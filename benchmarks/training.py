@@ -54,9 +54,12 @@ def validation_columns(folder: Path) -> dict[str, object]:
     }
 
 
-def rounded(scores: Mapping[str, float], keys: Sequence[str]) -> dict[str, str]:
-    """Some of the scores, as the tables write them."""
-    return {key: f"{scores[key]:.4f}" for key in keys}
+def rounded(scores: Mapping[str, float | None], keys: Sequence[str]) -> dict[str, str]:
+    """Some of the scores, as the tables write them; empty where there is none.
+
+    The mean of the labels has none where there are no labels.
+    """
+    return {key: "" if scores[key] is None else f"{scores[key]:.4f}" for key in keys}
 
 
 def _validation(folder: Path) -> dict:
