@@ -431,7 +431,8 @@ def test_rest_takes_small_integers(rest):
     code, reply = rest("/v1/models/cells:predict", document)
     assert code == 200
     assert set(reply["predictions"][1]) == {"count", "count_low", "count_high"}
-    assert reply["predictions"][0] == reply["predictions"][1]
+    # To the last bit or one beside it, which depends on the processor.
+    assert reply["predictions"][0] == pytest.approx(reply["predictions"][1], rel=3e-7)
 
 
 def test_rest_status_and_metadata(rest):
