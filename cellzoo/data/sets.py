@@ -296,7 +296,7 @@ def synthetic_cells(
             given["background"] = background_from(natural.images, natural.counts)
     elif background == "groups":
         if natural is not None:
-            radius = SyntheticCells.preset(preset, **given).radius[1]
+            radius = SyntheticCells.preset(preset, size=height, **given).radius[1]
             given["background"] = backgrounds_of_groups(natural.images, natural.groups, radius)
             if not len(given["background"]):
                 raise UserError(

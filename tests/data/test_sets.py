@@ -214,6 +214,13 @@ def test_each_group_can_give_a_background():
         synthetic_cells(**choice, natural=natural)
 
 
+def test_cells_on_backgrounds_of_groups_may_be_as_large_as_the_image_allows():
+    images = np.full((10, 256, 256), 0.5, np.float32)
+    natural = replace(natural_set([0.5] * 10, [1] * 10), images=images, groups=np.full(10, "a"))
+    choice = {"preset": "bf", "background": "groups", "natural": natural, "image_size": 256}
+    assert synthetic_cells(**choice, radius=(40.0, 50.0)).background.shape == (1, 256, 256)
+
+
 def test_unset_controls_follow_the_preset():
     natural = natural_set([0.5], [1])
     choice = {"preset": "pc", "background": None, "natural": natural, "image_size": 96}
