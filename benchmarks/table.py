@@ -22,10 +22,7 @@ def origin(command: Sequence[str]) -> dict[str, str]:
 
 
 def _vectors() -> str:
-    """The widest vectors of this processor, which tell more of its speed than its name.
-
-    With avx512 a training step took a quarter of its time with avx2.
-    """
+    """The widest vectors of this processor: much of how long a training step takes."""
     known = Path("/proc/cpuinfo")
     flags = known.read_text(encoding="utf-8") if known.exists() else ""
     return next((f" {name}" for name in ("avx512", "avx2") if name in flags), "")

@@ -229,8 +229,9 @@ def measured(images: np.ndarray, background: np.ndarray | None = None) -> dict[s
     place = (np.arange(size) + 0.5) / size - 0.5
     levels, slopes, noises = [], [], []
     for image in images:
-        ground = _ground(image, background)
-        level = ground if background is None else ground - _nearest(image, background) * 255
+        own = None if background is None else _nearest(image, background)
+        ground = _ground(image, own)
+        level = ground if own is None else ground - own * 255
         levels.append(np.median(level))
         # Least squares; the variance of a place is 1/12.
         slopes.append(12 * math.hypot((ground * place).mean(), (ground.T * place).mean()))
@@ -424,7 +425,7 @@ def _nearest(image: np.ndarray, background: np.ndarray) -> np.ndarray:
     """The background, or of several ``[k, size, size]`` that which an image is on."""
     if background.ndim == 2:
         return background
-    off = (image - background)[:, ::2, ::2]
+    off = image[::2, ::2] - background[:, ::2, ::2]
     off = np.abs(off - off.mean(axis=(1, 2), keepdims=True))
     return background[np.argmin(off.mean(axis=(1, 2)))]
 

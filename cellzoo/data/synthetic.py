@@ -33,7 +33,7 @@ _HALO_WIDTH = 0.35  # of a cell's radius
 _MIN_IMAGES_FOR_MEAN = 30
 # A median of more images than this looks the same and only takes longer.
 _MAX_IMAGES_FOR_MEDIAN = 400
-# Of fewer images of one place a median may show cells that hardly moved.
+# Fewer images of one place than this show its cells where they hardly moved.
 MIN_IMAGES_OF_A_GROUP = 10
 
 
@@ -326,8 +326,8 @@ def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray, radius: float)
     """Backgrounds of time-lapses, one of each group of images; no label is needed.
 
     Cells move, and come as time goes on: of each pixel the images are averaged in which the least
-    is around it. Walls, dirt and uneven light stay as sharp as they are, which they do not in a
-    mean over chambers. Where a cell has never left, more is around than in most other groups;
+    is around it. Walls, faint dirt and uneven light stay as sharp as they are, which they do not in
+    a mean over chambers. Where a cell has never left, more is around than in most other groups;
     there the median of all groups is taken, if there are five or more.
 
     Args:
@@ -341,15 +341,9 @@ def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray, radius: float)
     """
     images, groups = np.asarray(images), np.asarray(groups)
     window = 2 * round(0.8 * radius) + 1
-    backgrounds = np.zeros((0, *images.shape[1:]), np.float32)
-    for name in dict.fromkeys(groups.tolist()):
-        series = images[groups == name].astype(np.float32)
-        if len(series) >= MIN_IMAGES_OF_A_GROUP:
-            unrest = np.array([_variance(image, window) for image in series])
-            fifth = max(len(series) // 5, 3)
-            calm = np.argpartition(unrest, fifth - 1, axis=0)[:fifth]
-            mean = np.take_along_axis(series, calm, axis=0).mean(axis=0)
-            backgrounds = np.concatenate([backgrounds, mean[None]])
+    of_groups = (images[groups == name] for name in dict.fromkeys(groups.tolist()))
+    calm = [_calm(x, window) for x in of_groups if len(x) >= MIN_IMAGES_OF_A_GROUP]
+    backgrounds = np.array(calm, np.float32).reshape(-1, *images.shape[1:])
     if images.dtype == np.uint8:
         backgrounds /= 255
     if len(backgrounds) < 5:
@@ -365,6 +359,15 @@ def backgrounds_of_groups(images: np.ndarray, groups: np.ndarray, radius: float)
         level = np.float32(np.median(background - common))
         background += shown * (common + level - background)
     return backgrounds
+
+
+def _calm(series: np.ndarray, window: int) -> np.ndarray:
+    """Of each pixel the mean of the fifth of the images with the least around it, float32."""
+    series = series.astype(np.float32)
+    unrest = np.array([_variance(image, window) for image in series])
+    fifth = max(len(series) // 5, 3)
+    chosen = np.argpartition(unrest, fifth - 1, axis=0)[:fifth]
+    return np.take_along_axis(series, chosen, axis=0).mean(axis=0)
 
 
 def _variance(image: np.ndarray, window: int) -> np.ndarray:
@@ -667,9 +670,7 @@ def _draw_cells(
         rim = rim + _column(rim_noise / 255) * rng.standard_normal(edge.shape, np.float32)
     paint = fill * inside + rim * (body - inside)
     around = 1 - body
-    halo = None
-    if any(settings.halo):
-        halo = _halo(settings, rng, cells, edge)
+    halo = _halo(settings, rng, cells, edge) if any(settings.halo) else None
 
     if settings.contrast != (1.0, 1.0):
         contrast = np.float32(rng.uniform(*settings.contrast))
@@ -749,12 +750,10 @@ def _core(
 ) -> np.ndarray:
     """A soft spot near the middle of each cell, float32 [count, patch, patch], 1 is white."""
     count, reach = len(cells.x), np.minimum(cells.a, cells.b)
-    width = _column(reach * rng.uniform(0.25, 0.5, count))
-    x, y = (
-        (d - _column(reach * rng.uniform(-0.15, 0.15, count))) / width for d in (dx, dy)
-    )
-    grey = _column(rng.uniform(*settings.core, size=count) / 255)
-    return grey * np.exp(-0.5 * x * x) * np.exp(-0.5 * y * y)
+    width = reach * rng.uniform(0.25, 0.5, count)
+    x, y = (reach * rng.uniform(-0.15, 0.15, count) for _ in range(2))
+    grey = rng.uniform(*settings.core, size=count) / 255
+    return _soft_spot(grey, dx, dy, x, y, width)
 
 
 def _halo(
@@ -782,12 +781,20 @@ def _organelles(
     for k in range(most):
         # In fractions of the short half axis: blobs stay off the rim of small cells too.
         direction, distance = rng.uniform(0, 2 * math.pi, count), 0.6 * rng.random(count) ** 0.5
-        width = _column(reach * rng.uniform(0.12, 0.3, count))
+        width = reach * rng.uniform(0.12, 0.3, count)
         contrast = settings.organelle_contrast / 255 * rng.uniform(-1, 1, count) * (k < number)
-        x = (dx - _column(reach * distance * np.cos(direction))) / width
-        y = (dy - _column(reach * distance * np.sin(direction))) / width
-        texture += _column(contrast) * np.exp(-0.5 * x * x) * np.exp(-0.5 * y * y)
+        x, y = reach * distance * np.cos(direction), reach * distance * np.sin(direction)
+        texture += _soft_spot(contrast, dx, dy, x, y, width)
     return texture
+
+
+def _soft_spot(
+    grey: np.ndarray, dx: np.ndarray, dy: np.ndarray, x: np.ndarray, y: np.ndarray,
+    width: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """A Gaussian of so much grey at x, y of each cell, float32 [count, patch, patch]."""
+    u, v = ((d - _column(at)) / _column(width) for d, at in ((dx, x), (dy, y)))
+    return _column(grey) * np.exp(-0.5 * u * u) * np.exp(-0.5 * v * v)
 
 
 def _photograph(

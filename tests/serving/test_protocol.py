@@ -431,7 +431,7 @@ def test_rest_takes_small_integers(rest):
     code, reply = rest("/v1/models/cells:predict", document)
     assert code == 200
     assert set(reply["predictions"][1]) == {"count", "count_low", "count_high"}
-    # To the last bit or one beside it, which depends on the processor.
+    # On some processors the place in a batch changes the last bit.
     assert reply["predictions"][0] == pytest.approx(reply["predictions"][1], rel=3e-7)
 
 
