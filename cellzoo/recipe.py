@@ -226,6 +226,7 @@ class TwinVAESpatial(_Section):
     leakiness: NonNegativeFloat = 0.2
     center: bool = True
     shared_reader: bool = False
+    reconstruct: bool = True
 
 
 Pixels = Annotated[int, Field(ge=2)]
@@ -303,6 +304,7 @@ class Loss(_Section):
     count_loss: Literal["squared", "poisson", "relative"] = "squared"
     mask_weight: NonNegativeFloat = 1.0
     density_weight: NonNegativeFloat = 1.0
+    density_loss: Literal["squared", "poisson"] = "squared"
 
 
 class Train(_Section):

@@ -38,6 +38,11 @@ class TrainingBatches:
         batch: images of each domain in a batch.
         labelled_share: share of labelled images in each natural batch, at least one image; None: as
             the passes over the set bring them.
+        unlabelled: False leaves images without a count out, which teach a network nothing that
+            reconstructs nothing: a natural batch is then its labelled share alone. Where no image
+            has a count, or all have one, nothing else changes, but that one image stands for a
+            batch without any.
+        shares: equal parts that every batch can be cut into, one for each device.
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"``.
         seed: of order, augmentation and fresh synthetic images.
@@ -51,6 +56,8 @@ class TrainingBatches:
         *,
         batch: int,
         labelled_share: float | None,
+        unlabelled: bool = True,
+        shares: int = 1,
         count_mean: str,
         seed: int,
     ):
@@ -58,15 +65,24 @@ class TrainingBatches:
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
         labelled = np.flatnonzero(natural.labelled)
-        unlabelled = np.flatnonzero(~natural.labelled)
-        if labelled_share is None or len(unlabelled) == 0 or len(labelled) == 0:
+        others = np.flatnonzero(~natural.labelled)
+        n = max(1, round(batch * (labelled_share or 1))) if len(labelled) else 1
+        if not unlabelled and len(others):
+            known = labelled if len(labelled) else others
+            self.streams = [(known, -(-n // shares) * shares)]
+        elif labelled_share is None or len(others) == 0 or len(labelled) == 0:
             self.streams = [(np.arange(len(natural)), batch)]
         else:
-            n = max(1, round(batch * labelled_share))
-            self.streams = [(labelled, n), (unlabelled, batch - n)]
+            self.streams = [(labelled, n), (others, batch - n)]
         self.orders = [_Shuffled(len(s), (seed, 10 + k)) for k, (s, _) in enumerate(self.streams)]
         if synthetic is not None:
             self.synthetic_order = _Shuffled(synthetic.size, (seed, 20))
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of all domains in a batch."""
+        natural = sum(n for _, n in self.streams)
+        return natural + (self.batch_size if self.synthetic is not None else 0)
 
     @property
     def steps_per_pass(self) -> int:

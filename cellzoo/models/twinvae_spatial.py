@@ -24,6 +24,7 @@ def twinvae_spatial(
     leakiness: float = 0.2,
     center: bool = True,
     shared_reader: bool = False,
+    reconstruct: bool = True,
     domains: Sequence[str] = DOMAINS,
     seed: int = 0,
 ) -> keras.Model:
@@ -58,13 +59,16 @@ def twinvae_spatial(
         shared_reader: one encoder reads both domains, and only the decoders are twins. Synthetic
             images tell where each cell is, and what that teaches the encoder then holds for natural
             cells as well, as far as the synthetic ones look like them.
+        reconstruct: False leaves the decoders out, and with them all that images without a count
+            can teach: what remains is the twins' way to a count, several times faster to train.
         domains: leave ``"synthetic"`` out to train on natural images alone.
         seed: of the latent noise; weights follow ``keras.utils.set_random_seed``.
 
     Returns:
         A functional model with the inputs and outputs of :func:`cellzoo.models.twinvae`, the latent
         ones ``[batch, h / 8, w / 8, latent]``, and ``<domain>_density``, cells per pixel of each
-        place, ``[batch, h / 8, w / 8]``.
+        place, ``[batch, h / 8, w / 8]``. Without decoders ``<domain>_reconstruction`` and
+        ``<domain>_log_variance`` are left out.
 
     Example:
         >>> model = twinvae_spatial(channels=(4, 8), shared_channels=8, latent=4)
@@ -142,17 +146,20 @@ def twinvae_spatial(
     for domain in domains:
         image = keras.Input((None, None), name=domain)
         features = shared_encoder(encoder(domain)(ops.expand_dims(image, -1)))
-        mean, log_variance = mean_layer(features), log_variance_layer(features)
-        # The image's mean goes around the latent, which has better things to say.
-        level = ops.mean(image, axis=(1, 2), keepdims=True) + ops.zeros_like(image[:, ::8, ::8])
-        beside = [shared_decoder(sampler(mean, log_variance)), ops.expand_dims(level, -1)]
-        shared = ops.concatenate(beside, axis=-1)
+        mean = mean_layer(features)
         inputs[domain] = image
         cells = ops.squeeze(cells_per_place(mean), -1)
         outputs[f"{domain}_count"] = ops.sum(cells, axis=(1, 2))
         outputs[f"{domain}_density"] = cells / 8**2
-        outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
         outputs[f"{domain}_mean"] = mean
+        if not reconstruct:
+            continue
+        log_variance = log_variance_layer(features)
+        # The image's mean goes around the latent, which has better things to say.
+        level = ops.mean(image, axis=(1, 2), keepdims=True) + ops.zeros_like(image[:, ::8, ::8])
+        beside = [shared_decoder(sampler(mean, log_variance)), ops.expand_dims(level, -1)]
+        shared = ops.concatenate(beside, axis=-1)
+        outputs[f"{domain}_reconstruction"] = decoder(domain)(shared)
         outputs[f"{domain}_log_variance"] = log_variance
     return keras.Model(inputs, outputs, name="twinvae_spatial")
 

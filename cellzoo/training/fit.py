@@ -90,8 +90,8 @@ def _work_for_chief(recipe: Recipe, devices: Devices) -> Run:
         return run if finished else _train(run, None, devices)
 
 
-def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
-    """The batches that a recipe describes, from its natural training images.
+def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> TrainingBatches:
+    """The batches that a recipe describes, from its natural training images, for so many devices.
 
     Raises:
         UserError: the model learns from masks alone what the images have none for.
@@ -115,6 +115,8 @@ def training_batches(recipe: Recipe, natural: ImageSet) -> TrainingBatches:
         augmentation(size=size, **recipe.augment.model_dump()),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
+        unlabelled=getattr(recipe.model, "reconstruct", True),
+        shares=shares,
         count_mean=recipe.loss.count_mean,
         seed=recipe.seed,
     )
@@ -195,7 +197,7 @@ def _train_network(
 ) -> float:
     """Trains epoch by epoch and returns the seconds that it took, earlier starts included."""
     recipe = run.recipe
-    batches = training_batches(recipe, training)
+    batches = training_batches(recipe, training, devices.replicas)
     steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
     trainer = _new_trainer(recipe, batches, steps_per_epoch, devices)
     # Not run.history(): a kill may fall between the first epoch's row and its state.
@@ -358,7 +360,7 @@ def _plan(
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
     elif other.image_size == recipe.image_size:  # else its images would have to be loaded first
-        other_batches = training_batches(other, batches.natural)
+        other_batches = training_batches(other, batches.natural, trainer.devices.replicas)
         steps = other.train.steps_per_epoch or other_batches.steps_per_pass
         other_trainer = _new_trainer(other, other_batches, steps, trainer.devices)
         seconds = other.train.epochs * steps * _seconds_per_step(other_trainer, other_batches)
@@ -391,8 +393,7 @@ def _fit_epochs(
     first_epoch: int,
 ) -> None:
     epochs, devices = run.recipe.train.epochs, trainer.devices
-    images_per_epoch = steps_per_epoch * batches.batch_size * len(trainer.domains)
-    epoch_end = EpochEnd(run, validation, images_per_epoch)
+    epoch_end = EpochEnd(run, validation, steps_per_epoch * batches.images_per_step)
     done = first_epoch >= epochs or epoch_end.reason_to_stop() is not None
     if devices.chiefs_number(done):
         return
@@ -434,19 +435,22 @@ def _tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Device
     """
     import tensorflow as tf
 
-    rows = devices.rows(batches.batch_size)
+    parts = len(devices.rows(batches.batch_size))
 
     def shares() -> Iterator[Batch]:
         for batch in batches.between(first, last):
-            for part in rows:
-                yield tuple({key: array[part] for key, array in d.items()} for d in batch)
+            for k in range(parts):
+                yield tuple(
+                    {key: array[devices.rows(len(array))[k]] for key, array in d.items()}
+                    for d in batch
+                )
 
     signature = tuple(
         {key: tf.TensorSpec((None, *array.shape[1:]), array.dtype) for key, array in part.items()}
         for part in batches(first)
     )
     stream = tf.data.Dataset.from_generator(shares, output_signature=signature)
-    stream = stream.prefetch(2 * len(rows))
+    stream = stream.prefetch(2 * parts)
     if devices.strategy is None:
         return stream
     return devices.strategy.distribute_datasets_from_function(lambda _: stream)

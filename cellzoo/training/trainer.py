@@ -38,6 +38,8 @@ class LossWeights:
         mask_weight: of the cross entropy of the mask, where network and images have masks.
         density_weight: of the error of the density map, where the network has one and it is known
             where an image's cells are: from its mask, or because it is synthetic.
+        density_loss: how an error of the density map grows, see
+            :func:`cellzoo.training.losses.density_loss`.
     """
 
     reconstruction: str = "mse"
@@ -51,6 +53,7 @@ class LossWeights:
     count_loss: str = "squared"
     mask_weight: float = 1.0
     density_weight: float = 1.0
+    density_loss: str = "squared"
 
 
 class _TermMean(keras.metrics.Mean):
@@ -160,6 +163,7 @@ class Trainer(keras.Model):
                     y_pred[f"{domain}_density"],
                     y[f"{domain}_count"],
                     y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
+                    kind=settings.density_loss,
                 )
                 terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():

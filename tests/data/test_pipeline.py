@@ -166,6 +166,29 @@ def test_a_labelled_share_of_a_set_that_is_labelled_throughout():
     assert len(set(members(x["natural"]))) == 4
 
 
+@pytest.mark.parametrize(
+    ("labelled", "share", "shares", "images"),
+    [(4, 0.5, 1, 3), (4, 0.1, 1, 1), (4, 0.1, 2, 2), (4, 0.5, 2, 4), (4, None, 1, 6), (0, 1, 2, 2)],
+)
+def test_images_that_teach_nothing_are_left_out(labelled, share, shares, images):
+    stream = batches(
+        natural_set(10, labelled), CountingSource(), batch=6, labelled_share=share,
+        unlabelled=False, shares=shares,
+    )  # fmt: skip
+    x, y = stream(0)
+    assert len(x["natural"]) == len(y["natural_count"]) == images
+    assert len(x["synthetic"]) == 6
+    assert stream.images_per_step == images + 6
+    # One without a count stands for a batch without any, and weighs nothing.
+    assert (y["natural_weight"] > 0).all() == (labelled > 0)
+    if labelled:
+        assert y["natural_weight"].mean() == pytest.approx(1)
+
+
+def test_of_a_set_that_is_labelled_throughout_none_is_left_out():
+    assert_equal(*(batches(natural_set(10, 10), unlabelled=u)(0) for u in (False, True)))
+
+
 @given(labelled=st.integers(0, 8), step=st.integers(0, 5))
 def test_weights_average_over_labelled_images_or_over_the_batch(labelled, step):
     natural = natural_set(8, labelled)

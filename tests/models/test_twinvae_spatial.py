@@ -38,6 +38,15 @@ def test_outputs_of_each_domain_have_their_shapes(height, width):
     }
 
 
+def test_without_decoders_there_is_a_count_and_nothing_to_reconstruct():
+    model = twinvae_spatial(**SMALL, reconstruct=False)
+    assert {name.removeprefix("natural_") for name in outputs(model) if name[0] == "n"} == {
+        "count", "density", "mean",
+    }  # fmt: skip
+    whole = twinvae_spatial(**SMALL)
+    assert model.count_params() < 0.8 * whole.count_params()
+
+
 def test_the_count_is_the_sum_of_the_density_over_pixels_and_never_negative():
     found = outputs(twinvae_spatial(**SMALL))
     assert (found["natural_density"] > 0).all()

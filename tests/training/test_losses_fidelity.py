@@ -183,6 +183,21 @@ def test_a_coarser_density_is_compared_in_blocks_of_at_least_its_places():
     assert loss(1, 3, (4, 16)) == pytest.approx((1 + 3**2) / 2 + 2**2 / 2)
 
 
+def test_a_little_in_many_empty_blocks_costs_what_it_adds_to_the_count():
+    def loss(true, predicted):
+        maps = (np.array(cells, np.float32).reshape(1, 1, -1) for cells in (true, predicted))
+        return float(
+            density_loss(*(np.repeat(m, 4, 1).repeat(4, 2) / 16 for m in maps), np.zeros(1),
+                         np.ones(1), (4,), kind="poisson")
+        )  # fmt: skip
+
+    assert loss([1, 0, 0, 3], [1, 0, 0, 3]) == pytest.approx(0, abs=1e-6)
+    assert loss([0] * 10, [0.05] * 10) == pytest.approx(0.5, rel=0.1)
+    # q - t - t log(q / t)
+    assert loss([2], [3]) == pytest.approx(3 - 2 - 2 * np.log(3 / 2), rel=1e-2)
+    assert loss([3], [3.1]) < loss([0], [0.1]) / 10
+
+
 def test_a_network_that_only_counts_has_no_other_terms():
     image = keras.Input((2, 2), name="natural")
     network = keras.Model({"natural": image}, {"natural_count": ops.sum(image, axis=(1, 2))})
