@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.training.runs import Run
 
 RECIPE = """\
@@ -201,6 +202,23 @@ def test_synthetic_images_alone_can_tell_what_a_count_is(recipe, tmp_path):
     assert np.isnan(row["natural_count"])
     scores = json.loads((out / "report" / "validation.json").read_text())
     assert scores["training_mean"] is scores["training_counts"] is None
+
+
+def test_a_twin_without_decoders_learns_to_count_alone(recipe, tmp_path):
+    out = tmp_path / "run"
+    model = "{name: twinvae_spatial, shared_channels: 4, latent: 2, reconstruct: false}"
+    settings = (
+        f"model={model}", "data.natural.labelled=0", "train.epochs=2", "loss.density_loss=poisson"
+    )  # fmt: skip
+    said = finish(start(recipe, out, *(word for s in settings for word in ("--set", s))))
+    assert "0 labelled" in said
+    first, second = Run(out).history()
+    assert not [column for column in first if "reconstruction" in column or "kl" in column]
+    assert np.isnan(second["natural_count"])
+    assert second["synthetic_density"] > 0
+    scores = evaluate(out).scores
+    assert np.isfinite(scores["mae"])
+    assert not list((out / "report").rglob("*reconstruction*"))
 
 
 def test_early_stopping(recipe, tmp_path):
