@@ -29,8 +29,8 @@ def fit_from_zoo(run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypa
     write_cells(tmp_path / "cells")
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
 
-    def fit(setting):
-        start = ["--set", setting, "--set", "train.start_from=zoo:tiny"]
+    def fit(*settings):
+        start = [word for s in (*settings, "train.start_from=zoo:tiny") for word in ("--set", s)]
         return run_cli("fit", "tiny.yaml", *start, "--out", "run")
 
     return fit
@@ -77,6 +77,17 @@ def test_training_begins_with_the_weights(fit_from_zoo, tmp_path):
     )
     for mine, theirs in pairs:
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_twin_without_decoders_begins_with_the_weights_of_one_with_them(fit_from_zoo, tmp_path):
+    result = fit_from_zoo("train.learning_rate=1e-12", "model.reconstruct=false")
+    assert result.exit_code == 0, result.output
+    network = Run(zoo.find("zoo:tiny")).load_network()
+    theirs = {variable.path: variable for variable in network.trainable_variables}
+    mine = Run(tmp_path / "run").load_network().trainable_variables
+    assert 0 < len(mine) < len(theirs)
+    for variable in mine:
+        np.testing.assert_allclose(variable, theirs[variable.path], atol=1e-6)
 
 
 def test_weights_of_another_network_are_refused(fit_from_zoo):

@@ -278,6 +278,8 @@ def _trainer_in_scope(
 def _new_network(recipe: Recipe) -> keras.Model:
     """The network with its first weights: random, pre-trained, or those of another run.
 
+    The other run's network may have more parts than this one, such as decoders.
+
     Raises:
         UsageError: the other run's network is another one.
     """
@@ -286,9 +288,11 @@ def _new_network(recipe: Recipe) -> keras.Model:
         return build_network(recipe)
     other = Run(zoo.find(start))
     network = build_network(recipe, pretrained=False)
+    theirs = {layer.name: layer.get_weights() for layer in other.load_network().layers}
     try:
-        network.set_weights(other.load_network().get_weights())
-    except ValueError:
+        for layer in network.layers:
+            layer.set_weights(theirs[layer.name] if layer.weights else [])
+    except (KeyError, ValueError):
         differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
         raise UsageError(
             f"train.start_from: {start} holds another network than the recipe describes "
