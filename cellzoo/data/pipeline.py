@@ -38,11 +38,10 @@ class TrainingBatches:
         batch: images of each domain in a batch.
         labelled_share: share of labelled images in each natural batch, at least one image; None: as
             the passes over the set bring them.
-        unlabelled: False leaves images without a count out, which teach a network nothing that
-            reconstructs nothing: a natural batch is then its labelled share alone. Where no image
-            has a count, or all have one, nothing else changes, but that one image stands for a
-            batch without any.
-        shares: equal parts that every batch can be cut into, one for each device.
+        unlabelled: False leaves images without a count out of a set that has some, as they teach
+            nothing to a network that reconstructs nothing: a natural batch is then its labelled
+            share alone, or, where no image has a count, one image of weight 0.
+        shares: devices that share a batch; of a smaller natural batch each gets as many images.
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"``.
         seed: of order, augmentation and fresh synthetic images.
@@ -66,10 +65,11 @@ class TrainingBatches:
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
         labelled = np.flatnonzero(natural.labelled)
         others = np.flatnonzero(~natural.labelled)
-        n = max(1, round(batch * (labelled_share or 1))) if len(labelled) else 1
-        if not unlabelled and len(others):
-            known = labelled if len(labelled) else others
-            self.streams = [(known, -(-n // shares) * shares)]
+        n = max(1, round(batch * (labelled_share or 1)))
+        if not unlabelled and len(others) and len(labelled):
+            self.streams = [(labelled, -(-n // shares) * shares)]
+        elif not unlabelled and len(others):
+            self.streams = [(others, shares)]
         elif labelled_share is None or len(others) == 0 or len(labelled) == 0:
             self.streams = [(np.arange(len(natural)), batch)]
         else:

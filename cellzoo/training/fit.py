@@ -91,7 +91,9 @@ def _work_for_chief(recipe: Recipe, devices: Devices) -> Run:
 
 
 def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> TrainingBatches:
-    """The batches that a recipe describes, from its natural training images, for so many devices.
+    """The batches that a recipe describes, from its natural training images.
+
+    ``shares`` devices train on them.
 
     Raises:
         UserError: the model learns from masks alone what the images have none for.
@@ -291,7 +293,8 @@ def _new_network(recipe: Recipe) -> keras.Model:
     theirs = {layer.name: layer.get_weights() for layer in other.load_network().layers}
     try:
         for layer in network.layers:
-            layer.set_weights(theirs[layer.name] if layer.weights else [])
+            if layer.weights:
+                layer.set_weights(theirs[layer.name])
     except (KeyError, ValueError):
         differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
         raise UsageError(
