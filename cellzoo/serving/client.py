@@ -341,14 +341,21 @@ class RemoteCounter:
         )
         deadline = time.monotonic() + (timeout or self._connection.timeout)
         pause = 0.1
+        refusal = None
         while True:
             left = deadline - time.monotonic()
+            hurried = left < pause
             try:
                 return stub(request, timeout=max(left, 0.001), metadata=self._metadata)
             except grpc.RpcError as error:
                 left = deadline - time.monotonic()
-                if not _is_busy(error) or left <= 0:
+                ended = left <= 0 or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+                if ended and hurried and refusal is not None:
+                    # That the time was over says nothing; what the server said before does.
+                    raise refusal from None
+                if ended or not _is_busy(error):
                     raise
+                refusal = error
             time.sleep(min(pause * random.uniform(0.5, 1.5), left))
             pause = min(2 * pause, 5.0)
 

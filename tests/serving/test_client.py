@@ -292,6 +292,22 @@ def test_a_server_that_stays_unavailable_is_given_up(fake):
         counter.count(PIXELS)
 
 
+def test_a_last_try_without_time_does_not_hide_what_the_server_said(fake, monkeypatch):
+    monkeypatch.setattr(client.random, "uniform", lambda low, high: high)
+    calls = []
+
+    def predict(content, context):
+        calls.append(time.monotonic())
+        if calls[-1] - calls[0] > 0.5:
+            time.sleep(0.3)  # after pauses of 0.15 and 0.3 s nothing is left of the 0.6
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the queue is full")
+
+    port = fake(GetModelMetadata=lambda content, context: metadata_reply(), Predict=predict)
+    counter = remote(f"127.0.0.1:{port}/cells", timeout=0.6)
+    with pytest.raises(UserError, match="within 0.6 s \\(the queue is full\\)"):
+        counter.count(PIXELS)
+
+
 def test_several_batches_are_under_way_at_once_over_one_channel(fake, tmp_path):
     barrier = threading.Barrier(client.WINDOW, timeout=20)
     channels = set()
