@@ -282,7 +282,7 @@ def synthetic_cells(
 
     Raises:
         UsageError: the images are not square, or the cells cannot be drawn.
-        UserError: no group has enough images to tell its background.
+        UserError: no group has enough images to tell its background, or there is no such image.
     """
     height, width = sides(image_size)
     if height != width:
@@ -305,6 +305,11 @@ def synthetic_cells(
                     "the group column of labels.csv, or set it to 'natural'."
                 )
     elif background is not None:
+        if not Path(background).is_file():
+            raise UserError(
+                f"data.synthetic.background is {background}, and there is no such file: write "
+                "'natural', 'groups', null or the path of an image."
+            )
         frame = next(iter(read_frames(Path(background))))
         given["background"] = np.clip(resize(to_unit(frame.pixels), height), 0, 1)
     return SyntheticCells.preset(preset, size=height, **given)

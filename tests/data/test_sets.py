@@ -240,7 +240,7 @@ def test_any_image_can_be_the_background(tmp_path):
 
 
 def test_a_background_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="back.png"):
+    with pytest.raises(UserError, match="back.png, and there is no such file: write 'natural'"):
         synthetic_cells(
             preset="bf", background=str(tmp_path / "back.png"), natural=None, image_size=96
         )
