@@ -357,8 +357,8 @@ class Search:
 def _open_folder(recipe: Recipe, folder: Path) -> Path:
     """Makes the search folder, or sees to it that it holds a search of this recipe."""
     file = folder / "recipe.yaml"
-    run = (folder / "checkpoints").exists()
-    if run or (folder.exists() and not file.is_file() and not _is_empty(folder)):
+    search = (folder / "oracle").is_dir() or (folder / "trials").is_dir()
+    if folder.exists() and not search and not _is_new(folder, recipe):
         raise UsageError(f"{folder} holds other files: choose another --out.")
     if file.is_file():
         # More trials may be wanted; anything else would mix what cannot be compared.
@@ -373,9 +373,18 @@ def _open_folder(recipe: Recipe, folder: Path) -> Path:
     return folder
 
 
-def _is_empty(folder: Path) -> bool:
-    """Whether there is nothing, or what another worker is just beginning with."""
-    return folder.is_dir() and all(f.name.startswith("recipe.yaml") for f in folder.iterdir())
+def _is_new(folder: Path, recipe: Recipe) -> bool:
+    """Whether there is nothing, or what a search of this recipe begins with.
+
+    A recipe of another text is somebody's own: comments and overlay would be lost.
+    """
+    if not folder.is_dir():
+        return False
+    files = [file for file in folder.iterdir() if not file.name.startswith("recipe.yaml.")]
+    return not files or (
+        [file.name for file in files] == ["recipe.yaml"]
+        and files[0].read_text(encoding="utf-8") == recipe.to_yaml()
+    )
 
 
 def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:

@@ -262,6 +262,11 @@ def test_a_folder_of_something_else_is_left_alone(load, tmp_path):
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="full holds other files"):
         tune(recipe, tmp_path / "full")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.yaml").write_text("# my notes\n" + RECIPE)
+    with pytest.raises(UsageError, match="mine holds other files"):
+        tune(load_recipe(tmp_path / "mine" / "recipe.yaml"), tmp_path / "mine")
+    assert (tmp_path / "mine" / "recipe.yaml").read_text().startswith("# my notes")
     tune(load(RECIPE, "tune.trials=1"), tmp_path / "search")
     with pytest.raises(UsageError, match=r"another recipe \(loss.kl_weight: 2.0 -> 1.0\)"):
         tune(load(RECIPE, "loss.kl_weight=1"), tmp_path / "search")

@@ -138,9 +138,9 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
     run = Run(out)
     if fresh:
         raise UsageError(f"{out} holds a run, which --fresh would overwrite: choose another --out.")
-    untouched = not (run.history() or run.best_weights.is_file() or run.finished)
-    if not same(run.recipe) and untouched:
-        # Nothing was trained yet, for instance because the data was refused.
+    if not (run.history() or run.best_weights.is_file() or run.finished):
+        # Nothing was trained yet, for instance because the data was refused, which may be mended.
+        run.splits_file.unlink(missing_ok=True)
         run.replace_recipe(recipe)
     elif not same(run.recipe):
         raise UsageError(

@@ -151,9 +151,9 @@ class Run:
         if not self.history_file.is_file():
             return []
         with self.history_file.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        # A kill may have left half a row.
-        return [{k: float(v) for k, v in r.items()} for r in rows if None not in r.values()]
+            # A kill, or a full disk, may have left half a row.
+            whole = [line for line in file if line.endswith("\n")]
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
     def append_history(self, row: dict[str, float]) -> None:
         """Adds a row to ``history.csv``, with all digits: later decisions rest on them."""
@@ -332,9 +332,12 @@ def new_run_folder(recipe: Recipe) -> Path:
 
 
 def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
-    """The newest run of this recipe under ``runs/``, if it was interrupted and ``same`` says so."""
-    folders = sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"))
-    if not folders:
-        return None
-    run = Run(folders[-1].parent)
-    return run.path if not run.finished and same(run.recipe) else None
+    """The newest interrupted run under ``runs/`` whose recipe ``same`` says is this one."""
+    for file in sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"), reverse=True):
+        try:
+            run = Run(file.parent)
+        except UserError:  # of a version that knew other keys
+            continue
+        if not run.finished and same(run.recipe):
+            return run.path
+    return None
