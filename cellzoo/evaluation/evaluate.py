@@ -1,5 +1,6 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
+import json
 import logging
 import shlex
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.counter import Counts, RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
@@ -62,13 +64,15 @@ def evaluate(
         run_folder: as ``fit`` leaves it; or a SavedModel, which needs ``data``.
         data: a folder of images, with or without ``labels.csv``; None: the recipe's own test split.
         out: folder for the report; None: ``report/`` in the run, with ``data`` or another protocol
-            a folder of its own there; for a SavedModel below ``evaluation/<name>_<version>/``.
+            a folder of its own there; for a SavedModel, or a counter of the zoo, below
+            ``evaluation/<name>_<version>/``.
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
 
     Raises:
         UserError: there is no model or no image to score.
-        UsageError: the model has no such protocol, or ``data`` is missing.
+        UsageError: the model has no such protocol, ``data`` is missing, or ``out`` holds something
+            else.
     """
     saved = is_saved_model(run_folder)
     if saved and protocol != "cellzoo":
@@ -79,15 +83,26 @@ def evaluate(
     # A function is traced for every part of a network, which TensorFlow takes for a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
+    scored = {
+        "model": str((run_folder if saved else counter.run.path).resolve()),
+        "data": str(data.resolve()) if data else None,
+    }
+    if out is not None and (out / "index.html").exists() and not _is_report_of(out, scored):
+        raise UsageError(
+            f"{out} holds another report or page: choose another --out, or move it away."
+        )
     material = _material(counter, data)
     findings = _findings(counter, material, data is not None, protocol)
     what = data.resolve().name if data else str(material.images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
+    if out is None and data is None and protocol == "cellzoo":
+        out = counter.run.path / "report"
     if out is None:
-        out = _default_folder(counter, stem, own=data is None and protocol == "cellzoo")
+        out = _new_folder(counter, stem, scored)
+        stem = out.name
     made = illustrate(findings, out / "figures")
     result = _score(material, findings, made)
-    about = About(what, stem, protocol, _command(run_folder, data, out, protocol))
+    about = About(what, stem, protocol, _command(run_folder, data, out, protocol), scored)
     thresholds = _thresholds(counter, material.images) if findings.labelled else []
     result.files.extend(write_evaluation(out, about, result, findings, made, thresholds))
     # Not into an export, whose checksums are of what was exported.
@@ -119,11 +134,32 @@ def scored_images(
     return material.images, material.subject, material.skipped
 
 
-def _default_folder(counter: RunCounter | SavedModelCounter, stem: str, own: bool) -> Path:
+def _new_folder(
+    counter: RunCounter | SavedModelCounter, stem: str, scored: dict[str, str | None]
+) -> Path:
+    """A folder for a report on these images; other folders of images may have the same name."""
     if isinstance(counter, SavedModelCounter):
-        return Path("evaluation") / f"{counter.name}_{counter.version}" / stem
-    report = counter.run.path / "report"
-    return report if own else report / stem
+        folder = Path("evaluation") / f"{counter.name}_{counter.version}" / stem
+    elif counter.run.path.is_relative_to(zoo.FOLDER):
+        folder = Path("evaluation") / f"{counter.run.path.parent.name}_{counter.version}" / stem
+    else:
+        folder = counter.run.path / "report" / stem
+        scored = {"data": scored["data"]}  # the run may have been moved
+    tries = 1
+    while folder.exists() and not _is_report_of(folder, scored):
+        tries += 1
+        folder = folder.with_name(f"{stem}-{tries}")
+    return folder
+
+
+def _is_report_of(folder: Path, scored: dict[str, str | None]) -> bool:
+    """Whether it holds a report on the same images counted by the same model, to be renewed."""
+    for file in folder.glob("evaluation_*.json"):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        # Those of earlier versions do not say of what they are.
+        if all(found.get(key, value) == value for key, value in scored.items()):
+            return True
+    return False
 
 
 def _findings(

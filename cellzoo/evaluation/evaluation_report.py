@@ -78,12 +78,14 @@ class About:
         stem: with which the names of the tables begin.
         protocol: how it was counted, see :func:`cellzoo.evaluation.protocol.predict_counts`.
         command: to type for the same evaluation.
+        scored: paths of the ``model`` and of the folder of images, ``data``, None for its own.
     """
 
     what: str
     stem: str
     protocol: str
     command: str
+    scored: dict[str, str | None]
 
 
 def write_evaluation(
@@ -107,7 +109,7 @@ def write_evaluation(
     Returns:
         The files, the report first, and those of the figures.
     """
-    numbers = _numbers(result, about.protocol, findings.images)
+    numbers = about.scored | _numbers(result, about.protocol, findings.images)
     report = out / "index.html"
     files = [report, out / f"{about.stem}.json"]
     write_atomically(files[-1], json.dumps(numbers, indent=2, allow_nan=False) + "\n")

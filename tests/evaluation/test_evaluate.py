@@ -9,6 +9,7 @@ import pytest
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.sets import natural_images
+from cellzoo.errors import UsageError
 from cellzoo.evaluation import illustrate
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.evaluation.views import views
@@ -137,6 +138,28 @@ def test_somebody_elses_folder_has_a_report_of_its_own(twin, write_cells, tmp_pa
     assert set(result.mixing) == {"natural and synthetic", "this folder and training images"}
     page = (own / "index.html").read_text(encoding="utf-8")
     assert "On 4 images of the folder theirs, twin is off by " in page
+
+
+def test_a_folder_of_the_same_name_does_not_take_a_reports_place(twin, write_cells, tmp_path):
+    first, second = (write_cells(tmp_path / day / "theirs", n) for day, n in (("1", 5), ("2", 6)))
+    for data in (first, second, first):
+        evaluate(twin.path, data)
+    found = {file.stem: json.loads(file.read_text())["images"]
+             for file in (twin.path / "report").glob("*/evaluation_*.json")}  # fmt: skip
+    assert found == {"evaluation_theirs": 5, "evaluation_theirs-2": 6}
+
+
+def test_a_page_of_somebodys_own_is_not_written_over(twin, write_cells, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    theirs, others = write_cells(tmp_path / "theirs"), write_cells(tmp_path / "others")
+    with pytest.raises(UsageError, match="site holds another report or page"):
+        evaluate(twin.path, theirs, tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").read_text() == "mine"
+    evaluate(twin.path, theirs, tmp_path / "new")
+    with pytest.raises(UsageError, match="new holds another report or page"):
+        evaluate(twin.path, others, tmp_path / "new")
+    evaluate(twin.path, theirs, tmp_path / "new")
 
 
 @pytest.mark.parametrize("table", [None, "image,count\n00.png,\n01.png,\n02.png,\n"])
