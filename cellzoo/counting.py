@@ -1,5 +1,7 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
+import re
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -83,8 +85,8 @@ def count_files(
         UsageError: ``axes`` is written wrongly.
     """
     check_output(out)
-    pictures = SegmentationPictures(counter, overlay, masks) if overlay or masks else None
     files = find_images(paths)
+    pictures = SegmentationPictures(counter, overlay, masks) if overlay or masks else None
     rows = []
     axes = counter.axes if axes is None else axes
     channel = counter.channel if channel is None else channel
@@ -126,23 +128,38 @@ def check_output(out: Path) -> None:
     """Says at once, before a model is loaded, that a CSV cannot be written.
 
     Raises:
-        UserError: it exists already, or its folder does not.
+        UserError: it exists already, or its folder does not or cannot be written to.
     """
     if out.exists():
         raise UserError(f"{out} exists: choose another name for -o, or move it away.")
     if not out.parent.is_dir():
         raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{out.parent} cannot be written to ({error.strerror}): choose another folder for -o."
+        ) from None
 
 
 def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
     """Images of one size and type together; the same batches whatever counts them."""
     waiting: dict[tuple, list[_Prepared]] = {}
+    waiting_bytes = 0
     for item in prepared:
         kind = (item.image.shape, item.image.dtype)
         batch = waiting.setdefault(kind, [])
         batch.append(item)
-        if len(batch) >= min(BATCH, MAX_BATCH_BYTES // item.image.nbytes):
-            yield waiting.pop(kind)
+        waiting_bytes += item.image.nbytes
+        if len(batch) < min(BATCH, MAX_BATCH_BYTES // item.image.nbytes):
+            if waiting_bytes <= MAX_BATCH_BYTES:
+                continue
+            # Of many sizes no batch may ever be full.
+            kind = max(waiting, key=lambda kind: len(waiting[kind]))
+        batch = waiting.pop(kind)
+        waiting_bytes -= sum(item.image.nbytes for item in batch)
+        yield batch
     yield from waiting.values()
 
 
@@ -155,8 +172,8 @@ def _prepared(
             for frame in read_frames(file, axes=axes, channel=channel):
                 yield _prepare(frame, counter)
                 index = frame.index + 1
-        except UsageError:  # wrong for every file alike
-            raise
+        except UsageError as error:  # wrong for every file alike
+            raise UsageError(_with_options(str(error))) from None
         except UserError as error:
             yield _Prepared(_row(file, index, counter, _with_options(str(error))))
 
@@ -166,14 +183,14 @@ def _with_options(message: str) -> str:
     for option in ("axes", "channel"):
         message = message.replace(f"data.natural.{option}: ", f"--{option} ")
         message = message.replace(f"data.natural.{option}", f"--{option}")
-    return message
+    return re.sub("set data.natural.intensity to .*", "scale them so, or save 16 bit", message)
 
 
 def _prepare(frame: Frame, counter: Counter) -> _Prepared:
     try:
         return _Prepared(_row(frame.path, frame.index, counter), counter.prepare(frame), frame)
     except UserError as error:
-        return _Prepared(_row(frame.path, frame.index, counter, str(error)))
+        return _Prepared(_row(frame.path, frame.index, counter, _with_options(str(error))))
 
 
 def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:

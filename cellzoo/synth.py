@@ -102,9 +102,9 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
 
 def _section(recipe: Recipe) -> Synthetic:
     if recipe.data.synthetic is None:
-        raise UsageError(
-            f"{recipe.name} has no data.synthetic: choose another recipe, or --natural."
-        )
+        sources = ("simulated", "simulated_fluorescence")
+        simulated = ", or --natural" if recipe.data.natural.source in sources else ""
+        raise UsageError(f"{recipe.name} has no data.synthetic: choose another recipe{simulated}.")
     return recipe.data.synthetic
 
 

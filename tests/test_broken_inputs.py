@@ -66,14 +66,15 @@ class Case:
         command: what follows ``cellzoo``.
         code: exit code.
         says: what the sentence must hold: the file, line or key, and the cure where there is one.
-        files: contents of files that make the workspace unsound, None: the file is missing.
+        files: contents of files that make the workspace unsound; None: the file or folder is
+            missing, a path: it is a link to there.
         leaves: folders in which the command may have begun something new.
     """
 
     command: str
     code: int
     says: tuple[str, ...]
-    files: dict[str, str | bytes | None] = field(default_factory=dict)
+    files: dict[str, str | bytes | Path | None] = field(default_factory=dict)
     leaves: tuple[str, ...] = ()
 
 
@@ -138,6 +139,8 @@ FOLDERS = {
     "an empty image": fit(1, ("cells/03.png: is empty (0 bytes)",), {"cells/03.png": b""}),
     "text called .png": fit(1, ("cells/03.png: is no image",), {"cells/03.png": "not a picture"}),
     "a TIFF that is none": fit(1, ("cells/x.tif",), {"cells/x.tif": b"II*\0garbage"}),
+    "a link to itself": fit(1, ("cells/loop.png",), {"cells/loop.png": Path("loop.png")}),
+    "a character of code 0 in a name": fit(1, ("labels.csv: line 2", "code 0"), labels("0\0.png,3,train")),
     "no label for training": fit(1, ("No train image", "label some"), labels("00.png,,train", "02.png,3,validation")),
     "no label for validation": fit(1, ("No validation image", "split column of labels.csv"), labels("00.png,3,train", "02.png,,validation")),
     "more labels asked for than exist": fit(1, ("7 labelled images are asked for", "only 6"), {}, " --set data.natural.labelled=7"),
@@ -176,10 +179,12 @@ WRITING = {
     "count with a damaged recipe": Case(COUNT, 2, ("run/recipe.yaml is not a recipe",), {"run/recipe.yaml": ""}),
     "count into a file that exists": Case("count cells --model run -o counts.csv", 1, ("counts.csv exists", "-o"), {}),
     "count into a folder that is missing": Case("count cells --model run -o none/new.csv", 1, ("no folder none",), {}),
+    "count into a folder that cannot be written to": Case("count cells --model run -o /proc/new.csv", 1, ("/proc cannot be written to", "-o"), {}),
     "count with axes that are none": Case("count cells --model run -o new.csv --axes AB", 2, ("axes", "'AB'", "TYX"), {}),
     "synth into a folder with files": Case("synth recipe.yaml -o cells -n 2 --natural", 1, ("cells holds other files", "-o"), {}),
     "synth into a file": Case("synth recipe.yaml -o counts.csv -n 2", 1, ("counts.csv holds other files",), {}),
-    "synth without synthetic cells": Case("synth recipe.yaml -o new -n 2", 2, ("broken has no data.synthetic", "--natural"), {}),
+    "synth without synthetic cells": Case("synth recipe.yaml -o new -n 2", 2, ("broken has no data.synthetic: choose another recipe.",), {}),
+    "synth without synthetic cells of simulated images": Case("synth recipe.yaml -o new -n 2", 2, ("data.synthetic", "--natural"), {"recipe.yaml": SIMULATED}),
     "synth --natural of a folder": Case("synth recipe.yaml -o new -n 2 --natural", 2, ("broken has natural images of its own",), {}),
     "import labels onto a file": Case("import-labels cells/old.csv -o counts.csv", 1, ("counts.csv: exists already",), {"cells/old.csv": "00.png,3\n"}),
     "import labels of a missing image": Case("import-labels cells/old.csv -o new.csv", 1, ("old.csv: line 1", "99.png"), {"cells/old.csv": "99.png,3\n"}),
@@ -190,6 +195,7 @@ WRITING = {
     "evaluate on a folder with a wrong count": Case("evaluate run --data cells --out new", 1, ("labels.csv: line 2", "'many'"), labels("00.png,many,")),
     "evaluate on its own folder without counts": Case("evaluate run --out new", 1, ("has a count",), labels("00.png,,")),
     "evaluate on a folder that is not there": Case("evaluate run --data none --out new", 1, ("none: there is no such folder",), {}),
+    "evaluate on its own folder that is gone": Case("evaluate run --out new", 1, ("cells, on which", "--data"), {"cells": None}),
     "evaluate by a protocol that the model has not": Case("evaluate run --protocol authors --out new", 2, ("--protocol authors", "--protocol cellzoo"), {}),
 }  # fmt: skip
 
@@ -211,8 +217,12 @@ def spoil(files):
     for name, content in files.items():
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if content is None:
+        if content is None and path.is_dir():
+            shutil.rmtree(path)
+        elif content is None:
             path.unlink()
+        elif isinstance(content, Path):
+            path.symlink_to(content)
         else:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 

@@ -147,6 +147,33 @@ def test_many_images_are_counted_in_batches(tmp_path, monkeypatch):
     assert [row.count for row in rows] == [round(10 * 25 * k / 255) for k in range(10)]
 
 
+def test_images_of_many_sizes_do_not_all_wait_for_their_like(tmp_path, monkeypatch):
+    monkeypatch.setattr(counting, "MAX_BATCH_BYTES", 150)
+    for k in range(12):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), np.zeros((5, 4 + k), np.uint8))
+
+    def sized(width):
+        image = np.zeros((5, width), np.uint8)
+        return counting._Prepared(counting.CountRow("a.png", 0), image)
+
+    read = []
+    items = (read.append(width) or sized(width) for width in range(4, 20))
+    batches = counting._batches(items)
+    next(batches)
+    assert sum(5 * width for width in read) < 150 + 5 * 20
+    assert 1 + sum(len(batch) for batch in batches) == 16
+
+
+def test_options_are_named_where_there_is_no_recipe(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), grey(0))
+    tifffile.imwrite(tmp_path / "b.tif", np.full((4, 4), 7, np.float32))
+    out = tmp_path / "counts.csv"
+    with pytest.raises(UsageError, match="--axes"):
+        count_files([tmp_path / "a.png"], GreyCounter(), out, axes="ZZ")
+    (row,) = count_files([tmp_path / "b.tif"], GreyCounter(), out)
+    assert "7" in row.error and "save 16 bit" in row.error and "data.natural" not in row.error
+
+
 def test_axes_and_channel_reach_the_files(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([grey(0), grey(51), grey(255)]))  # blue first
     out = tmp_path / "counts.csv"

@@ -142,6 +142,15 @@ def test_folders_that_exist_are_left_alone(tmp_path, runs, tiny_run):
     assert not (tmp_path / "c.csv").exists()
 
 
+def test_a_mistyped_image_leaves_no_folder_behind(tmp_path, runs):
+    with pytest.raises(UserError, match="none.png: there is no such file"):
+        count_files(
+            [tmp_path / "none.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
+            overlay=tmp_path / "overlay",
+        )  # fmt: skip
+    assert not (tmp_path / "overlay").exists()
+
+
 def test_a_model_that_only_counts_has_no_pictures(tmp_path, tiny_run):
     write_image(tmp_path / "a.png", 16, 16)
     with pytest.raises(UserError, match="counts without a mask: leave --overlay and --masks out"):

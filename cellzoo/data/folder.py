@@ -243,6 +243,8 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     for line, row in rows:
         if any("\n" in cell or "\r" in cell for cell in row):
             raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
+        if any("\0" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
     return [(line, row) for line, row in rows if any(row)]
 
 
@@ -291,7 +293,7 @@ def _read_labels(path: Path) -> _Table:
         for column, value in values.items():
             named, _ = _file_and_frame(path.parent, value)
             if column != "image" and named.suffix.lower() in SUFFIXES:
-                table.other_files.add(named.resolve())
+                table.other_files.add(_resolved(named))
     return table
 
 
@@ -336,7 +338,12 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
     mask = instances or values.get("mask", "")
     time = _parse_time(values.get("time", ""))
     row = _Row(line, name, count, group, split, time, mask, instances=bool(instances))
-    return row, file.resolve(), frame
+    return row, _resolved(file), frame
+
+
+def _resolved(path: Path) -> Path:
+    """The file behind links; a link to itself stays, and is found unreadable where it is read."""
+    return Path(os.path.realpath(path))
 
 
 def _parse_time(text: str) -> float:
@@ -401,7 +408,7 @@ def _files_by_name(folder: Path, base: Path, table: _Table) -> list[tuple[str, P
             raise
         present = []  # all listed images lie elsewhere, or are missing
     for path in present:
-        file = path.resolve()
+        file = _resolved(path)
         if file not in names and file not in others and file.parent not in other_folders:
             names[file] = Path(os.path.relpath(path, base)).as_posix()
     return sorted(((name, file) for file, name in names.items()), key=lambda x: natural_key(x[0]))

@@ -93,7 +93,9 @@ def compare(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     entrants: list[Entrant] = []
     named = [split_label(argument) for argument in arguments]
-    _check_model_settings([path for _, path in named if not path.is_dir()], settings, quick)
+    recipes = [path for _, path in named if not path.is_dir()]
+    _check_names(recipes)
+    _check_model_settings(recipes, settings, quick)
     for label, path in named:
         if path.is_dir():
             entrants += [Entrant(run, label) for run in _finished_runs(path)]
@@ -178,6 +180,22 @@ def _concerns(setting: str, model: object) -> bool:
     """Whether a setting is not one of those that only other models know."""
     section, _, key = setting.partition("=")[0].strip().partition(".")
     return section != "model" or key.partition(".")[0] in type(model).model_fields
+
+
+def _check_names(recipes: Sequence[Path]) -> None:
+    """Sees to it that each recipe's runs get folders of their own.
+
+    Raises:
+        UsageError: two files are called alike.
+    """
+    by_name: dict[str, Path] = {}
+    for path in recipes:
+        if path.stem in by_name:
+            raise UsageError(
+                f"{by_name[path.stem]} and {path} have one name, and so would the folders of their "
+                "runs: rename one of them."
+            )
+        by_name[path.stem] = path
 
 
 def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick: bool) -> None:

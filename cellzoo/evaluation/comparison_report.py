@@ -20,7 +20,8 @@ from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.files import write_atomically, write_csv
 
-# comparison.md is written last: where it stands, the others do.
+# comparison.md is written last: where it stands, the others do, and where it does not and runs were
+# trained, the others are those of a comparison that was stopped.
 FILES = (
     "predictions.csv",
     "comparison.csv",
@@ -56,10 +57,10 @@ def check_output(out: Path) -> None:
     """Makes the folder of the comparison.
 
     Raises:
-        UserError: there is a comparison in it.
+        UserError: there is a comparison in it, or a file of somebody's own that it would replace.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in FILES[-1:] if (out / "runs").is_dir() else FILES:
         if (out / name).exists():
             raise UserError(f"{out / name} is there already: choose another --out.")
 

@@ -257,6 +257,11 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
             "on: name a labelled folder with --data."
         )
     whole = hasattr(section, "folder")
+    if whole and not Path(section.folder).is_dir():
+        raise UserError(
+            f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
+            "name another labelled folder with --data."
+        )
     splits = SPLITS if whole else ("test",)
     images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
     images = as_trained(images, counter.run)

@@ -211,12 +211,22 @@ def test_recipes_are_trained_once_and_an_interrupted_comparison_goes_on(
         with pytest.raises(KeyboardInterrupt):
             compare(["grey.yaml"], out, **arguments)
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["grey-4", "grey-5"]
+    (out / "predictions.csv").write_text("half of it")  # stopped while it wrote
     trained = {f: b for f, b in contents(out / "runs").items() if f.name != "run.log"}
     row = pooled(compare(["grey.yaml"], out, **arguments))["brightness"]
     assert {f: b for f, b in contents(out / "runs").items() if f.name != "run.log"} == trained
     assert (row["parameters"], row["synthetic_mae"]) == (0, None)
     with pytest.raises(UserError, match="is there already: choose another --out"):
         compare(["grey.yaml"], out, **arguments)
+
+
+def test_recipes_of_one_name_are_refused_before_anything_is_trained(make_run, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "grey.yaml").write_text(BRIGHTNESS)
+    with pytest.raises(UsageError, match="a/grey.yaml and b/grey.yaml have one name"):
+        compare(["one=a/grey.yaml", "two=b/grey.yaml"], tmp_path / "out")
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_each_recipe_is_trained_with_every_seed_and_without_synthetic_images(
