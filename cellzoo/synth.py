@@ -52,31 +52,31 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
         raise UserError(f"{out} holds other files: choose another folder for -o.")
     images, counts, groups, hours, masks = (_natural if natural else _synthetic)(recipe, number)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when complete: a stopped command leaves no folder that looks whole.
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    partial.chmod(0o755)
-    (partial / "images").mkdir()
-    with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        header = ["image", "count", "group", "time"]
-        writer.writerow(header if masks is None else [*header, "label_image"])
-        rows = zip(images, counts, groups, hours, strict=True)
-        for k, (image, count, group, time) in enumerate(rows):
-            name = f"images/{'simulated' if natural else 'synthetic'}_{k:05d}.png"
-            _write_image(partial / name, image)
-            row = [name, int(count), group, time]
-            if masks is not None:
-                row.append(name.replace("images/", "labels/"))
-                (partial / "labels").mkdir(exist_ok=True)
-                _write_image(partial / row[-1], masks[k])
-            writer.writerow(row)
     written = [out]
-    if preview:
-        _write_image(partial / "preview.png", contact_sheet(images, counts))
-        written.append(out / "preview.png")
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    # Renamed when complete: a stopped command leaves no folder that looks whole.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+        partial = Path(temporary) / "complete"
+        (partial / "images").mkdir(parents=True)
+        with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            header = ["image", "count", "group", "time"]
+            writer.writerow(header if masks is None else [*header, "label_image"])
+            rows = zip(images, counts, groups, hours, strict=True)
+            for k, (image, count, group, time) in enumerate(rows):
+                name = f"images/{'simulated' if natural else 'synthetic'}_{k:05d}.png"
+                _write_image(partial / name, image)
+                row = [name, int(count), group, time]
+                if masks is not None:
+                    row.append(name.replace("images/", "labels/"))
+                    (partial / "labels").mkdir(exist_ok=True)
+                    _write_image(partial / row[-1], masks[k])
+                writer.writerow(row)
+        if preview:
+            _write_image(partial / "preview.png", contact_sheet(images, counts))
+            written.append(out / "preview.png")
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
     return written
 
 

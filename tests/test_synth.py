@@ -113,6 +113,16 @@ def test_an_empty_folder_is_welcome_and_a_full_one_is_not(tmp_path, recipe):
     assert {file: file.read_bytes() for file in out.rglob("*.*")} == before
 
 
+def test_a_stopped_command_leaves_nothing_behind(tmp_path, recipe, monkeypatch):
+    def stop(file, image):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellzoo.synth._write_image", stop)
+    with pytest.raises(KeyboardInterrupt):
+        synth(recipe("data.synthetic.background=null"), tmp_path / "new" / "cells", 1, False, False)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_recipes_without_such_images(tmp_path, recipe):
     with pytest.raises(UsageError, match="cells has no data.synthetic"):
         synth(recipe("data.synthetic=null"), tmp_path / "a", 1, False, False)

@@ -1,6 +1,7 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -9,6 +10,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 import keras
 import numpy as np
@@ -57,7 +63,8 @@ def fit(
         The finished run.
 
     Raises:
-        UserError: the data cannot be used, or ``out`` holds something else.
+        UserError: the data cannot be used, ``out`` holds something else, or another process trains
+            there.
         KeyboardInterrupt: after saving a model that can count.
     """
     recipe = recipe.model_copy(update={"tune": None})  # what a search did is no part of a run
@@ -74,8 +81,11 @@ def fit(
         other = None
     if not devices.chief:
         return _work_for_chief(recipe, devices)
-    run = _open_run(recipe, out, fresh)
-    with devices.coming_back(), _log_to(run.path / "run.log"):
+    with (
+        _open_run(recipe, out, fresh) as run,
+        devices.coming_back(),
+        _log_to(run.path / "run.log"),
+    ):
         if devices.chiefs_number(run.finished):
             log.info("%s is finished already: another --out starts another run.", run.path)
             return run
@@ -124,30 +134,64 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
     )
 
 
-def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Run:
+@contextmanager
+def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
+    """The run to train, which no other process trains meanwhile."""
+
     def same(old: Recipe) -> bool:
         return not _changes(old, recipe)
 
-    if out is None and not fresh:
-        out = latest_unfinished(recipe, same)
-    if out is None:
-        return Run.create(new_run_folder(recipe), recipe)
-    # A recipe alone is no run: somebody's own file, which must not be written over.
-    if not recipe_file(out).is_file() or not (out / "checkpoints").is_dir():
-        return Run.create(out, recipe)
-    run = Run(out)
-    if fresh:
-        raise UsageError(f"{out} holds a run, which --fresh would overwrite: choose another --out.")
-    if not (run.history() or run.best_weights.is_file() or run.finished):
-        # Nothing was trained yet, for instance because the data was refused, which may be mended.
-        run.splits_file.unlink(missing_ok=True)
-        run.replace_recipe(recipe)
-    elif not same(run.recipe):
+    folder = out
+    if folder is None and not fresh:
+        folder = latest_unfinished(recipe, same)
+    if folder is None:
+        folder = Run.create(new_run_folder(recipe), recipe).path
+    elif not recipe_file(folder).is_file() or not (folder / "checkpoints").is_dir():
+        # A recipe alone is no run: somebody's own file, which must not be written over.
+        Run.create(folder, recipe)
+    elif fresh:
         raise UsageError(
-            f"{out} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
-            "choose another --out."
+            f"{folder} holds a run, which --fresh would overwrite: choose another --out."
         )
-    return run
+    with _alone(folder):
+        run = Run(folder)
+        if not (run.history() or run.best_weights.is_file() or run.finished):
+            # Nothing was trained yet, perhaps because data was refused, which may be mended.
+            run.splits_file.unlink(missing_ok=True)
+            run.replace_recipe(recipe)
+        elif not same(run.recipe):
+            raise UsageError(
+                f"{folder} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
+                "choose another --out."
+            )
+        yield run
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in the folder; a killed one keeps nobody.
+
+    Raises:
+        UserError: another process does.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(
+            f"{folder} is being trained by another `cellzoo fit`: wait for it, or start another "
+            "run with --fresh or another --out."
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:

@@ -3,6 +3,7 @@
 import pytest
 
 from cellzoo.recipe import load_recipe
+from cellzoo.training import fit
 from cellzoo.training.runs import Run, latest_unfinished
 
 
@@ -38,6 +39,14 @@ def test_a_history_without_its_last_line_break_ends_with_the_last_whole_row(run,
     run.forget_history_after(1)
     run.append_history({"epoch": 2, "seconds": 5.0, "loss": 0.25})
     assert [row["loss"] for row in run.history()] == [0.5, 0.25]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(run, recipe, tmp_path, write_cells, run_cli):
+    write_cells(tmp_path / "cells")
+    with fit._open_run(recipe, run.path, fresh=False):
+        refused = run_cli("fit", "tiny.yaml", "--out", run.path)
+        assert refused.exit_code == 1 and "run is being trained by another" in refused.stderr
+    assert run_cli("fit", "tiny.yaml", "--out", run.path).exit_code == 0
 
 
 def test_labels_may_be_mended_before_anything_was_trained(tmp_path, recipe, write_cells, run_cli):
