@@ -282,9 +282,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     """
     from cellzoo import zoo
 
-    if str(run).startswith(zoo.PREFIX):  # the report does not belong into the package
-        name = str(run).removeprefix(zoo.PREFIX)
-        run, out = zoo.find(run), out or Path("evaluation") / f"zoo_{name}"
+    run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
 

@@ -62,7 +62,7 @@ def test_count_evaluate_and_list_take_a_name(
     assert result.exit_code == 0, result.stderr
     result = run_cli("evaluate", "zoo:tiny", "--data", cells)
     assert result.exit_code == 0, result.stderr
-    assert list((tmp_path / "evaluation" / "zoo_tiny").iterdir())
+    assert (tmp_path / "evaluation" / "tiny_10" / "evaluation_cells" / "index.html").is_file()
     assert contents(tiny_zoo) == before  # nothing is written into the package
     assert "zoo:tiny                     twinvae_spatial" in run_cli("list", "zoo").stdout
 

@@ -95,11 +95,9 @@ def evaluate(
     findings = _findings(counter, material, data is not None, protocol)
     what = data.resolve().name if data else str(material.images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
-    if out is None and data is None and protocol == "cellzoo":
-        out = counter.run.path / "report"
     if out is None:
-        out = _new_folder(counter, stem, scored)
-        stem = out.name
+        out = _default_folder(counter, stem, scored, own=data is None and protocol == "cellzoo")
+        stem = stem if out.name == "report" else out.name
     made = illustrate(findings, out / "figures")
     result = _score(material, findings, made)
     about = About(what, stem, protocol, _command(run_folder, data, out, protocol), scored)
@@ -134,14 +132,16 @@ def scored_images(
     return material.images, material.subject, material.skipped
 
 
-def _new_folder(
-    counter: RunCounter | SavedModelCounter, stem: str, scored: dict[str, str | None]
+def _default_folder(
+    counter: RunCounter | SavedModelCounter, stem: str, scored: dict[str, str | None], own: bool
 ) -> Path:
     """A folder for a report on these images; other folders of images may have the same name."""
     if isinstance(counter, SavedModelCounter):
         folder = Path("evaluation") / f"{counter.name}_{counter.version}" / stem
-    elif counter.run.path.is_relative_to(zoo.FOLDER):
+    elif counter.run.path.is_relative_to(zoo.FOLDER):  # not into the package
         folder = Path("evaluation") / f"{counter.run.path.parent.name}_{counter.version}" / stem
+    elif own:
+        return counter.run.path / "report"
     else:
         folder = counter.run.path / "report" / stem
         scored = {"data": scored["data"]}  # the run may have been moved
