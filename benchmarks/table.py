@@ -29,9 +29,9 @@ def _vectors() -> str:
 
 
 def commit() -> str:
-    """Of this repository, with a + if files other than results differ from it."""
+    """Of this repository, with a + if files other than results and their plots differ from it."""
     where = Path(__file__).parents[1]
-    status = ["status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"]
+    status = ["status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results", ":!docs/*.png"]
     hash_, changed = (
         subprocess.run(["git", *words], cwd=where, capture_output=True, text=True).stdout.strip()
         for words in (["rev-parse", "--short", "HEAD"], status)
