@@ -88,7 +88,7 @@ def draw(rows: list[dict[str, str]], file: Path) -> None:
     axes.minorticks_off()
     axes.set(xlabel="labelled images", ylabel="mean absolute error in cells", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=160)
 
