@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 	@echo "Look at $(DEMO)/run/report/index.html (scores, figures, translations) and $(DEMO)/images/preview.png"
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 # Tests that take minutes, or gigabytes.
 slow: $(VENV)/installed

@@ -237,7 +237,7 @@ def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
     with (tmp_path / "comparison/comparison.csv").open(newline="") as file:
         assert [row["seed"] for row in csv.DictReader(file)] == ["2", "3", "all"] * 2
     result = run_cli("compare", "grey.yaml")
-    sentence = "Error: comparison/predictions.csv is there already: choose another --out.\n"
+    sentence = "Error: comparison/comparison.md is there already: choose another --out.\n"
     assert (result.exit_code, result.stderr) == (1, sentence)
 
 
