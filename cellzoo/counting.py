@@ -152,14 +152,11 @@ def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
         batch = waiting.setdefault(kind, [])
         batch.append(item)
         waiting_bytes += item.image.nbytes
-        if len(batch) < min(BATCH, MAX_BATCH_BYTES // item.image.nbytes):
-            if waiting_bytes <= MAX_BATCH_BYTES:
-                continue
-            # Of many sizes no batch may ever be full.
-            kind = max(waiting, key=lambda kind: len(waiting[kind]))
-        batch = waiting.pop(kind)
-        waiting_bytes -= sum(item.image.nbytes for item in batch)
-        yield batch
+        full = len(batch) >= min(BATCH, MAX_BATCH_BYTES // item.image.nbytes)
+        if full or waiting_bytes > MAX_BATCH_BYTES:  # of many sizes none may ever be full
+            batch = waiting.pop(kind if full else max(waiting, key=lambda k: len(waiting[k])))
+            waiting_bytes -= sum(item.image.nbytes for item in batch)
+            yield batch
     yield from waiting.values()
 
 

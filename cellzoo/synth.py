@@ -102,9 +102,8 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
 
 def _section(recipe: Recipe) -> Synthetic:
     if recipe.data.synthetic is None:
-        sources = ("simulated", "simulated_fluorescence")
-        simulated = ", or --natural" if recipe.data.natural.source in sources else ""
-        raise UsageError(f"{recipe.name} has no data.synthetic: choose another recipe{simulated}.")
+        natural = "" if hasattr(recipe.data.natural, "folder") else ", or --natural"
+        raise UsageError(f"{recipe.name} has no data.synthetic: choose another recipe{natural}.")
     return recipe.data.synthetic
 
 

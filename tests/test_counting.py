@@ -147,10 +147,8 @@ def test_many_images_are_counted_in_batches(tmp_path, monkeypatch):
     assert [row.count for row in rows] == [round(10 * 25 * k / 255) for k in range(10)]
 
 
-def test_images_of_many_sizes_do_not_all_wait_for_their_like(tmp_path, monkeypatch):
+def test_images_of_many_sizes_do_not_all_wait_for_their_like(monkeypatch):
     monkeypatch.setattr(counting, "MAX_BATCH_BYTES", 150)
-    for k in range(12):
-        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), np.zeros((5, 4 + k), np.uint8))
 
     def sized(width):
         image = np.zeros((5, width), np.uint8)
