@@ -422,9 +422,10 @@ def count(
     Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
              cellzoo count images/ --model localhost:8500/twinvae_bf
     """
-    from cellzoo.counting import check_output, count_files
+    from cellzoo.counting import count_files
+    from cellzoo.files import check_new_file
 
-    check_output(out)
+    check_new_file(out)
     from cellzoo.counter import is_served, load_counter
 
     if is_served(model):

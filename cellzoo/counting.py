@@ -1,7 +1,6 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
 import re
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from cellzoo.counter import Counter, RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
-from cellzoo.files import write_csv
+from cellzoo.files import check_new_file, write_csv
 from cellzoo.images import Frame, find_images, read_frames
 from cellzoo.overlays import SegmentationPictures
 
@@ -84,7 +83,7 @@ def count_files(
             wanted of a model that does not segment.
         UsageError: ``axes`` is written wrongly.
     """
-    check_output(out)
+    check_new_file(out)
     files = find_images(paths)
     pictures = SegmentationPictures(counter, overlay, masks) if overlay or masks else None
     rows = []
@@ -122,25 +121,6 @@ class _Prepared:
     row: CountRow
     image: np.ndarray | None = None
     frame: Frame | None = None
-
-
-def check_output(out: Path) -> None:
-    """Says at once, before a model is loaded, that a CSV cannot be written.
-
-    Raises:
-        UserError: it exists already, or its folder does not or cannot be written to.
-    """
-    if out.exists():
-        raise UserError(f"{out} exists: choose another name for -o, or move it away.")
-    if not out.parent.is_dir():
-        raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
-    try:
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{out.parent} cannot be written to ({error.strerror}): choose another folder for -o."
-        ) from None
 
 
 def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:

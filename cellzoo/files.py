@@ -4,12 +4,34 @@ import csv
 import hashlib
 import io
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellzoo.errors import UserError
+
 CHECKSUMS_FILE = "checksums.txt"
 _NOTES = "README.md"  # whoever adds a note to it damages nothing
+
+
+def check_new_file(out: Path) -> None:
+    """Says that a file named by ``-o`` cannot be written, before the work that is to fill it.
+
+    Raises:
+        UserError: it exists already, or its folder does not or cannot be written to.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists: choose another name for -o, or move it away.")
+    if not out.parent.is_dir():
+        raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{out.parent} cannot be written to ({error.strerror}): choose another folder for -o."
+        ) from None
 
 
 def write_atomically(path: Path, text: str) -> None:

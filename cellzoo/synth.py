@@ -19,7 +19,7 @@ from cellzoo.data.matching import match
 from cellzoo.data.sets import natural_images, simulated_fluorescence, synthetic_cells
 from cellzoo.data.synthetic import SyntheticCells, contact_sheet
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import write_atomically
+from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, Synthetic, with_values
 
 log = logging.getLogger("cellzoo")
@@ -141,9 +141,9 @@ def match_recipe(
     """
     section = _section(recipe)
     files = [out, out.with_suffix(".png")][: 1 + preview]
+    out.parent.mkdir(parents=True, exist_ok=True)
     for file in files:
-        if file.exists():
-            raise UserError(f"{file} is there already: choose another name for -o.")
+        check_new_file(file)
     natural = _training_images(recipe)
     cells = _cells(section, natural, recipe)
     settled = _counts(section, natural.counts)
@@ -169,7 +169,6 @@ def match_recipe(
         *recipe.differences(matched),
     ]
     text = "".join(f"# {line}\n" for line in header) + matched.to_yaml()
-    out.parent.mkdir(parents=True, exist_ok=True)
     if preview:
         some = np.random.default_rng(recipe.seed).permutation(len(natural))[:number]
         sheets = [

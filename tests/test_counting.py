@@ -11,7 +11,7 @@ import tifffile
 
 from cellzoo import counting, files
 from cellzoo.counter import Counts, load_counter
-from cellzoo.counting import CountRow, check_output, count_files
+from cellzoo.counting import CountRow, count_files
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
 
@@ -187,15 +187,6 @@ def test_an_existing_file_is_never_written_over(folder, tmp_path):
     with pytest.raises(UserError, match="counts.csv exists"):
         count_files([folder], GreyCounter(), out)
     assert out.read_text() == "precious"
-
-
-def test_what_cannot_be_written_is_said_at_once(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="folder exists"):
-        check_output(tmp_path / "folder")
-    with pytest.raises(UserError, match="There is no folder .*none"):
-        check_output(tmp_path / "none" / "counts.csv")
-    check_output(tmp_path / "counts.csv")
 
 
 def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):

@@ -235,12 +235,14 @@ def test_an_even_background_means_a_window_of_something_larger(tmp_path, recipe,
 def test_nothing_is_written_over(tmp_path, recipe, found):
     out, sheet = tmp_path / "matched.yaml", tmp_path / "matched.png"
     sheet.write_text("mine")
-    with pytest.raises(UserError, match="matched.png is there already: choose another name"):
+    with pytest.raises(UserError, match="matched.png exists: choose another name"):
         match_recipe(recipe(*MANY), out, 4, True)
     out.write_text("mine")
-    with pytest.raises(UserError, match="matched.yaml is there already: choose another name"):
+    with pytest.raises(UserError, match="matched.yaml exists: choose another name"):
         match_recipe(recipe(*MANY), out)
     assert out.read_text() == sheet.read_text() == "mine"
+    with pytest.raises(UserError, match="/proc cannot be written to .*: choose another folder"):
+        match_recipe(recipe(*MANY), Path("/proc/matched.yaml"))
     assert not found
 
 

@@ -155,9 +155,13 @@ def _default_folder(
 def _is_report_of(folder: Path, scored: dict[str, str | None]) -> bool:
     """Whether it holds a report on the same images counted by the same model, to be renewed."""
     for file in folder.glob("evaluation_*.json"):
-        found = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            found = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError):  # somebody else's
+            continue
         # Those of earlier versions do not say of what they are.
-        if all(found.get(key, value) == value for key, value in scored.items()):
+        same = (found.get(key, value) == value for key, value in scored.items())
+        if all(same):
             return True
     return False
 
@@ -236,7 +240,15 @@ def _training_images(run: Run) -> tuple[ImageSet | None, str]:
 
 def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Material:
     if data is not None:
-        images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
+        try:
+            images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
+        except UserError as error:
+            if "data.natural." not in str(error):
+                raise
+            raise UserError(
+                f"{error}. That is a setting of the recipe {counter.name} was trained with, so "
+                "here the file has to be changed."
+            ) from None
         name = data.resolve().name
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)

@@ -4,12 +4,13 @@ import csv
 import json
 import re
 
+import cv2
 import numpy as np
 import pytest
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.sets import natural_images
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import illustrate
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.evaluation.views import views
@@ -156,10 +157,22 @@ def test_a_page_of_somebodys_own_is_not_written_over(twin, write_cells, tmp_path
     with pytest.raises(UsageError, match="site holds another report or page"):
         evaluate(twin.path, theirs, tmp_path / "site")
     assert (tmp_path / "site" / "index.html").read_text() == "mine"
+    for text in ("{half", "[1]"):
+        (tmp_path / "site" / "evaluation_mine.json").write_text(text)
+        with pytest.raises(UsageError, match="site holds another report or page"):
+            evaluate(twin.path, theirs, tmp_path / "site")
     evaluate(twin.path, theirs, tmp_path / "new")
     with pytest.raises(UsageError, match="new holds another report or page"):
         evaluate(twin.path, others, tmp_path / "new")
     evaluate(twin.path, theirs, tmp_path / "new")
+
+
+def test_a_folders_colour_picture_cannot_be_cured_in_the_recipe(twin, write_cells, tmp_path):
+    folder = write_cells(tmp_path / "theirs", images=3)
+    colours = (np.arange(16 * 16 * 3) % 251).astype(np.uint8).reshape(16, 16, 3)
+    assert cv2.imwrite(str(folder / "00.png"), colours)
+    with pytest.raises(UserError, match="00.png: .* here the file has to be changed"):
+        evaluate(twin.path, folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("table", [None, "image,count\n00.png,\n01.png,\n02.png,\n"])
