@@ -1,6 +1,7 @@
 """A recipe's synthetic cells, or its simulated microscope's images, as a folder to look at."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -166,6 +167,7 @@ NO_LABEL = (*MANY, "data.natural.labelled=0")
 def short_search(monkeypatch):
     for name, value in {"_FIRST": 6, "_CLIMBS": 1, "_CHILDREN": 4, "_DRAWN": 6}.items():
         monkeypatch.setattr(matching, name, value)
+    monkeypatch.setattr("cellzoo.synth.match", partial(matching.match, generations=2, workers=1))
 
 
 @pytest.fixture
