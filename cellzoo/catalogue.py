@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from cellzoo import zoo
-from cellzoo.counter import FACTS_FILE
+from cellzoo.intake import FACTS_FILE
 from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
 from cellzoo.run_folder import recipe_file
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cellzoo.counter import Counter, RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.files import check_new_file, write_csv
 from cellzoo.images import Frame, find_images, read_frames
+from cellzoo.intake import Counter, RefusedImages
 from cellzoo.overlays import SegmentationPictures
 
 BATCH = 64

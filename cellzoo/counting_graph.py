@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cellzoo.counter import MAX_SIDE, MIN_SIDE, Intake
 from cellzoo.evaluation.intervals import Interval
+from cellzoo.intake import MAX_SIDE, MIN_SIDE, Intake
 from cellzoo.models.counting import mean_over_views
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
@@ -90,7 +90,7 @@ class CountingGraph(tf.Module):
 
     @property
     def local_functions(self) -> dict[str, Callable]:
-        """What :meth:`cellzoo.counter.Intake.count` asks for."""
+        """What :meth:`cellzoo.intake.Intake.count` asks for."""
         return {
             "uint8": self.count_uint8, "uint16": self.count_uint16, "unit": self.count_unit
         }  # fmt: skip

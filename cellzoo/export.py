@@ -16,12 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo import __version__
-from cellzoo.counter import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE, RunCounter
+from cellzoo.counter import RunCounter
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
 from cellzoo.evaluation.intervals import Interval
 from cellzoo.evaluation.model_card import CARD_FILE, exported_card
 from cellzoo.files import write_atomically, write_checksums
+from cellzoo.intake import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE
 from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.tensors import to_message

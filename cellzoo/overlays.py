@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from cellzoo.counter import Counter
 from cellzoo.errors import UserError
 from cellzoo.images import Frame
+from cellzoo.intake import Counter
 
 OUTLINE = (60, 200, 255)  # blue, green, red
 

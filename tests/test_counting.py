@@ -10,10 +10,11 @@ import pytest
 import tifffile
 
 from cellzoo import counting, files
-from cellzoo.counter import Counts, load_counter
+from cellzoo.counter import load_counter
 from cellzoo.counting import CountRow, count_files
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
+from cellzoo.intake import Counts
 
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
@@ -273,8 +274,8 @@ def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, writ
 
 
 def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are():
-    from cellzoo.counter import Intake
     from cellzoo.evaluation.familiarity import Familiarity
+    from cellzoo.intake import Intake
 
     random = np.random.default_rng(2)
     seen = random.random((60, 64, 64), np.float32)

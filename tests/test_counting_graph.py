@@ -10,11 +10,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.counter import Intake
 from cellzoo.counting_graph import CountingGraph, resize, scale
 from cellzoo.evaluation.intervals import Interval
 from cellzoo.images import resize as resize_image
 from cellzoo.images import to_unit
+from cellzoo.intake import Intake
 
 SIGNATURES = ("serving_default", "uint8", "uint16", "unit", "encoded", "embedding", "mask")
 

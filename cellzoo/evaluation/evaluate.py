@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cellzoo import zoo
-from cellzoo.counter import Counts, RunCounter, SavedModelCounter, is_saved_model
+from cellzoo.counter import RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images
@@ -24,6 +24,7 @@ from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics
 from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.views import has_latent
+from cellzoo.intake import Counts
 from cellzoo.recipe import Recipe
 from cellzoo.training.runs import Run
 

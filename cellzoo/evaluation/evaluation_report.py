@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from cellzoo import __version__
-from cellzoo.counter import Counts
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped
 from cellzoo.evaluation.illustrate import Findings, Illustrations
 from cellzoo.evaluation.metrics import round_count
@@ -25,6 +24,7 @@ from cellzoo.evaluation.model_card import (
 )
 from cellzoo.evaluation.report import Commands, Report, Section, Table, write_report
 from cellzoo.files import write_atomically, write_csv
+from cellzoo.intake import Counts
 from cellzoo.training.runs import Run
 
 WORST_ROWS, COUNTED_ROWS = 10, 25

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellzoo.counter import Counts, RunCounter, SavedModelCounter
+from cellzoo.counter import RunCounter, SavedModelCounter
 from cellzoo.data.folder import ImageSet
 from cellzoo.evaluation import figures
 from cellzoo.evaluation.embedding import MIN_POINTS, mixing, sample, umap_plane
@@ -13,6 +13,7 @@ from cellzoo.evaluation.figures import Column
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.evaluation.report import Picture, Section
 from cellzoo.evaluation.views import draw_synthetic, has_latent, is_twin, latent, views
+from cellzoo.intake import Counts
 
 SHOWN_IMAGES = 6
 SYNTHETIC_IMAGES = 500

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from cellzoo.counter import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.images import Frame
+from cellzoo.intake import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
 from cellzoo.serving import messages
 from cellzoo.serving.tensors import TYPES, from_message, to_message
 
@@ -131,7 +131,7 @@ class _Signature(NamedTuple):
 
 
 class RemoteCounter:
-    """A served model; a :class:`~cellzoo.counter.Counter`.
+    """A served model; a :class:`~cellzoo.intake.Counter`.
 
     The version that answers first answers to the end, so that one table never mixes two. One that
     `cellzoo export` wrote says how its images are read, so that they are read, scaled and put into
@@ -198,7 +198,7 @@ class RemoteCounter:
         return pixels
 
     def flags(self, images: np.ndarray) -> list[str]:
-        """See :class:`~cellzoo.counter.Counter`."""
+        """See :class:`~cellzoo.intake.Counter`."""
         return self.intake.flags(self.familiarity, images) if self.intake else [""] * len(images)
 
     def count(self, images: np.ndarray) -> Counts:
@@ -249,7 +249,7 @@ class RemoteCounter:
         return request
 
     def _read_facts(self) -> tuple[Intake, Familiarity | None]:
-        """What the model says of itself, see :data:`cellzoo.counter.FACTS_SIGNATURE`."""
+        """What the model says of itself, see :data:`cellzoo.intake.FACTS_SIGNATURE`."""
         request = self._request(FACTS_SIGNATURE)
         request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
         try:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellzoo.counter import Counts, RefusedImages, is_served
+from cellzoo.counter import is_served
 from cellzoo.counting import count_files
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
+from cellzoo.intake import Counts, RefusedImages
 from cellzoo.serving import client, messages
 from cellzoo.serving.client import Address, Connection, RemoteCounter, parse_address
 from cellzoo.serving.servable import Servable

@@ -10,11 +10,12 @@ import pytest
 import tensorflow as tf
 import tifffile
 
-from cellzoo.counter import FACTS_FILE, load_counter
+from cellzoo.counter import load_counter
 from cellzoo.errors import UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.export import TEST_VECTOR_FILE, export
 from cellzoo.images import to_unit
+from cellzoo.intake import FACTS_FILE
 from cellzoo.serving import messages
 from cellzoo.serving.client import RemoteCounter, parse_address
 from cellzoo.serving.config import BASE_PATH, read_model_config
