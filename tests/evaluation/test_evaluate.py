@@ -141,6 +141,14 @@ def test_somebody_elses_folder_has_a_report_of_its_own(twin, write_cells, tmp_pa
     assert "On 4 images of the folder theirs, twin is off by " in page
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Reports without pictures, which take most of the time."""
+    empty = illustrate.Illustrations()
+    monkeypatch.setattr("cellzoo.evaluation.evaluate.illustrate", lambda findings, folder: empty)
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_folder_of_the_same_name_does_not_take_a_reports_place(twin, write_cells, tmp_path):
     first, second = (write_cells(tmp_path / day / "theirs", n) for day, n in (("1", 5), ("2", 6)))
     for data in (first, second, first):
@@ -150,6 +158,7 @@ def test_a_folder_of_the_same_name_does_not_take_a_reports_place(twin, write_cel
     assert found == {"evaluation_theirs": 5, "evaluation_theirs-2": 6}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_page_of_somebodys_own_is_not_written_over(twin, write_cells, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("mine")
@@ -203,6 +212,7 @@ def test_images_without_labels_are_counted_and_not_scored(
     assert not (twin.path / "README.md").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_of_another_protocol_names_its_own_table(
     twin, write_cells, tmp_path, monkeypatch
 ):
