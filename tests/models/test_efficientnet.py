@@ -128,8 +128,8 @@ def test_a_local_file_is_what_keras_loads_and_a_run_does_without_it(
     plain.load_weights(local_weights)
     photographs = 255 * np.repeat(IMAGES[..., None], 3, axis=-1)
     np.testing.assert_allclose(
-        backbone_of(network).predict(photographs, verbose=0),
-        plain.predict(photographs, verbose=0),
+        backbone_of(network)(photographs),
+        plain(photographs),
         atol=1e-4,
     )
     # The statistics of photographs stay, the rest learns.
@@ -145,7 +145,7 @@ def test_a_local_file_is_what_keras_loads_and_a_run_does_without_it(
     recipe_file = run.recipe_file
     recipe_file.write_text(recipe_file.read_text().replace(local_weights, "gone.weights.h5"))
     np.testing.assert_allclose(
-        Run(run.path).load_network().predict({"natural": IMAGES}, verbose=0)["natural_count"],
-        network.predict({"natural": IMAGES}, verbose=0)["natural_count"],
+        Run(run.path).load_network()({"natural": IMAGES})["natural_count"],
+        network({"natural": IMAGES})["natural_count"],
         rtol=1e-5,
     )
