@@ -103,7 +103,7 @@ def add_label_images(folder):
         pytest.param(path, quick, id=f"{path.stem}-{'quick' if quick else 'full'}")
         for path in NETWORKS
         for quick in (False, True)
-        # EfficientNet's overlays change the schedule alone, and its step takes many seconds.
+        # EfficientNet's overlays change no more than `train`, and its step takes many seconds.
         if not (quick and "efficientnet" in path.stem)
     ],
 )

@@ -36,7 +36,7 @@ MODELS = {
 # Factors on kernels, without which all images would count alike.
 CONTRAST = {"spatial": 3, "efficientnet": 1.5, "regressor": 2}
 # Of the others each image is counted as it is.
-VIEWS = {"spatial": 8}
+VIEWS = {"spatial": 8, "additive": 4}
 RECIPE = """\
 name: {name}
 data:
