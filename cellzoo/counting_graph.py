@@ -48,13 +48,16 @@ class CountingGraph(tf.Module):
         super().__init__(name="counting_graph")
         image, outputs = network.input["natural"], network.output
         wanted = {"count": "natural_count", "embedding": "natural_mean", "mask": "natural_mask"}
-        # Hidden in a function, so that only the parameters below are saved, not Keras's objects.
         parts = {
             key: keras.Model(image, outputs[name])
             for key, name in wanted.items()
             if name in outputs
         }
-        self._part: Callable = lambda key, images: parts[key](images, training=False)
+        # Traced once, not for each view of each signature. Hidden in a function, so that only the
+        # parameters below are saved, not Keras's objects.
+        spec = tf.TensorSpec([None, *intake.size], tf.float32)
+        traced = {key: _traced(part, spec) for key, part in parts.items()}
+        self._part: Callable = lambda key, images: traced[key](images)
         weights = {id(w): w for part in parts.values() for w in part.weights}
         self.parameters = [weight.value for weight in weights.values()]
         self._intake, self._interval, self._views = intake, interval, views
@@ -239,6 +242,13 @@ class CountingGraph(tf.Module):
             pixels = tf.identity(pixels)
         grey = pixels[..., 0] if channel is None else pixels[..., tf.minimum(channel, samples - 1)]
         return scale(self._checked_sizes(grey[None]), self._intake.intensity)[0]
+
+
+def _traced(part: keras.Model, spec: tf.TensorSpec) -> Callable:
+    count = tf.function(
+        lambda images: part(images, training=False), input_signature=[spec], autograph=False
+    )
+    return count.get_concrete_function()
 
 
 def _is_jpeg(file):
