@@ -67,6 +67,8 @@ def _start_tensorflow() -> None:
         import tensorflow
 
         tensorflow.config.list_physical_devices()
+        # A function is traced for every part of a network, which it takes for a mistake.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError:  # Keras may run on JAX; if it cannot run at all it says so itself
         pass
     finally:

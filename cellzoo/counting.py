@@ -1,5 +1,7 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
+import contextlib
+import itertools
 import re
 import time
 from collections import deque
@@ -12,7 +14,7 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.metrics import round_count
-from cellzoo.files import check_new_file, write_csv
+from cellzoo.files import check_new_file, csv_text, readable, write_new
 from cellzoo.images import Frame, find_images, read_frames
 from cellzoo.intake import Counter, RefusedImages
 from cellzoo.overlays import SegmentationPictures
@@ -74,13 +76,15 @@ def count_files(
         channel: to read from files with several; None: as in training.
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
         masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
+            Both appear when they are complete.
 
     Returns:
         The rows that were written.
 
     Raises:
         UserError: ``out`` or a folder for pictures exists, there is no image, or pictures are
-            wanted of a model that does not segment.
+            wanted of a model that does not segment. Where ``out`` came to be meanwhile the rows are
+            in a file beside it, and the sentence says in which.
         UsageError: ``axes`` is written wrongly.
     """
     check_new_file(out)
@@ -109,8 +113,14 @@ def count_files(
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
+            if pictures:
+                pictures.discard()
             raise
-    _write(rows, out)
+    try:
+        _write(rows, out)
+    finally:
+        if pictures:
+            pictures.keep()
     return rows
 
 
@@ -171,7 +181,7 @@ def _prepare(frame: Frame, counter: Counter) -> _Prepared:
 
 
 def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:
-    return CountRow(str(file), frame, model=counter.name, version=counter.version, error=error)
+    return CountRow(readable(file), frame, model=counter.name, version=counter.version, error=error)
 
 
 def _count(
@@ -207,4 +217,11 @@ def _count(
 
 
 def _write(rows: Sequence[CountRow], out: Path) -> None:
-    write_csv(out, [field.name for field in fields(CountRow)], map(astuple, rows))
+    text = csv_text([field.name for field in fields(CountRow)], map(astuple, rows))
+    for number in itertools.count(1):
+        file = out.with_stem(f"{out.stem}-{number}") if number > 1 else out
+        with contextlib.suppress(FileExistsError):
+            write_new(file, text)
+            break
+    if file != out:  # another count was faster
+        raise UserError(f"{out} came to be while this counted: the counts are in {file}.")

@@ -37,15 +37,51 @@ def check_new_file(out: Path) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Writes or replaces a text file, UTF-8."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_new(path: Path, text: str) -> None:
+    """Writes a text file, UTF-8, and never over one that came to be meanwhile.
+
+    Raises:
+        FileExistsError: it exists.
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        try:
+            os.link(temporary, path)  # unlike a rename, fails where it exists
+        except FileExistsError:
+            raise
+        except OSError as error:  # a file system without links, such as a memory stick's
+            if path.exists():
+                raise FileExistsError(f"{path} exists") from error
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV as text."""
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    return text.getvalue()
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes or replaces a CSV."""
-    text = io.StringIO()
-    csv.writer(text).writerows([header, *rows])
-    write_atomically(path, text.getvalue())
+    write_atomically(path, csv_text(header, rows))
+
+
+def readable(path: Path) -> str:
+    r"""A path as text that any file can hold: bytes of a name that are no UTF-8 become ``\xe4``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_checksums(folder: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import tifffile
 
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import readable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -67,7 +68,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """List the image files among files and folders.
 
     Folders are searched with their subfolders, symbolic links included; hidden files and folders
-    (`.name`, such as the `._name` twins macOS writes) and files of other types are passed over.
+    (`.name`, such as the `._name` twins macOS writes) and files of other types are passed over. A
+    file named directly is taken as it is, to be read or refused.
 
     Args:
         paths: files and folders.
@@ -76,7 +78,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         The files in the order of `paths`, each folder in natural order, none twice.
 
     Raises:
-        UserError: a path is missing, a file named directly is of another type, or nothing is found.
+        UserError: a path is missing, or nothing is found.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -86,7 +88,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         elif not path.exists():
             raise UserError(f"{path}: there is no such file or folder, check the path")
         else:
-            _check_suffix(path)
             found[path] = None
     if not found:
         shown = ", ".join(map(str, paths)) or "no path given"
@@ -124,6 +125,8 @@ def read_frames(
     """
     path = Path(path)
     axes = _checked_axes(axes)
+    if readable(path) != str(path):  # OpenCV ends the process on such a name
+        raise UserError(f"{readable(path)}: has a name that is no UTF-8 text, rename it")
     _check_suffix(path)
     try:
         with path.open("rb") as file:
@@ -137,7 +140,10 @@ def read_frames(
     elif head.startswith((_PNG, _JPEG)):
         yield Frame(_checked_pixels(_decode(path, channel), path), path, 0, None)
     else:
-        raise UserError(f"{path}: is no image, its content is neither PNG nor JPEG nor TIFF")
+        raise UserError(
+            f"{path}: is no image, its content is neither PNG nor JPEG nor TIFF, copy it again or "
+            "save it as one of these"
+        )
 
 
 def to_unit(
@@ -167,9 +173,9 @@ def to_unit(
             return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
         if not (np.isfinite(pixels).all() and (pixels >= 0).all() and (pixels <= 1).all()):
             raise UserError(
-                f"{name}: has decimal grey values from {pixels.min():g} to {pixels.max():g}, not "
-                "within 0 to 1, set data.natural.intensity to [low, high], the values of black and "
-                "white"
+                f"{name}: has decimal grey values from {pixels.min():.9g} to {pixels.max():.9g}, "
+                "not within 0 to 1, set data.natural.intensity to [low, high], the values of black "
+                "and white"
             )
         return pixels.astype(np.float32)
     if isinstance(intensity, str) or len(intensity) != 2 or not intensity[0] < intensity[1]:

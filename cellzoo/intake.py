@@ -121,9 +121,10 @@ class Intake:
         if not resized and (height, width) != self.size:
             raise self.refusal(frame, name)
         if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            cure = "crop it" if max(height, width) > MAX_SIDE else "give it a wider border"
             raise UserError(
                 f"{frame.path} is {width} x {height} px and {name} takes sides of {MIN_SIDE} to "
-                f"{MAX_SIDE} px: crop it."
+                f"{MAX_SIDE} px: {cure}."
             )
         if frame.pixels.dtype in (np.uint8, np.uint16):
             return frame.pixels
@@ -157,8 +158,15 @@ class Intake:
         flags = []
         for image in images:
             unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
-            flags.append(familiarity.reason(unit if any_size else resize(unit, self.size)))
+            flag = familiarity.reason(unit if any_size else resize(unit, self.size))
+            flags.append(self._few_bits(image) or flag if flag else "")
         return flags
+
+    def _few_bits(self, image: np.ndarray) -> str:
+        """What to say of 16 bits of which a camera of 12, or fewer, left the upper ones empty."""
+        bits = int(image.max()).bit_length() if image.dtype == np.uint16 else 16
+        few = self.intensity == "dtype" and 0 < bits <= 12
+        return f"uses only the lower {bits} of 16 bits: scale it to the whole range" if few else ""
 
     def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
         """Counts of prepared images ``[n, h, w]``.

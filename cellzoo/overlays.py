@@ -1,5 +1,8 @@
 """Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -22,26 +25,49 @@ class SegmentationPictures:
     Args:
         counter: a counter that segments, see :meth:`cellzoo.counter.RunCounter.segment`.
         overlay: new folder for pictures with outlined cells; None: none.
-        masks: new folder for masks and probabilities; None: none.
+        masks: new folder for masks and probabilities; None: none. Until :meth:`keep` both are
+            hidden beside their places.
 
     Raises:
-        UserError: one of the folders exists already, or the counter does not segment.
+        UserError: one of the folders exists already, both are one, or the counter does not segment.
     """
 
     def __init__(self, counter: Counter, overlay: Path | None, masks: Path | None):
         """Makes the folders."""
         if not getattr(counter, "segments", False):
             raise UserError(
-                f"{counter.name} counts without a mask: leave --overlay and --masks out, or train "
-                "a model that segments, such as dcc."
+                f"{counter.name} gives no masks here: leave --overlay and --masks out, or count "
+                "with the run folder of a model that segments, such as dcc."
             )
-        self.counter, self.overlay, self.masks = counter, overlay, masks
+        folders = [folder for folder in (overlay, masks) if folder]
+        for folder in folders:
+            if folder.exists():
+                raise UserError(f"{folder} exists: name a new folder, or move it away.")
+        if overlay and masks and overlay.resolve() == masks.resolve():
+            raise UserError(f"--overlay and --masks are both {overlay}: name two folders.")
+        self.counter = counter
         self.written: set[str] = set()
-        for folder in filter(None, (overlay, masks)):
+        self._hidden = {folder: _hidden_beside(folder) for folder in folders}
+        self.overlay, self.masks = self._hidden.get(overlay), self._hidden.get(masks)
+
+    def keep(self) -> None:
+        """Gives the folders their names.
+
+        Raises:
+            UserError: something else has such a name by now.
+        """
+        for folder, hidden in self._hidden.items():
             try:
-                folder.mkdir(parents=True)
-            except FileExistsError:
-                raise UserError(f"{folder} exists: name a new folder, or move it away.") from None
+                os.rename(hidden, folder)
+            except OSError:
+                raise UserError(
+                    f"{folder} came to be meanwhile: the pictures are in {hidden}."
+                ) from None
+
+    def discard(self) -> None:
+        """Removes what was written so far."""
+        for hidden in self._hidden.values():
+            shutil.rmtree(hidden, ignore_errors=True)
 
     def write(self, frame: Frame, image: np.ndarray, count: int | str) -> None:
         """Writes a frame's pictures, all of the frame's own size.
@@ -76,6 +102,14 @@ class SegmentationPictures:
             name = f"{stem}-{k}"
         self.written.add(name)
         return name
+
+
+def _hidden_beside(folder: Path) -> Path:
+    """A new folder from which ``folder`` can be made by a rename."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    hidden.chmod(0o755)
+    return hidden
 
 
 def outlined(pixels: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Images to counts.csv: a row per frame, an error where there is no count, nothing half-written."""
 
 import csv
+import os
 import shutil
 from dataclasses import replace
 
@@ -119,6 +120,23 @@ def test_a_broken_file_gets_a_row_and_the_others_go_on(folder, tmp_path):
         assert (row["model"], row["version"]) == ("grey", "v1")
 
 
+def test_a_name_that_is_no_utf_8_is_named_readably(folder, tmp_path):
+    # As a zip of Windows leaves it under Linux; OpenCV ends the process on such a name.
+    os.rename(folder / "t2.png", os.fsencode(folder) + b"/Z\xe4hlung.png")
+    count_files([folder], GreyCounter(), tmp_path / "counts.csv")
+    (bad,) = [row for row in rows_of(tmp_path / "counts.csv") if row["error"]]
+    assert bad["image"] == str(folder / r"Z\xe4hlung.png")
+    assert bad["error"] == f"{bad['image']}: has a name that is no UTF-8 text, rename it"
+
+
+def test_a_file_named_directly_that_is_no_image_gets_a_row(folder, tmp_path):
+    (folder / "labels.csv").write_text("image,count\n")
+    rows = count_files(sorted(folder.iterdir()), GreyCounter(), tmp_path / "counts.csv")
+    errors = [row.error for row in rows if row.error]
+    assert len(rows) == 4 and len(errors) == 1
+    assert errors[0].startswith(f"{folder / 'labels.csv'}: is not of a type cellzoo reads")
+
+
 def test_a_frame_that_cannot_be_read_is_the_one_that_is_named(tmp_path):
     stack = np.zeros((3, 4, 4), np.float32)
     stack[1, 0, 0] = np.nan
@@ -190,6 +208,22 @@ def test_an_existing_file_is_never_written_over(folder, tmp_path):
     assert out.read_text() == "precious"
 
 
+def test_a_file_that_came_to_be_meanwhile_is_not_written_over(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+
+    class Slow(GreyCounter):
+        def count(self, images):
+            out.write_text("precious")
+            (tmp_path / "counts-2.csv").write_text("precious, too")
+            return super().count(images)
+
+    with pytest.raises(UserError, match="counts.csv came to be .* are in .*counts-3.csv"):
+        count_files([folder], Slow(), out)
+    assert out.read_text() == "precious"
+    assert (tmp_path / "counts-2.csv").read_text() == "precious, too"
+    assert [row["count"] for row in rows_of(tmp_path / "counts-3.csv")] == ["0", "2", "10"]
+
+
 def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):
     class Failing(GreyCounter):
         def count(self, images):
@@ -204,7 +238,7 @@ def test_the_file_appears_when_it_is_complete(folder, tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "replace", killed)
+    monkeypatch.setattr(files.os, "link", killed)
     with pytest.raises(KeyboardInterrupt):
         count_files([folder], GreyCounter(), tmp_path / "counts.csv")
     assert not (tmp_path / "counts.csv").exists()
@@ -286,6 +320,22 @@ def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are():
     levels = (255 * seen[:5]).astype(np.uint8)
     assert intake.flags(familiarity, levels) == [""] * 5
     assert intake.flags(None, levels) == [""] * 5
+
+
+def test_a_flag_says_where_a_camera_left_bits_empty():
+    from cellzoo.evaluation.familiarity import Familiarity
+    from cellzoo.intake import Intake
+
+    seen = np.random.default_rng(2).random((60, 64, 64), np.float32)
+    familiarity = Familiarity.fit(seen, np.arange(60), seen[:0])
+    frames = np.stack([(full * seen[0]).astype(np.uint16) for full in (65535, 4095, 255, 0)])
+    flags = Intake((64, 64)).flags(familiarity, frames)
+    assert flags[:3] == [
+        "", *(f"uses only the lower {n} of 16 bits: scale it to the whole range" for n in (12, 8))
+    ]  # fmt: skip
+    assert flags[3] and "bits" not in flags[3]
+    # Where the recipe says what is black and white, such frames may be as they were in training.
+    assert Intake((64, 64), intensity=(0, 4095)).flags(familiarity, frames[1:2]) == [""]
 
 
 def test_a_network_that_reads_the_whole_image_takes_its_own_size_only(tmp_path, write_cells):

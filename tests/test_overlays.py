@@ -13,7 +13,7 @@ from cellzoo.counter import RunCounter
 from cellzoo.counting import count_files
 from cellzoo.errors import UserError
 from cellzoo.images import read_frames
-from cellzoo.overlays import outlined
+from cellzoo.overlays import SegmentationPictures, outlined
 
 RECIPE = """\
 name: tiny_dcc
@@ -137,9 +137,33 @@ def test_folders_that_exist_are_left_alone(tmp_path, runs, tiny_run):
     with pytest.raises(UserError, match="masks exists: name a new folder"):
         count_files(
             [tmp_path / "a.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
-            masks=tmp_path / "masks",
+            overlay=tmp_path / "overlay", masks=tmp_path / "masks",
         )  # fmt: skip
-    assert not (tmp_path / "c.csv").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "masks"}
+
+
+def test_pictures_and_masks_want_two_folders(tmp_path, runs):
+    write_image(tmp_path / "a.png", 16, 24)
+    with pytest.raises(UserError, match="are both .*both: name two folders"):
+        count_files(
+            [tmp_path / "a.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
+            overlay=tmp_path / "both", masks=tmp_path / "x" / ".." / "both",
+        )  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
+
+
+def test_an_interrupted_count_leaves_the_place_of_its_pictures_free(tmp_path, runs, monkeypatch):
+    write_image(tmp_path / "a.png", 16, 24)
+    counter, write = RunCounter(runs["additive"]), SegmentationPictures.write
+
+    def write_and_stop(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegmentationPictures, "write", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        count_files([tmp_path / "a.png"], counter, tmp_path / "c.csv", overlay=tmp_path / "over")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
 
 
 def test_a_mistyped_image_leaves_no_folder_behind(tmp_path, runs):
@@ -153,7 +177,7 @@ def test_a_mistyped_image_leaves_no_folder_behind(tmp_path, runs):
 
 def test_a_model_that_only_counts_has_no_pictures(tmp_path, tiny_run):
     write_image(tmp_path / "a.png", 16, 16)
-    with pytest.raises(UserError, match="counts without a mask: leave --overlay and --masks out"):
+    with pytest.raises(UserError, match="gives no masks here: leave --overlay and --masks out"):
         count_files(
             [tmp_path / "a.png"], RunCounter(tiny_run), tmp_path / "c.csv",
             overlay=tmp_path / "overlay",

@@ -238,7 +238,8 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {reader.line_num}: is no comma-separated row ({error}), correct the line"
+            f"{path}: line {reader.line_num}: is no comma-separated row ({error}), correct the "
+            "line or, if semicolons or tabs separate, save it comma separated"
         ) from error
     for line, row in rows:
         if any("\n" in cell or "\r" in cell for cell in row):

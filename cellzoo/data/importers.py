@@ -9,6 +9,7 @@ import numpy as np
 
 from cellzoo.data.folder import parse_count, read_csv_rows
 from cellzoo.errors import UserError
+from cellzoo.files import write_new
 from cellzoo.images import find_images
 
 
@@ -97,29 +98,16 @@ def _write_new(out: Path, images: list[Path], counts: list[str]) -> None:
     writer.writerow(["image", "count"])
     for image, count in zip(images, counts, strict=True):
         writer.writerow([Path(os.path.relpath(image, folder)).as_posix(), count])
-    temporary = folder / f".{out.name}.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-            _move_to_new(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
+            write_new(out, text.getvalue())
+        except FileExistsError as error:
+            raise _exists(out) from error
     except OSError as error:
         raise UserError(
             f"{out}: cannot be written ({error.strerror}), choose another place"
         ) from error
-
-
-def _move_to_new(temporary: Path, out: Path) -> None:
-    try:
-        os.link(temporary, out)  # unlike a rename, fails where `out` exists
-    except FileExistsError as error:
-        raise _exists(out) from error
-    except OSError as error:  # a file system without links, such as a memory stick's
-        if out.exists():
-            raise _exists(out) from error
-        os.replace(temporary, out)
 
 
 def _exists(out: Path) -> UserError:

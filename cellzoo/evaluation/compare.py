@@ -89,8 +89,6 @@ def compare(
         UsageError: a recipe is wrong, or two runs are the same method with the same seed.
     """
     check_output(out)
-    # A function is traced for every network, which TensorFlow takes for a mistake in a loop.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     entrants: list[Entrant] = []
     named = [split_label(argument) for argument in arguments]
     recipes = [path for _, path in named if not path.is_dir()]

@@ -1,8 +1,8 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
 import json
-import logging
 import shlex
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,14 @@ def evaluate(
             f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
             "--protocol cellzoo."
         )
-    # A function is traced for every part of a network, which TensorFlow takes for a mistake.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
     scored = {
         "model": str((run_folder if saved else counter.run.path).resolve()),
         "data": str(data.resolve()) if data else None,
     }
-    if out is not None and (out / "index.html").exists() and not _is_report_of(out, scored):
+    if out is not None and out.exists() and not _may_be_written(out, scored):
         raise UsageError(
-            f"{out} holds another report or page: choose another --out, or move it away."
+            f"{out} holds another report or other files: choose another --out, or move it away."
         )
     material = _material(counter, data)
     findings = _findings(counter, material, data is not None, protocol)
@@ -99,11 +97,17 @@ def evaluate(
     if out is None:
         out = _default_folder(counter, stem, scored, own=data is None and protocol == "cellzoo")
         stem = stem if out.name == "report" else out.name
-    made = illustrate(findings, out / "figures")
-    result = _score(material, findings, made)
-    about = About(what, stem, protocol, _command(run_folder, data, out, protocol), scored)
-    thresholds = _thresholds(counter, material.images) if findings.labelled else []
-    result.files.extend(write_evaluation(out, about, result, findings, made, thresholds))
+    new = not out.exists() or not any(out.iterdir())
+    try:
+        made = illustrate(findings, out / "figures")
+        result = _score(material, findings, made)
+        about = About(what, stem, protocol, _command(run_folder, data, out, protocol), scored)
+        thresholds = _thresholds(counter, material.images) if findings.labelled else []
+        result.files.extend(write_evaluation(out, about, result, findings, made, thresholds))
+    except BaseException:  # Ctrl-C, too: the same command shall find its place free
+        if new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     # Not into an export, whose checksums are of what was exported.
     if not saved and out.resolve().is_relative_to(counter.run.path.resolve()):
         card = write_model_card(counter.run)
@@ -151,6 +155,15 @@ def _default_folder(
         tries += 1
         folder = folder.with_name(f"{stem}-{tries}")
     return folder
+
+
+def _may_be_written(out: Path, scored: dict[str, str | None]) -> bool:
+    """Whether the report takes the place of nothing but an earlier one on the same images."""
+    if not out.is_dir():
+        return False
+    ours = ("index.html", "figures", "evaluation_")
+    taken = any(path.name.startswith(ours) for path in out.iterdir())
+    return not taken or _is_report_of(out, scored)
 
 
 def _is_report_of(folder: Path, scored: dict[str, str | None]) -> bool:

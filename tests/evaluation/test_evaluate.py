@@ -21,7 +21,7 @@ TWIN = """\
 name: twin
 data:
   natural: {source: folder, folder: cells}
-  synthetic: {preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null}
+  synthetic: {preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null, images: 20}
 augment: {crop: 1}
 model: {name: twinvae_spatial, image_size: 16, shared_channels: 2, latent: 2}
 train: {batch: 4, epochs: 1, steps_per_epoch: 1}
@@ -167,17 +167,36 @@ def test_a_page_of_somebodys_own_is_not_written_over(twin, write_cells, tmp_path
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("mine")
     theirs, others = write_cells(tmp_path / "theirs"), write_cells(tmp_path / "others")
-    with pytest.raises(UsageError, match="site holds another report or page"):
+    with pytest.raises(UsageError, match="site holds another report or other files"):
         evaluate(twin.path, theirs, tmp_path / "site")
     assert (tmp_path / "site" / "index.html").read_text() == "mine"
     for text in ("{half", "[1]"):
         (tmp_path / "site" / "evaluation_mine.json").write_text(text)
-        with pytest.raises(UsageError, match="site holds another report or page"):
+        with pytest.raises(UsageError, match="site holds another report or other files"):
             evaluate(twin.path, theirs, tmp_path / "site")
+    # Its own figures and tables are somebody's, too; notes are in nobody's way.
+    (tmp_path / "mine" / "figures").mkdir(parents=True)
+    with pytest.raises(UsageError, match="mine holds another report or other files"):
+        evaluate(twin.path, theirs, tmp_path / "mine")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "notes.txt").write_text("mine")
     evaluate(twin.path, theirs, tmp_path / "new")
-    with pytest.raises(UsageError, match="new holds another report or page"):
+    with pytest.raises(UsageError, match="new holds another report or other files"):
         evaluate(twin.path, others, tmp_path / "new")
     evaluate(twin.path, theirs, tmp_path / "new")
+
+
+def test_an_interrupted_report_leaves_its_place_free(twin, write_cells, tmp_path, monkeypatch):
+    theirs, out = write_cells(tmp_path / "theirs"), tmp_path / "out"
+
+    def interrupted(findings, folder):
+        folder.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellzoo.evaluation.evaluate.illustrate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(twin.path, theirs, out)
+    assert not out.exists()
 
 
 def test_a_folders_colour_picture_cannot_be_cured_in_the_recipe(twin, write_cells, tmp_path):
