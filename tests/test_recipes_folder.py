@@ -97,10 +97,19 @@ def add_label_images(folder):
         writer.writerows(rows)
 
 
+# But for images and augmentation these are `efficientnet_ldc`; a step takes ten seconds.
+ALIKE = ("efficientnet_bf", "efficientnet_pc")
+
+
 @pytest.mark.parametrize(
     "path, quick",
     [
-        pytest.param(path, quick, id=f"{path.stem}-{'quick' if quick else 'full'}")
+        pytest.param(
+            path,
+            quick,
+            id=f"{path.stem}-{'quick' if quick else 'full'}",
+            marks=[pytest.mark.slow] if path.stem in ALIKE else [],
+        )
         for path in NETWORKS
         for quick in (False, True)
         # EfficientNet's overlays change no more than `train`, and its step takes many seconds.

@@ -51,7 +51,10 @@ def pooled(comparison):
     return {row["method"]: row for row in comparison.rows if row["seed"] == "all"}
 
 
-SYNTHETIC = "data.synthetic={preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null}"
+SYNTHETIC = (
+    "data.synthetic={preset: bf, images: 20, background: null,"
+    " margins: [0, 0, 0, 0], radius: [2, 3]}"
+)
 
 
 def test_the_table_of_two_runs(make_run, tmp_path):

@@ -42,7 +42,7 @@ def recipe(tmp_path_factory, write_bbbc005):
     return of
 
 
-@pytest.mark.parametrize("head", ["additive", "regressor"])
+@pytest.mark.parametrize("head", ["additive", pytest.param("regressor", marks=pytest.mark.slow)])
 def test_a_dcc_from_fit_to_evaluate(tmp_path, recipe, head):
     run = fit(recipe(head), tmp_path / "run")
     (row,) = run.history()

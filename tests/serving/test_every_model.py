@@ -47,14 +47,19 @@ model: {model}
 train: {{batch: 4, epochs: 1, steps_per_epoch: 1}}
 count: {{views: {views}}}
 """
-SYNTHETIC = "  synthetic: {preset: bf, margins: [0, 0, 0, 0], radius: [2, 3], background: null}"
+SYNTHETIC = (
+    "  synthetic: {preset: bf, images: 20, background: null, margins: [0, 0, 0, 0], radius: [2, 3]}"
+)
 
 
-SLOW = pytest.param("efficientnet", marks=pytest.mark.slow)  # half a minute on an idle processor
+SLOW = ("efficientnet", "regressor")  # each half a minute on an idle processor
 
 
 @pytest.fixture(
-    scope="module", params=[SLOW if name == "efficientnet" else name for name in MODELS]
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODELS
+    ],
 )
 def name(request):
     return request.param
