@@ -34,9 +34,7 @@ TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
 MODELS_CONFIG = "models.config"
 
 
-def export(
-    run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None
-) -> Path:
+def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None) -> Path:
     """Writes a run's network to ``<to>/<name>/<next integer>/``, whole or not at all.
 
     An unfinished run is exported with the best weights so far, and says so.
@@ -65,7 +63,8 @@ def export(
         )
     if not counter.run.finished:
         log.info("The run has no validation scores: its best weights so far, without intervals.")
-    config = _models_config(serving, counter.name) if serving else ""
+    if serving:
+        _models_config(serving, counter.name)  # a wrong one is told before the work
     base = to / counter.name
     base.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving looks only at folders named by an integer.
@@ -73,19 +72,22 @@ def export(
     try:
         _write(counter, graph, temporary)
         temporary.chmod(0o755)
+        # Read anew: somebody may have edited it meanwhile.
+        config = _models_config(serving, counter.name) if serving else ""
         folder = _take_next_version(temporary, base)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if serving:
-        serving.mkdir(parents=True, exist_ok=True)
-        write_atomically(serving / MODELS_CONFIG, config)
+        file = (serving / MODELS_CONFIG).resolve()  # a link stays one
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, config)
     return folder
 
 
 def _models_config(serving: Path, name: str) -> str:
     file = serving / MODELS_CONFIG
     try:
-        existing = file.read_text(encoding="utf-8") if file.exists() else ""
+        existing = file.read_bytes().decode() if file.exists() else ""  # with its line ends
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read ({error}): move it away.") from error
     return model_config([name], existing, name=str(file))

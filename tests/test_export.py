@@ -17,6 +17,7 @@ from cellzoo.counter import RunCounter, SavedModelCounter, load_counter
 from cellzoo.errors import UserError
 from cellzoo.export import TEST_VECTOR_FILE, WARMUP_FILE, _take_next_version, export
 from cellzoo.files import damaged_file
+from cellzoo.serving.config import model_config, read_model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.servable import Servable
 
@@ -118,6 +119,28 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
         export(tiny_run, tmp_path)
     assert contents(tmp_path) == before
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["7", "8"]
+
+
+def test_the_servers_configuration_keeps_what_was_edited_meanwhile(tiny_run, tmp_path, monkeypatch):
+    """Written where a link leads, and read anew after the model is."""
+    file, serving = tmp_path / "etc" / "mine.config", tmp_path / "serving"
+    for folder in (file.parent, serving):
+        folder.mkdir()
+    file.write_text("# Before\n")
+    (serving / "models.config").symlink_to(file)
+
+    def edit(counter, graph, folder):
+        file.write_text(model_config(["other"], "# Meanwhile\n"))
+
+    monkeypatch.setattr("cellzoo.export._write", edit)
+    export(tiny_run, tmp_path / "models", serving)
+    assert (serving / "models.config").readlink() == file
+    assert file.read_text().startswith("# Meanwhile\n")
+    assert [model.name for model in read_model_config(file)] == ["other", "tiny"]
+    file.write_text("models {")
+    with pytest.raises(UserError, match="models.config is no ModelServerConfig"):
+        export(tiny_run, tmp_path / "models", serving)
+    assert [path.name for path in (tmp_path / "models" / "tiny").iterdir()] == ["1"]
 
 
 def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):

@@ -273,7 +273,13 @@ class RemoteCounter:
                 f"{self.address.server} has unloaded version {self.version} of {self.name} "
                 "while it was counting: count again."
             )
-        return self._no_answer(error, self._connection.timeout)
+        server, timeout = self.address.server, self._connection.timeout
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # it did answer when asked what it is
+            return UserError(
+                f"{server} serves {self.name} but did not answer within {timeout:g} s: --timeout "
+                "allows more."
+            )
+        return self._no_answer(error, timeout)
 
     def _read_metadata(self) -> Any:
         request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -362,9 +368,11 @@ class RemoteCounter:
     def _no_answer(self, error: grpc.RpcError, timeout: float) -> UserError:
         server, details = self.address.server, _one_line(error)
         if _is_busy(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            # For the first answer nobody waits longer than FIRST_ANSWER.
+            longer = "; --timeout waits longer" if timeout == self._connection.timeout else ""
             return UserError(
                 f"No answer from {server} within {timeout:g} s ({details}): check that the server "
-                "runs and that this is its gRPC port; --timeout waits longer."
+                f"runs and that this is its gRPC port{longer}."
             )
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return UserError(f"{server} does not let us in ({details}): check --header and --tls.")

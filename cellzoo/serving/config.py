@@ -1,11 +1,13 @@
 """What there is to serve, and the text files that TensorFlow Serving is set up with."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 
+from cellzoo.counter import newest_version
 from cellzoo.errors import UserError
 from cellzoo.serving.messages import (
     BatchingParameters,
@@ -16,6 +18,9 @@ from cellzoo.serving.messages import (
 
 # Where containers find the models, in the manifests of serving/.
 BASE_PATH = "/models"
+
+# Brackets in these open and close nothing.
+_COMMENT_OR_STRING = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""")
 
 
 def model_config(
@@ -36,18 +41,25 @@ def model_config(
     Raises:
         UserError: ``existing`` is no model configuration.
     """
-    text = existing if existing.strip() else "model_config_list {\n}\n"
-    known = {model.name for model in _parsed(text, ModelServerConfig, name)}
+    text = existing.removeprefix("\ufeff")  # which editors on Windows write
+    config = _message(text, ModelServerConfig, name)
+    if config.HasField("custom_model_config"):
+        raise UserError(f"{name} has a custom_model_config: write a model_config_list instead.")
+    known = {model.name for model in config.model_config_list.config}
     entries = "".join(
         f'  config {{\n    name: "{model}"\n    base_path: "{base_path}/{model}"\n'
         '    model_platform: "tensorflow"\n  }\n'
         for model in dict.fromkeys(names)
         if model not in known
     )
-    body, _, rest = text.rpartition("}")
-    text = f"{body}{entries}}}{rest}"
-    _parsed(text, ModelServerConfig, name)
-    return text
+    if not entries:
+        return text
+    if not config.HasField("model_config_list"):
+        return f"{_whole_lines(text)}model_config_list {{\n{entries}}}\n"
+    # The list is all there is in the file, so that the last bracket closes it.
+    brackets = _COMMENT_OR_STRING.sub(lambda match: " " * len(match[0]), text)
+    end = max(brackets.rfind("}"), brackets.rfind(">"))
+    return f"{_whole_lines(text[:end])}{entries}{text[end:]}"
 
 
 def read_model_config(path: Path) -> list[Any]:
@@ -56,7 +68,8 @@ def read_model_config(path: Path) -> list[Any]:
     Raises:
         UserError: the file is missing or wrong.
     """
-    models = _parsed(_read(path), ModelServerConfig, str(path))
+    config = _message(_read(path), ModelServerConfig, str(path))
+    models = list(config.model_config_list.config)
     if not models:
         raise UserError(f"{path} names no model: add a config {{ }} to its model_config_list.")
     for model in models:
@@ -100,34 +113,63 @@ def find_versions(folder: Path) -> dict[int, Path] | None:
 
 
 def find_models(folder: Path) -> list[Any]:
-    """A ``ModelConfig`` for each folder that holds numbered versions.
+    """A ``ModelConfig`` for each model in a folder as it is now; see :func:`watch_models`."""
+    return watch_models(folder)()
+
+
+def watch_models(folder: Path) -> Callable[[], list[Any]]:
+    """A function that gives a ``ModelConfig`` for each folder that holds numbered versions.
+
+    What cannot be read, for a while, is given as it was the last time.
 
     Args:
-        folder: holds one model's versions, or a folder for each of several models.
+        folder: holds one model's versions, or a folder for each of several models. Which of the
+            two is settled here: no folder that somebody makes later takes the others away.
     """
-    folder = folder.resolve()
-    if find_versions(folder):
-        return [ModelConfig(name=folder.name, base_path=str(folder))]
-    return [
-        ModelConfig(name=path.name, base_path=str(path))
-        for path in sorted(folder.iterdir() if folder.is_dir() else ())
-        if path.is_dir() and find_versions(path)
-    ]
+    one_model = newest_version(folder) is not None
+    last: dict[str, Any] = {}
+
+    def find() -> list[Any]:
+        nonlocal last
+        here = folder.resolve()
+        if one_model:
+            if find_versions(here) is not None:
+                last = {here.name: _model_at(here)}
+            return list(last.values())
+        try:
+            paths = sorted(here.iterdir())
+        except OSError:
+            return list(last.values())
+        found = {path: find_versions(path) for path in paths}
+        last = {
+            path.name: last[path.name] if versions is None else _model_at(path)
+            for path, versions in found.items()
+            if versions or (versions is None and path.name in last)
+        }
+        return list(last.values())
+
+    return find
+
+
+def _model_at(folder: Path) -> Any:
+    return ModelConfig(name=folder.name, base_path=str(folder))
+
+
+def _whole_lines(text: str) -> str:
+    """The text, with a line break if its last line has none."""
+    return text if not text.rpartition("\n")[2].strip() else text + "\n"
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}): check the path.") from error
-
-
-def _parsed(text: str, kind: Any, name: str) -> list[Any]:
-    return list(_message(text, kind, name).model_config_list.config)
 
 
 def _message(text: str, kind: Any, name: str) -> Any:
     try:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
-        raise UserError(f"{name} is no {kind.DESCRIPTOR.name}: {error}.") from error
+        problem = str(error).rstrip(".")
+        raise UserError(f"{name} is no {kind.DESCRIPTOR.name}: {problem}.") from error

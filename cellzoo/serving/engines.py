@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.serving.config import find_models, read_batching, read_model_config, read_monitoring
+from cellzoo.serving.config import read_batching, read_model_config, read_monitoring, watch_models
 from cellzoo.serving.messages import ModelServerConfig
 
 log = logging.getLogger(__name__)
@@ -56,12 +56,13 @@ class Service:
         if self.model_config_file:
             read = read_model_config(self.model_config_file)
             return lambda: read
-        if not find_models(self.models):
+        find_models = watch_models(self.models)
+        if not find_models():
             raise UserError(
                 f"{self.models} holds no SavedModel in a numbered folder "
                 "(NAME/1/saved_model.pb): `cellzoo export RUN` writes one."
             )
-        return lambda: find_models(self.models)
+        return find_models
 
 
 def serve(service: Service, start_tensorflow: Callable[[], None] = lambda: None) -> None:

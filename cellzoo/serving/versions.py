@@ -57,6 +57,7 @@ class Models:
         self._configs, self._load = configs, load
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, dict[str, int]] = {}
+        self._empty: dict[str, str] = {}  # what was last found wrong with models, by name
         self._lock = threading.Lock()  # of the tables, held shortly
         self._change = threading.Lock()  # one poll or reload at a time, loading included
 
@@ -155,11 +156,32 @@ class Models:
         return wanted
 
     def _switch(self, configs: list[Any], wanted: dict[str, dict[int, Path] | None]) -> None:
-        """Moves the labels and unloads what is wanted no more."""
+        """Moves the labels, unloads what is wanted no more and says what is not there."""
         with self._lock:
             self._labels = {config.name: dict(config.version_labels) for config in configs}
         for name in list(self._versions):
             self._retire(name, self._kept(name, wanted.get(name, {})))
+        empty = {c.name: self._why_empty(c, wanted[c.name]) for c in configs if not wanted[c.name]}
+        for name, why in empty.items():
+            if self._empty.get(name) != why:
+                log.warning("%s: %s", name, why)
+        self._empty = empty
+
+    def _why_empty(self, config: Any, folders: dict[int, Path] | None) -> str:
+        if folders is None and config.name in self.names:
+            return f"{config.base_path} cannot be read, bring it back: what is loaded stays."
+        policy = config.model_version_policy
+        asked = policy.specific.versions if policy.HasField("specific") else ()
+        if folders is not None and asked:
+            versions = ", ".join(map(str, asked))
+            return (
+                f"{config.base_path} holds no version {versions} to serve: correct its "
+                "model_version_policy or export the model there."
+            )
+        return (
+            f"{config.base_path} holds no version to serve: correct its base_path or export the "
+            "model there."
+        )
 
     def _bring_up(self, name: str, number: int, folder: Path) -> None:
         version = self._versions.get(name, {}).get(number)

@@ -186,15 +186,16 @@ def models_to_change(served_models, tmp_path_factory):
 @pytest.fixture
 def serve():
     """A function of models (a folder or a config file) and settings that starts a server."""
-    from cellzoo.serving.config import find_models, read_model_config
+    from cellzoo.serving.config import read_model_config, watch_models
     from cellzoo.serving.server import Server, Settings
 
     servers = []
 
     def start(models, **settings):
-        configs = read_model_config(models) if models.is_file() else None
+        read = read_model_config(models) if models.is_file() else None
+        configs = (lambda: read) if read else watch_models(models)
         settings = {"grpc_port": 0, "rest_port": 0, "poll_seconds": 0.05, **settings}
-        servers.append(Server(lambda: configs or find_models(models), Settings(**settings)))
+        servers.append(Server(configs, Settings(**settings)))
         return servers[-1]
 
     yield start

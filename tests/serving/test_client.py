@@ -293,6 +293,18 @@ def test_a_server_that_stays_unavailable_is_given_up(fake):
         counter.count(PIXELS)
 
 
+def test_a_slow_server_is_not_said_to_be_absent(fake):
+    def predict(content, context):
+        time.sleep(1)
+        return counts_reply(content)
+
+    port = fake(GetModelMetadata=lambda content, context: metadata_reply(), Predict=predict)
+    counter = remote(f"127.0.0.1:{port}/cells", timeout=0.5)
+    sentence = f"127.0.0.1:{port} serves cells but did not answer within 0.5 s: --timeout allows "
+    with pytest.raises(UserError, match=f"^{sentence}more.$"):
+        counter.count(PIXELS)
+
+
 def test_a_last_try_without_time_does_not_hide_what_the_server_said(fake, monkeypatch):
     monkeypatch.setattr(client.random, "uniform", lambda low, high: high)
     calls = []

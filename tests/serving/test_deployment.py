@@ -117,20 +117,49 @@ def test_model_config_adds_models_and_keeps_what_an_operator_wrote(tmp_path):
     assert model_config(["b"], both) == both
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("# Nothing yet {", ""),
+        ("model_config_list {\r\n", "} # end of list }\r\n# the end }\n"),
+        ('model_config_list { config { name: "}#>" base_path: "b" } # > ours }\n', "}  # '"),
+        ("model_config_list < config < name: 'a\\'}' base_path: 'b' >\n", ">;# >"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_model_enters_whatever_an_operator_wrote(tmp_path, mark, before, after):
+    file = tmp_path / "models.config"
+    text = model_config(["new"], mark + before + after)
+    assert text.startswith(before) and text.endswith(after)
+    file.write_bytes((mark + text).encode())
+    model = read_model_config(file)[-1]
+    assert (model.name, model.base_path) == ("new", f"{BASE_PATH}/new")
+    assert model_config(["new"], text) == text
+
+
+def test_a_custom_model_config_is_left_alone():
+    text = 'custom_model_config { type_url: "x" }'
+    with pytest.raises(UserError, match="my.config has a custom_model_config: write a model_con"):
+        model_config(["a"], text, name="my.config")
+
+
 @pytest.mark.parametrize("text", ["models {", "model_config_list { }", "colour: 3"])
 def test_a_wrong_model_config_is_named(tmp_path, text):
     file = tmp_path / "models.config"
     file.write_text(text)
-    with pytest.raises(UserError, match="models.config"):
+    with pytest.raises(UserError, match=r"models\.config.*[^.]\.$"):
         read_model_config(file)
 
 
 def test_models_are_folders_of_numbered_versions(tmp_path):
-    for path in ("a/1", "a/2", "b/notes", ".hidden/1", "c"):
+    for path in ("a/1", "a/2", "b/notes", ".hidden/1", "c", "2024/old"):
         (tmp_path / path).mkdir(parents=True)
+    assert find_models(tmp_path / "a") == []
+    (tmp_path / "a" / "2" / "saved_model.pb").touch()
     names = [model.name for model in find_models(tmp_path)]
     assert "a" in names
-    assert not {"b", "c"} & set(names)
+    assert not {"b", "c", "2024", tmp_path.name} & set(names)
     assert [model.name for model in find_models(tmp_path / "a")] == ["a"]
     assert find_models(tmp_path / "nothing") == []
 

@@ -22,8 +22,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cellzoo.files import write_checksums
-from cellzoo.serving import messages
+from cellzoo.serving import messages, versions
 from cellzoo.serving.batching import Batcher
+from cellzoo.serving.config import watch_models
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.rest import RestServer
@@ -221,6 +222,87 @@ def test_a_refused_reload_takes_nothing_away(tmp_path):
         )])  # fmt: skip
     with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
         models.servable(messages.ModelSpec(name="half", version_label="gone"))
+
+
+def load_nothing(name, number, folder):
+    """Stands in for a servable."""
+    return SimpleNamespace(warm_up=lambda folder: None, name=name, version=number)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What the models warn of."""
+    said = []
+    monkeypatch.setattr(versions.log, "warning", lambda text, *values: said.append(text % values))
+    return said
+
+
+def test_folders_that_come_and_go_beside_the_models_take_none_away(tmp_path, warnings):
+    folder = tmp_path / "sm"
+    for name in ("a", "b"):
+        (folder / name / "1").mkdir(parents=True)
+    models = Models(watch_models(folder), load_nothing)
+    models.poll()
+    for path in ("2024/old", "2025"):
+        (folder / path).mkdir(parents=True)
+    (folder / "2025" / "saved_model.pb").touch()
+    models.poll()
+    assert models.names == ["a", "b"]
+    folder.rename(tmp_path / "smx")
+    for _ in range(2):
+        models.poll()
+        assert models.names == ["a", "b"]
+    sentence = f"{folder / 'a'} cannot be read, bring it back: what is loaded stays."
+    assert [warning for warning in warnings if "a: " in warning] == [f"a: {sentence}"]
+    (tmp_path / "smx").rename(folder)
+    (folder / "c" / "1").mkdir(parents=True)
+    models.poll()
+    assert models.names == ["a", "b", "c"]
+    (folder / "b").rename(tmp_path / "b")  # which is how a model goes
+    models.poll()
+    assert models.names == ["a", "c"]
+
+
+@pytest.mark.parametrize("named_by", ["folder", "link"])
+def test_one_models_folder_stays_one_models(tmp_path, named_by):
+    folder, served = tmp_path / "one", tmp_path / "one"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "saved_model.pb").touch()
+    if named_by == "link":
+        served = tmp_path / "link"
+        served.symlink_to(folder)
+    models = Models(watch_models(served), load_nothing)
+    models.poll()
+    (folder / "notes" / "1").mkdir(parents=True)
+    served.rename(tmp_path / "away")
+    models.poll()
+    assert models.names == ["one"]
+
+
+def test_a_model_without_versions_is_told_once(tmp_path, warnings):
+    folder = tmp_path / "half"
+    config = messages.ModelConfig(name="half", base_path=str(folder))
+    models = Models(lambda: [config], load_nothing)
+    nothing = f"half: {folder} holds no version to serve: correct its base_path or export the "
+    nothing += "model there."
+    models.poll()
+    folder.mkdir()
+    models.poll()
+    assert warnings == [nothing]
+    (folder / "1").mkdir()
+    models.poll()
+    assert warnings == [nothing] and models.names == ["half"]
+    (folder / "1").rmdir()
+    models.poll()
+    models.poll()
+    assert warnings == 2 * [nothing] and models.names == []
+    config.model_version_policy.specific.versions.append(7)
+    (folder / "1").mkdir()
+    models.poll()
+    assert warnings[2:] == [
+        f"half: {folder} holds no version 7 to serve: correct its model_version_policy or export "
+        "the model there."
+    ]
 
 
 def test_a_corrupt_version_never_takes_the_old_one_down(serve, half):
