@@ -37,36 +37,30 @@ keras.layers.Dropout.call = lambda self, inputs, training=False: inputs
 # Adam divides a gradient by its own size, after which a vanishing one is all rounding error.
 fit.make_optimizer = lambda name, rate, decay, **options: keras.optimizers.SGD(rate, **options)
 
-def step(file, steps, rate):
-    keras.backend.clear_session()
-    recipe = load_recipe(file, [f"train.learning_rate={rate}"])
-    if recipe.model.name == "efficientnet":
-        keras.applications.EfficientNetB0(weights=None, include_top=False).save_weights(
-            recipe.model.weights
-        )
-    natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
-    batches = fit.training_batches(recipe, natural.of("train"))
-    weights = batches(0)[1]["natural_weight"]
-    half = len(weights) // 2
-    states = []
-    for number in (1, 2):
-        devices = choose_devices(number)
-        trainer = fit._new_trainer(recipe, batches, 1, devices)
-        before = [np.array(v) for v in trainer.trainable_variables]
-        stream = fit._tf_dataset(batches, 0, steps, devices)
-        trainer.fit(stream, steps_per_epoch=steps, verbose=0, shuffle=False)
-        states.append([keras.ops.convert_to_numpy(v) for v in training_state(trainer)])
-    after = [keras.ops.convert_to_numpy(v) for v in trainer.trainable_variables]
-    return {
-        "labelled": [float((w > 0).sum()) for w in (weights[:half], weights[half:])],
-        "replicas": devices.replicas,
-        "moved": max(float(np.abs(a - b).max()) for a, b in zip(before, after)),
-        "apart": max(
-            float(np.abs(np.subtract(a, b, dtype=float)).max()) for a, b in zip(*states)
-        ),
-    }
-
-print(json.dumps({name: step(*settings) for name, settings in json.loads(sys.argv[1]).items()}))
+recipe, steps = load_recipe(sys.argv[1], sys.argv[3:]), int(sys.argv[2])
+if recipe.model.name == "efficientnet":
+    keras.applications.EfficientNetB0(weights=None, include_top=False).save_weights(
+        recipe.model.weights
+    )
+natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+batches = fit.training_batches(recipe, natural.of("train"))
+weights = batches(0)[1]["natural_weight"]
+half = len(weights) // 2
+states = []
+for number in (1, 2):
+    devices = choose_devices(number)
+    trainer = fit._new_trainer(recipe, batches, 1, devices)
+    before = [np.array(v) for v in trainer.trainable_variables]
+    stream = fit._tf_dataset(batches, 0, steps, devices)
+    trainer.fit(stream, steps_per_epoch=steps, verbose=0, shuffle=False)
+    states.append([keras.ops.convert_to_numpy(v) for v in training_state(trainer)])
+after = [keras.ops.convert_to_numpy(v) for v in trainer.trainable_variables]
+print(json.dumps({
+    "labelled": [float((w > 0).sum()) for w in (weights[:half], weights[half:])],
+    "replicas": devices.replicas,
+    "moved": max(float(np.abs(a - b).max()) for a, b in zip(before, after)),
+    "apart": max(float(np.abs(np.subtract(a, b, dtype=float)).max()) for a, b in zip(*states)),
+}))
 """
 
 MODELS = {
@@ -84,7 +78,8 @@ SYNTHETIC = (
 )
 
 
-def write_recipe(path, model, train):
+def write_recipe(folder, model, train):
+    path = folder / "recipe.yaml"
     path.write_text(
         "name: parity\ndata:\n"
         "  natural: {source: folder, folder: cells, labelled: 3, size: resize}\n"
@@ -94,52 +89,28 @@ def write_recipe(path, model, train):
     return path
 
 
-# Norm to clip gradients at, and steps: EfficientNet's last layer begins with zeros, so that the
-# first step changes nothing else.
-STEPS = {
-    "twinvae_spatial": ("1.0e-2", 1),
-    "twinvae_spatial alone": ("1.0e-2", 1),
-    "twinvae": ("null", 1),
-    "dcc": ("null", 1),
-    "efficientnet": ("1.0e-2", 2),
-}
-
-
-def one_and_two_devices(models, folder, write_cells):
-    """What became of each model; one child for all, as TensorFlow takes long to start."""
-    write_cells(folder / "cells", images=16)
-    asked = {}
-    for model in models:
-        clip_norm, steps = STEPS[model]
-        train = f"{{batch: 8, labelled_share: 0.25, clip_norm: {clip_norm}, averaging: 0.9}}"
-        rate = "1e-3" if clip_norm == "null" else "1.0"
-        asked[model] = (str(write_recipe(folder / f"{model}.yaml", model, train)), steps, rate)
-    return child([sys.executable, "-c", STEP, json.dumps(asked)], folder)
-
-
-@pytest.fixture(scope="module")
-def quick_steps(tmp_path_factory, write_cells):
-    models = [model for model in STEPS if model != "efficientnet"]
-    return one_and_two_devices(models, tmp_path_factory.mktemp("steps"), write_cells)
-
-
-def check_step(model, result):
+@pytest.mark.parametrize(
+    "model, clip_norm, steps",
+    [
+        ("twinvae_spatial", "1.0e-2", 1),
+        ("twinvae_spatial alone", "1.0e-2", 1),
+        ("twinvae", "null", 1),
+        ("dcc", "null", 1),
+        # Its last layer begins with zeros, so that the first step changes nothing else.
+        pytest.param("efficientnet", "1.0e-2", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_a_step_on_two_devices_is_the_step_on_one(model, clip_norm, steps, write_cells, tmp_path):
+    write_cells(tmp_path / "cells", images=16)
+    train = f"{{batch: 8, labelled_share: 0.25, clip_norm: {clip_norm}, averaging: 0.9}}"
+    path = write_recipe(tmp_path, model, train)
+    rate = "train.learning_rate=" + ("1e-3" if clip_norm == "null" else "1.0")
+    result = child([sys.executable, "-c", STEP, str(path), str(steps), rate], tmp_path)
     assert result["replicas"] == 2
     # All labels on the first device; where the other images teach nothing, there are no others.
     assert result["labelled"] == ([1, 1] if model.endswith("alone") else [2, 0])
     assert result["moved"] > 3e-4
     assert result["apart"] <= 1e-5
-
-
-@pytest.mark.parametrize("model", [model for model in STEPS if model != "efficientnet"])
-def test_a_step_on_two_devices_is_the_step_on_one(model, quick_steps):
-    check_step(model, quick_steps[model])
-
-
-@pytest.mark.slow
-def test_efficientnets_steps_on_two_devices_are_those_on_one(write_cells, tmp_path):
-    (result,) = one_and_two_devices(["efficientnet"], tmp_path, write_cells).values()
-    check_step("efficientnet", result)
 
 
 def child(command, folder):
