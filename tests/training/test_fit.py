@@ -55,6 +55,11 @@ def recipe(tmp_path_factory):
     return path
 
 
+# A network that TensorFlow traces in a third of the time, where any will do.
+LIGHT = "model={name: twinvae_spatial, shared_channels: 4, latent: 2, reconstruct: false, "
+LIGHT += "shared_reader: true}"
+
+
 def start(recipe, out, *more):
     command = [sys.executable, "-c", "from cellzoo.cli import main; main()", "fit", str(recipe)]
     return subprocess.Popen(
@@ -155,7 +160,7 @@ def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
     from cellzoo.counter import RunCounter
 
     out = tmp_path / "stopped"
-    process = start(recipe, out, "--set", "train.epochs=5000")
+    process = start(recipe, out, "--set", LIGHT, "--set", "train.epochs=5000")
     deadline = time.monotonic() + 200
     while not (out / "history.csv").exists():
         assert process.poll() is None, "ended before it could be interrupted"
@@ -186,7 +191,7 @@ def test_an_interrupt_lets_go_of_the_stream_while_python_still_runs(recipe, tmp_
     before = streams()
     monkeypatch.setattr(EpochEnd, "on_epoch_end", interrupt)
     with pytest.raises(KeyboardInterrupt) as interrupted:
-        fit(load_recipe(recipe), tmp_path / "run")
+        fit(load_recipe(recipe, [LIGHT]), tmp_path / "run")
     # The command line still holds the exception when Python ends, and with it all its frames.
     assert interrupted.tb is not None and streams() == before
 
@@ -195,7 +200,7 @@ def test_a_budget_sets_the_number_of_epochs_and_keeps_it(run_fit, tmp_path):
     from cellzoo.recipe import load_recipe
 
     out = tmp_path / "budget"
-    said = run_fit(out, "train.steps_per_epoch=4", options=("--budget", "5s")).output
+    said = run_fit(out, LIGHT, "train.steps_per_epoch=4", options=("--budget", "5s")).output
     epochs = load_recipe(out / "recipe.yaml").train.epochs
     assert f"5s allows {epochs} epochs" in said
     assert len((out / "history.csv").read_text().splitlines()) - 1 <= epochs
@@ -203,7 +208,7 @@ def test_a_budget_sets_the_number_of_epochs_and_keeps_it(run_fit, tmp_path):
 
 def test_synthetic_images_alone_can_tell_what_a_count_is(run_fit, tmp_path):
     out = tmp_path / "run"
-    said = run_fit(out, "data.natural.labelled=0", "train.epochs=1").output
+    said = run_fit(out, LIGHT, "data.natural.labelled=0", "train.epochs=1").output
     assert "25 simulated natural training images (0 labelled)" in said
     (row,) = Run(out).history()
     assert row["synthetic_count"] > 0 and np.isfinite(row["validation_mae"])
@@ -232,13 +237,14 @@ def test_a_twin_without_decoders_learns_to_count_alone(run_fit, tmp_path):
 def test_early_stopping(run_fit, tmp_path):
     out = tmp_path / "early"
     # A learning rate this small changes no weight, so patience runs out at once.
-    settings = ("train.patience=2", "train.learning_rate=1e-30", "train.averaging=null")
+    settings = (LIGHT, "train.patience=2", "train.learning_rate=1e-30", "train.averaging=null")
     assert "stopping early" in run_fit(out, *settings).output
     assert len((out / "history.csv").read_text().splitlines()) - 1 < 6
 
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(run_fit, tmp_path):
-    result = run_fit(tmp_path / "nan", "train.learning_rate=1e30", "train.schedule=constant")
+    settings = (LIGHT, "train.learning_rate=1e30", "train.schedule=constant")
+    result = run_fit(tmp_path / "nan", *settings)
     assert result.exit_code == 1
     assert "train.learning_rate" in result.stderr
 
