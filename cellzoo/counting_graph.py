@@ -53,8 +53,8 @@ class CountingGraph(tf.Module):
             for key, name in wanted.items()
             if name in outputs
         }
-        # Traced once, not for each view of each signature. Hidden in a function, so that only the
-        # parameters below are saved, not Keras's objects.
+        # Traced once, when first used, not for each view of each signature. Hidden in a function,
+        # so that only the parameters below are saved, not Keras's objects.
         spec = tf.TensorSpec([None, *intake.size], tf.float32)
         traced = {key: _traced(part, spec) for key, part in parts.items()}
         self._part: Callable = lambda key, images: traced[key](images)
@@ -245,10 +245,9 @@ class CountingGraph(tf.Module):
 
 
 def _traced(part: keras.Model, spec: tf.TensorSpec) -> Callable:
-    count = tf.function(
+    return tf.function(
         lambda images: part(images, training=False), input_signature=[spec], autograph=False
     )
-    return count.get_concrete_function()
 
 
 def _is_jpeg(file):

@@ -112,11 +112,6 @@ def find_versions(folder: Path) -> dict[int, Path] | None:
         return None
 
 
-def find_models(folder: Path) -> list[Any]:
-    """A ``ModelConfig`` for each model in a folder as it is now; see :func:`watch_models`."""
-    return watch_models(folder)()
-
-
 def watch_models(folder: Path) -> Callable[[], list[Any]]:
     """A function that gives a ``ModelConfig`` for each folder that holds numbered versions.
 

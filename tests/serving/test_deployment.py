@@ -15,11 +15,11 @@ from cellzoo.serving import engines, metrics
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.config import (
     BASE_PATH,
-    find_models,
     model_config,
     read_batching,
     read_model_config,
     read_monitoring,
+    watch_models,
 )
 from cellzoo.serving.engines import Service, stock_command
 
@@ -155,13 +155,13 @@ def test_a_wrong_model_config_is_named(tmp_path, text):
 def test_models_are_folders_of_numbered_versions(tmp_path):
     for path in ("a/1", "a/2", "b/notes", ".hidden/1", "c", "2024/old"):
         (tmp_path / path).mkdir(parents=True)
-    assert find_models(tmp_path / "a") == []
+    assert watch_models(tmp_path / "a")() == []
     (tmp_path / "a" / "2" / "saved_model.pb").touch()
-    names = [model.name for model in find_models(tmp_path)]
+    names = [model.name for model in watch_models(tmp_path)()]
     assert "a" in names
     assert not {"b", "c", "2024", tmp_path.name} & set(names)
-    assert [model.name for model in find_models(tmp_path / "a")] == ["a"]
-    assert find_models(tmp_path / "nothing") == []
+    assert [model.name for model in watch_models(tmp_path / "a")()] == ["a"]
+    assert watch_models(tmp_path / "nothing")() == []
 
 
 def test_nothing_to_serve(run_cli, tmp_path):

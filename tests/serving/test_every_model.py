@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from cellzoo.counter import load_counter
 from cellzoo.export import export
 from cellzoo.recipe import load_recipe
-from cellzoo.serving.config import find_models
+from cellzoo.serving.config import watch_models
 from cellzoo.serving.server import Server, Settings
 from cellzoo.training.fit import build_network, fit
 from cellzoo.training.runs import Run
@@ -106,7 +106,7 @@ def exported(run, tmp_path_factory):
 def address(exported):
     """Where the export is served."""
     settings = Settings(grpc_port=0, rest_port=None)
-    server = Server(lambda: find_models(exported.parents[1]), settings)
+    server = Server(watch_models(exported.parents[1]), settings)
     yield f"127.0.0.1:{server.grpc_port}/{exported.parent.name}"
     server.stop()
 

@@ -135,24 +135,24 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(recipe, uninterrup
 def run_fit(recipe, run_cli):
     """A function of a run folder and settings that trains in this process; its result."""
 
-    def run(out, *settings, options=()):
+    def run(out, *settings, options=(), code=0):
         words = [word for setting in settings for word in ("--set", setting)]
-        return run_cli("fit", recipe, "--out", out, *options, *words)
+        result = run_cli("fit", recipe, "--out", out, *options, *words)
+        assert result.exit_code == code, result.output
+        return result
 
     return run
 
 
 def test_a_finished_run_is_left_alone(run_fit, uninterrupted):
     before = {path: path.stat().st_mtime_ns for path in (uninterrupted / "checkpoints").iterdir()}
-    result = run_fit(uninterrupted)
-    assert result.exit_code == 0 and "finished already" in result.output
+    assert "finished already" in run_fit(uninterrupted).output
     after = {path: path.stat().st_mtime_ns for path in (uninterrupted / "checkpoints").iterdir()}
     assert after == before
 
 
 def test_another_recipe_does_not_go_on_with_a_run(run_fit, uninterrupted):
-    result = run_fit(uninterrupted, "loss.kl_weight=0.5")
-    assert result.exit_code == 2
+    result = run_fit(uninterrupted, "loss.kl_weight=0.5", code=2)
     assert "loss.kl_weight: 2.0 -> 0.5" in result.stderr
 
 
@@ -244,8 +244,7 @@ def test_early_stopping(run_fit, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_in_one_sentence(run_fit, tmp_path):
     settings = (LIGHT, "train.learning_rate=1e30", "train.schedule=constant")
-    result = run_fit(tmp_path / "nan", *settings)
-    assert result.exit_code == 1
+    result = run_fit(tmp_path / "nan", *settings, code=1)
     assert "train.learning_rate" in result.stderr
 
 
