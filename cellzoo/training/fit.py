@@ -313,10 +313,10 @@ def _trainer_in_scope(
         **averaging,
     )
     trainer.compile(optimizer=optimizer, jit_compile=_compilation())
-    images = {
-        domain: np.zeros((1, *sides(recipe.image_size)), "float32") for domain in network.input
-    }
-    trainer(images)
+    # Symbolic images: of real ones JAX would compile every operation of the network by itself.
+    trainer({
+        domain: keras.KerasTensor((1, *sides(recipe.image_size))) for domain in network.input
+    })
     optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -406,7 +406,8 @@ def _plan(
         log.info(
             "This takes up to %s on this machine.", duration(per_epoch * recipe.train.epochs)
         )
-    if other is None or (budget and other.train.budget):
+    compiles_slowly = keras.backend.backend() == "jax"  # half a minute, for a remark
+    if other is None or compiles_slowly or (budget and other.train.budget):
         return
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
