@@ -24,9 +24,9 @@ import numpy as np
 from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo.counter import RunCounter
-from cellzoo.data.folder import SPLITS, ImageSet, load_folder
+from cellzoo.data.folder import ImageSet, load_folder
 from cellzoo.data.sets import natural_images
-from cellzoo.evaluation.evaluate import as_trained
+from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.evaluation.intervals import LEVEL, Interval, conformal_rank, interval_scores
 from cellzoo.images import resize
 
@@ -72,9 +72,9 @@ def held_out_images(counter: RunCounter) -> ImageSet:
     if section.source == "simulated":
         section = section.model_copy(update={"test": SIMULATED, "test_labelled": SIMULATED})
         splits = ("test",)
-    wanted = SPLITS if hasattr(section, "folder") else splits
-    images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=wanted)
-    images = as_trained(images, counter.run)
+        images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=splits)
+    else:
+        images, _ = images_as_trained(counter.run, splits)
     return images.take(images.labelled & np.isin(images.splits, splits))
 
 

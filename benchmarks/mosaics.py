@@ -26,8 +26,8 @@ from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo import zoo
 from cellzoo.counter import RunCounter
-from cellzoo.data.sets import natural_images, synthetic_cells
-from cellzoo.evaluation.evaluate import as_trained
+from cellzoo.data.sets import synthetic_cells
+from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.evaluation.metrics import round_count
 from cellzoo.models.counting import mean_over_views, predict
 
@@ -55,8 +55,7 @@ def mosaics(counter: RunCounter, number: int) -> list[dict[str, object]]:
     """Rows on images, on sums of four and on mosaics of the same four."""
     recipe = counter.run.recipe
     split = "test" if recipe.data.natural.source == "simulated" else "validation"
-    images, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed, (split,))
-    images = as_trained(images, counter.run)
+    images, _ = images_as_trained(counter.run, (split,))
     images = images.take(images.labelled & (images.splits == split))
     single = counter.count(images.images).raw
     random = np.random.default_rng(0)

@@ -28,6 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PALETTE = 3
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MICROMETRES = {
@@ -96,7 +97,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_frames(
-    path: Path, *, axes: str | None = None, channel: int | None = None
+    path: Path, *, axes: str | None = None, channel: int | None = None, mask: bool = False
 ) -> Iterator[Frame]:
     """Read the grey frames of one image file, one at a time.
 
@@ -108,13 +109,15 @@ def read_frames(
     Colour: three equal channels (grey saved as RGB) are grey; differing channels need `channel`;
     alpha is ignored. A picture with one channel is taken as it is, whatever `channel` says. A TIFF
     that stores white as 0 is inverted, so that bright is high; a TIFF palette is looked up, except
-    in ImageJ files, where it is a display colour only.
+    in ImageJ files, where it is a display colour only. In a mask the numbers stored are what is
+    meant: nothing is inverted or looked up, and 1 bit is enough.
 
     Args:
         path: a file ending in one of `SUFFIXES`; its content decides how it is read.
         axes: letters of the stack's dimensions, such as `TYX`, overruling what the file says.
             Single pictures need none and are read without.
         channel: number of the colour or `C` channel to take, from 0.
+        mask: the file is a mask or an instance label image.
 
     Yields:
         The frames in file order. Files are checked for completeness before the first one comes.
@@ -136,9 +139,9 @@ def read_frames(
     if not head:
         raise UserError(f"{path}: is empty (0 bytes), copy it again from its source")
     if head.startswith(_TIFF):
-        yield from _tiff_frames(path, axes, channel)
+        yield from _tiff_frames(path, axes, channel, mask)
     elif head.startswith((_PNG, _JPEG)):
-        yield Frame(_checked_pixels(_decode(path, channel), path), path, 0, None)
+        yield Frame(_checked_pixels(_decode(path, channel, mask), path, mask), path, 0, None)
     else:
         raise UserError(
             f"{path}: is no image, its content is neither PNG nor JPEG nor TIFF, copy it again or "
@@ -240,7 +243,7 @@ def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
     """Read a mask or an instance label image.
 
     Args:
-        path: a PNG or TIFF, 8 or 16 bit: 0 is background, anything else a cell.
+        path: a PNG or TIFF, 1, 8 or 16 bit: 0 is background, anything else a cell.
         frame: which one of a stack, from 0; None: the file's only one.
 
     Returns:
@@ -251,7 +254,7 @@ def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: is a JPEG, which blurs a mask's edges, save it as PNG or TIFF")
-    frames = list(read_frames(path))
+    frames = list(read_frames(path, mask=True))
     if frame is None and len(frames) > 1:
         raise UserError(
             f"{path}: holds {len(frames)} frames but is the mask of one image, name the frame: "
@@ -301,11 +304,13 @@ def _checked_axes(axes: str | None) -> str | None:
     return letters
 
 
-def _checked_pixels(pixels: np.ndarray, path: Path) -> np.ndarray:
+def _checked_pixels(pixels: np.ndarray, path: Path, mask: bool) -> np.ndarray:
     if pixels.size == 0:
         raise _no_pixels(path)
     if pixels.dtype == bool:
-        raise _one_bit(path)
+        if not mask:
+            raise _one_bit(path)
+        pixels = pixels.astype(np.uint8)
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all():
             raise UserError(f"{path}: has grey values that are NaN or infinite, export it again")
@@ -329,7 +334,7 @@ def _cut_off(path: Path) -> UserError:
     return UserError(f"{path}: is cut off or damaged, copy it again from its source")
 
 
-def _grey(pixels: np.ndarray, path: Path, channel: int | None) -> np.ndarray:
+def _grey(pixels: np.ndarray, path: Path, channel: int | None, mask: bool) -> np.ndarray:
     """[h, w] or [h, w, samples] (RGB order) -> [h, w]."""
     if pixels.ndim == 2:
         return pixels
@@ -337,6 +342,8 @@ def _grey(pixels: np.ndarray, path: Path, channel: int | None) -> np.ndarray:
     colours = {2: 1, 4: 3}.get(pixels.shape[2], pixels.shape[2])
     first = pixels[..., :1]
     if channel is None and not (pixels[..., :colours] == first).all():
+        if mask:
+            raise UserError(f"{path}: is a colour picture, save the mask as grey, 8 or 16 bit")
         choices = "|".join(map(str, range(colours)))
         raise UserError(
             f"{path}: is a colour picture, set data.natural.channel: {choices} or convert it "
@@ -359,7 +366,7 @@ def _check_channel(channel: int, channels: int, path: Path) -> None:
 # PNG and JPEG
 
 
-def _decode(path: Path, channel: int | None) -> np.ndarray:
+def _decode(path: Path, channel: int | None, mask: bool) -> np.ndarray:
     with _refusing(path):
         data = path.read_bytes()
         # OpenCV decodes what there is of a cut file and only warns, so look first.
@@ -368,14 +375,17 @@ def _decode(path: Path, channel: int | None) -> np.ndarray:
                 raise _cut_off(path)
             if 0 in struct.unpack_from(">II", data, 16):
                 raise _no_pixels(path)
-            if data[24] == 1:
+            depth, colours = data[24:26]
+            if mask and colours == _PNG_PALETTE:  # OpenCV gives colours, not the numbers stored
+                raise UserError(f"{path}: has a palette, save the mask as grey, 8 or 16 bit")
+            if depth == 1 and not mask:
                 raise _one_bit(path)
         elif not data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0:
             raise _cut_off(path)  # no end of image after the last start of scan
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise _cut_off(path)
-    return _grey(_rgb(pixels), path, channel)
+    return _grey(_rgb(pixels), path, channel, mask)
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
@@ -403,20 +413,23 @@ def _png_is_whole(data: bytes) -> bool:
 # TIFF
 
 
-def _tiff_frames(path: Path, axes: str | None, channel: int | None) -> Iterator[Frame]:
+def _tiff_frames(
+    path: Path, axes: str | None, channel: int | None, mask: bool
+) -> Iterator[Frame]:
     with _refusing(path):
         # Each OME file of a set would otherwise bring the frames of its sister files along.
         tiff = tifffile.TiffFile(path, _multifile=False)
     with tiff:
         with _refusing(path):
-            stack = _the_stack(tiff, path)
+            stack = _the_stack(tiff, path, mask)
             letters, shape = _named_axes(tiff, stack, axes, path)
             planes = _frame_planes(letters, shape, channel, path)
-            read_plane = _plane_reader(tiff, stack, letters, shape, path)
+            read_plane = _plane_reader(tiff, stack, letters, shape, path, mask)
             pixel_size_um = _pixel_size_um(tiff)
         for index, plane in enumerate(planes):
             with _refusing(path):
-                pixels = _checked_pixels(_grey(read_plane(plane), path, channel), path)
+                pixels = _grey(read_plane(plane), path, channel, mask)
+                pixels = _checked_pixels(pixels, path, mask)
             yield Frame(pixels, path, index, pixel_size_um)
 
 
@@ -432,7 +445,7 @@ def _refusing(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read, it may be damaged ({reason})") from error
 
 
-def _the_stack(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+def _the_stack(tiff: tifffile.TiffFile, path: Path, mask: bool) -> tifffile.TiffPageSeries:
     """The file's only series, known to be there to the last byte."""
     if not _pages_are_whole(tiff):
         raise _cut_off(path)
@@ -452,7 +465,13 @@ def _the_stack(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
         ends = [a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends, default=0) > tiff.filehandle.size:
             raise _cut_off(path)
-    if stack.dtype == bool or stack.keyframe.bitspersample == 1:
+    lengths = zip(stack.axes, stack.shape, strict=True)
+    planes = math.prod(length for letter, length in lengths if letter not in "YXS")
+    # Of a large stack ImageJ describes the first plane alone, and tifffile gives that one if the
+    # others are not all there.
+    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1) > planes:
+        raise _cut_off(path)
+    if not mask and (stack.dtype == bool or stack.keyframe.bitspersample == 1):
         raise _one_bit(path)
     return stack
 
@@ -543,6 +562,7 @@ def _plane_reader(
     letters: str,
     shape: tuple[int, ...],
     path: Path,
+    mask: bool,
 ) -> Callable[[int], np.ndarray]:
     """A function plane number -> [h, w] or [h, w, samples], page by page where pages are planes."""
     inner = "YXS" if "S" in letters else "YX"
@@ -567,7 +587,7 @@ def _plane_reader(
             return (np.moveaxis(keyframe.colormap[:, pixels], 0, -1) >> 8).astype(np.uint8)
         return pixels
 
-    return read_meaning
+    return read if mask else read_meaning
 
 
 def _page_pixels(

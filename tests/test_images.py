@@ -209,6 +209,14 @@ def tiff_pages_cut(path):
     path.write_bytes(path.read_bytes()[: third + 20])
 
 
+def imagej_stack_cut(path):
+    """As ImageJ writes stacks beyond 4 GB: one page, and the other planes behind it."""
+    stack = np.zeros((10, 8, 8), np.uint8)
+    tifffile.imwrite(path, stack, imagej=True, truncate=True, metadata={"axes": "TYX"})
+    assert len(list(read_frames(path))) == 10
+    path.write_bytes(path.read_bytes()[:-300])
+
+
 def tiff_pixels_cut(path):
     write_tiff(path, STACK, photometric="minisblack", metadata={"axes": "TYX"})
     path.write_bytes(path.read_bytes()[:-50])
@@ -241,6 +249,7 @@ BROKEN = {
     "head.tif": (lambda p: p.write_bytes(b"II*\0\x08\0\0\0"), "damaged"),
     "pages.tif": (tiff_pages_cut, "cut off"),
     "pixels.tif": (tiff_pixels_cut, "cut off"),
+    "imagej.tif": (imagej_stack_cut, "cut off"),
     "sizes.tif": (tiff_of_two_sizes, "2 separate pictures"),
     "layers.tif": (lambda p: stack(p, "QYX"), "data.natural.axes: TYX"),
     "planes.tif": (lambda p: stack(p, "ZYX"), "4 focal planes"),

@@ -126,10 +126,10 @@ def load_folder(
     named in another column of it (masks), and all else in a folder of such files that holds no
     listed image.
 
-    The group of an image is its `group`, else its `series`, else its own file (so that the frames
-    of a stack stay together). An image without a split joins its group's. Frames of a stack that
-    are not listed one by one belong to the group of the row for the whole stack (which must have no
-    count), else to that of the listed frames where these agree, else to a group named as the file.
+    The group of an image is its `group`, else its `series`. A frame of a stack that has neither, or
+    is not listed, belongs to the group of the row for the whole stack (which must have no count),
+    else to that of the listed frames where these agree. What is left is a group of its own file (so
+    that the frames of a stack stay together). An image without a split joins its group's.
 
     Args:
         folder: searched with its subfolders.
@@ -295,7 +295,20 @@ def _read_labels(path: Path) -> _Table:
             named, _ = _file_and_frame(path.parent, value)
             if column != "image" and named.suffix.lower() in SUFFIXES:
                 table.other_files.add(_resolved(named))
+    for frames in table.rows.values():
+        _fill_in_groups(frames)
     return table
+
+
+def _fill_in_groups(frames: dict[int | None, _Row]) -> None:
+    """Gives the rows of a file without a group that of its other rows, or one of their own."""
+    named = {row.group for row in frames.values() if row.group}
+    if None in frames and frames[None].group:
+        named = {frames[None].group}
+    for frame, row in frames.items():
+        own = row.name if frame is None else row.name.rpartition("#")[0]
+        group = row.group or (next(iter(named)) if len(named) == 1 else own)
+        frames[frame] = replace(row, group=group)
 
 
 def _header(path: Path, line: int, cells: list[str]) -> list[str]:
@@ -333,8 +346,7 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
     if split not in (*SPLITS, ""):
         raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
     file, frame = _file_and_frame(path.parent, name)
-    own_name = name if frame is None else name.rpartition("#")[0]
-    group = values.get("group") or values.get("series") or own_name
+    group = values.get("group") or values.get("series") or ""
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
     time = _parse_time(values.get("time", ""))
@@ -384,7 +396,7 @@ def _read_mask(
             f"{file}: is {width} x {height} px, but its image {row.name} is {image_width} x "
             f"{image_height}, give the mask of this very image"
         )
-    return mask
+    return mask if row.instances else (mask > 0).astype(np.uint8)
 
 
 def _twice(path: Path, row: _Row, earlier: _Row) -> UserError:

@@ -336,6 +336,23 @@ def natural_images(
         UserError: nothing labelled is in a split wanted for training or validation.
         UsageError: simulated images come in another size.
     """
+    images, skipped = read_natural_images(section, image_size, seed, splits)
+    for split in ("validation",) if section.unlabelled else ("train", "validation"):
+        if split in splits and not images.of(split).labelled.any():
+            raise UserError(
+                f"No {split} image of data.natural has a count: label some, or mark some as "
+                f"{split} in the split column of labels.csv."
+            )
+    return images, skipped
+
+
+def read_natural_images(
+    section: SimulatedNatural | FolderNatural | BBBC005Natural | SimulatedFluorescence,
+    image_size: Size,
+    seed: int,
+    splits: Sequence[str] = SPLITS,
+) -> tuple[ImageSet, list[Skipped]]:
+    """What :func:`natural_images` gives, whatever is labelled."""
     arguments = section.model_dump(exclude={"source"})
     if section.source == "simulated":
         if sides(image_size) != (SIMULATED_SIZE, SIMULATED_SIZE):
@@ -353,12 +370,6 @@ def natural_images(
             read, arguments["folder"] = load_bbbc005, Path(arguments["folder"])
         images, skipped = read(**arguments, image_size=image_size, seed=seed)
         images = images.take(np.isin(images.splits, splits))
-    for split in ("validation",) if section.unlabelled else ("train", "validation"):
-        if split in splits and not images.of(split).labelled.any():
-            raise UserError(
-                f"No {split} image of data.natural has a count: label some, or mark some as "
-                f"{split} in the split column of labels.csv."
-            )
     return images, skipped
 
 

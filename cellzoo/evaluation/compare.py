@@ -10,11 +10,11 @@ import numpy as np
 
 from cellzoo.counter import RunCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import check_recipe, natural_images
+from cellzoo.data.sets import check_recipe
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.comparison_report import About, check_output, write_report
-from cellzoo.evaluation.evaluate import as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
 from cellzoo.evaluation.model_card import data_in_words
 from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
@@ -315,11 +315,10 @@ def _differs(key: str, one: dict, other: dict) -> bool:
 
 def _natural(run: Run) -> ImageSet:
     """All natural images of a run as its model takes them, in the splits it was trained with."""
-    recipe = run.recipe
-    images, skipped = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+    images, skipped = images_as_trained(run)
     for file in skipped:
         log.warning("skipped %s: %s", file.name, file.reason)
-    return as_trained(images, run)
+    return images
 
 
 def _scored(images: ImageSet, split: str) -> ImageSet:

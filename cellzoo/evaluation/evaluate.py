@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from cellzoo import zoo
 from cellzoo.counter import RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
-from cellzoo.data.sets import natural_images
+from cellzoo.data.sets import natural_images, read_natural_images
+from cellzoo.data.splits import hide_labels
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.evaluation_report import About, Evaluation, write_evaluation
 from cellzoo.evaluation.illustrate import Findings, Illustrations, illustrate
@@ -243,13 +245,11 @@ def _network(counter: RunCounter) -> keras.Model:
 
 def _training_images(run: Run) -> tuple[ImageSet | None, str]:
     """The training images of a run, or why they are not at hand."""
-    recipe = run.recipe
     try:
-        section = recipe.data.natural
-        images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=("train",))
+        images, _ = images_as_trained(run, ("train",))
     except UserError as error:
         return None, f"the training images are not at hand ({error})"
-    return as_trained(images, run).of("train"), ""
+    return images.of("train"), ""
 
 
 def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Material:
@@ -288,9 +288,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
             f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
             "name another labelled folder with --data."
         )
-    splits = SPLITS if whole else ("test",)
-    images, skipped = natural_images(section, counter.size, recipe.seed, splits=splits)
-    images = as_trained(images, counter.run)
+    images, skipped = images_as_trained(counter.run, ("test",))
     split = split_to_score(images)
     labelled, _ = _by_label(images.of(split))
     if not len(labelled):
@@ -326,15 +324,37 @@ def _labels_of(data: Path) -> dict[str, Any]:
     return {} if not data.is_dir() or (data / "labels.csv").exists() else {"labels": None}
 
 
-def as_trained(images: ImageSet, run: Run) -> ImageSet:
-    """The images in the splits that training dealt them out to.
+def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSet, list[Skipped]]:
+    """A run's own natural images, in the splits and with the labels that training had.
 
-    A folder that has grown since would be dealt out anew; what was not there is in no split.
+    A folder that has grown since would be dealt out anew, and other labels chosen; what was not
+    there is in no split.
+
+    Args:
+        run: with its ``splits.csv``; a run that was not trained here has none, and images are dealt
+            out as its recipe says.
+        splits: those wanted; of a folder there are all.
+
+    Returns:
+        The images, and the files that could not be read.
+
+    Raises:
+        UserError: the images cannot be read.
     """
-    splits = run.splits()
-    if not splits or not hasattr(run.recipe.data.natural, "folder"):
-        return images
-    return replace(images, splits=np.array([splits.get(name, "") for name in images.names]))
+    recipe, table = run.recipe, run.split_table()
+    section = recipe.data.natural
+    if not hasattr(section, "folder"):
+        return natural_images(section, recipe.image_size, recipe.seed, splits=splits)
+    if not table:
+        return natural_images(section, recipe.image_size, recipe.seed)
+    # Every label is read, as those of today's training split would be hidden else.
+    every = section.model_copy(update={"labelled": None})
+    images, skipped = read_natural_images(every, recipe.image_size, recipe.seed)
+    row_of = {row["image"]: row for row in table}
+    rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
+    hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
+    dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
+    return hide_labels(dealt, images.labelled & ~np.array(hidden, bool)), skipped
 
 
 def split_to_score(images: ImageSet) -> str:

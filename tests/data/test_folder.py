@@ -142,6 +142,8 @@ def test_frames_of_a_stack(folder):
         ("stack.tif,,g,test", ["g", "g", "g"], ["test"] * 3),
         ("stack.tif#1,4,g,test", ["g", "g", "g"], ["test"] * 3),
         ("stack.tif,,g,train\nstack.tif#1,4,h,test", ["g", "h", "g"], ["train", "test", "train"]),
+        ("stack.tif,,g,test\nstack.tif#0,3,,\nstack.tif#2,4,,", ["g", "g", "g"], ["test"] * 3),
+        ("stack.tif#0,3,g,test\nstack.tif#1,4,,", ["g", "g", "g"], ["test"] * 3),
         (
             "stack.tif#0,4,g,test\nstack.tif#1,4,h,train",
             ["g", "h", "stack.tif"],
@@ -415,12 +417,12 @@ def test_masks_are_read_beside_their_images(folder):
         "images/c.png,,masks\\c.png\n"
     )
     image_set, _ = load(folder, text)
-    assert image_set.masks.shape == (3, 8, 8) and image_set.masks.dtype == np.uint16
+    assert image_set.masks.shape == (3, 8, 8) and image_set.masks.dtype == np.uint8
     assert image_set.has_mask.tolist() == [True, False, True]
-    assert image_set.masks[:, 0, :2].tolist() == [[255, 0], [0, 0], [0, 300]]
+    assert image_set.masks[:, 0, :2].tolist() == [[1, 0], [0, 0], [0, 1]]
     np.testing.assert_array_equal(image_set.counts, [1, 0, np.nan])
     part = image_set.take([2, 1])
-    assert part.has_mask.tolist() == [True, False] and part.masks[0, 0, 1] == 300
+    assert part.has_mask.tolist() == [True, False] and part.masks[0, 0, 1] == 1
 
 
 def test_a_folder_without_masks_has_none(folder):
@@ -449,6 +451,28 @@ def test_a_binary_mask_gives_no_count(folder):
     assert not image_set.labelled.any()
 
 
+def test_a_mask_is_cell_or_not_whatever_its_numbers(folder):
+    write_mask(folder, "masks/a.png", [0, 128, 255])
+    image_set, _ = load(folder, "image,count,mask\nimages/a.png,12,masks/a.png\n")
+    assert image_set.masks[0, 0, :4].tolist() == [0, 1, 1, 0]
+
+
+def test_masks_mean_the_numbers_that_are_stored(folder):
+    """However they are shown: white is 0, as ImageJ's inverting table has it, or 1 bit."""
+    numbers = np.zeros((8, 8), np.uint8)
+    numbers[0, :2] = [1, 3]
+    file = folder / "m.tif"
+    text = "image,count,label_image\nimages/a.png,,m.tif\n"
+    for photometric in ("minisblack", "miniswhite"):
+        tifffile.imwrite(file, numbers, photometric=photometric)
+        image_set, _ = load(folder, text)
+        assert image_set.counts[0] == 2 and image_set.masks[0, 0, :3].tolist() == [1, 3, 0]
+    tifffile.imwrite(file, numbers > 0, photometric="miniswhite")
+    assert load(folder, text)[0].masks[0, 0, :3].tolist() == [1, 1, 0]
+    cv2.imwrite(str(folder / "m.png"), 255 * numbers, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    assert load(folder, text.replace("tif", "png"))[0].masks[0, 0, :3].tolist() == [255, 255, 0]
+
+
 def test_frames_of_a_stack_have_frames_of_a_mask(folder):
     add_stack(folder)
     masks = np.zeros((3, 8, 8), np.uint8)
@@ -456,14 +480,14 @@ def test_frames_of_a_stack_have_frames_of_a_mask(folder):
     tifffile.imwrite(folder / "m.tif", masks, photometric="minisblack", metadata={"axes": "TYX"})
     single = "stack.tif#0,,m.tif#0\nstack.tif#1,,m.tif#1\nstack.tif#2,,m.tif"
     for rows in ("stack.tif,,m.tif", single):
-        image_set, _ = load(folder, f"image,count,mask\n{rows}\n")
+        image_set, _ = load(folder, f"image,count,label_image\n{rows}\n")
         assert image_set.names[3:].tolist() == [f"stack.tif#{k}" for k in range(3)]
         assert image_set.masks[3:, 0, 0].tolist() == [1, 2, 3]
 
 
 def test_masks_are_resized_without_new_numbers(folder):
     write_mask(folder, "masks/a.png", [7] * 32)
-    text = "image,count,mask\nimages/a.png,1,masks/a.png\n"
+    text = "image,count,label_image\nimages/a.png,1,masks/a.png\n"
     image_set, _ = load(folder, text, image_size=(4, 12), size="resize")
     assert image_set.images.shape == image_set.masks.shape == (3, 4, 12)
     assert image_set.masks[0].tolist() == [[7] * 12] * 2 + [[0] * 12] * 2
@@ -478,6 +502,7 @@ def test_masks_are_resized_without_new_numbers(folder):
         ("m.tif#4", np.zeros((8, 8), np.uint8), "m.tif: has no frame 4, its last one is 0"),
         ("m.tif", np.zeros((2, 8, 8), np.uint8), "m.tif: holds 2 frames but is the mask of one"),
         ("m.png", None, "m.png: cannot be opened"),
+        ("m.png", np.full((8, 8, 3), [0, 9, 0], np.uint8), "m.png: is a colour picture, save the"),
     ],
 )
 def test_masks_that_cannot_be_used(folder, name, pixels, sentence):

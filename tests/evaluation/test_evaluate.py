@@ -12,7 +12,7 @@ from cellzoo.counter import RunCounter
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import illustrate
-from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.evaluation.evaluate import evaluate, images_as_trained
 from cellzoo.evaluation.views import views
 from cellzoo.recipe import load_recipe
 from cellzoo.training.runs import Run, build_network
@@ -294,3 +294,27 @@ def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, wri
     pictures = {file.stem for file in result.files if file.suffix == ".png"}
     assert pictures == {"predicted", "error_by_count", "views", "worst"}
     assert "Learning curves: there is no history of a training." in result.not_shown
+
+
+def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypatch, write_cells):
+    """One more image deals all groups out anew, and chooses other labels."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe("twin.yaml", ["data.natural.labelled=10"])
+    run = Run.create(tmp_path / "run", recipe)
+
+    def images(number):
+        table = write_cells(tmp_path / "cells", images=number) / "labels.csv"
+        table.write_text(re.sub(",(split|train|validation|test)", "", table.read_text()))
+        return natural_images(recipe.data.natural, 16, recipe.seed)[0]
+
+    before = images(59)
+    run.keep_splits(before)
+    anew = images(60)
+    assert set(anew.of("test").names) != set(before.of("test").names)
+    now, _ = images_as_trained(run)
+    new = now.of("")
+    assert len(now) == len(before) + len(new) and len(new) == 1
+    for split in ("train", "validation", "test"):
+        np.testing.assert_array_equal(now.of(split).names, before.of(split).names)
+        np.testing.assert_array_equal(now.of(split).counts, before.of(split).counts)
