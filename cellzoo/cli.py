@@ -287,6 +287,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
+    from cellzoo.evaluation.metrics import interval_in_words
 
     result = evaluate(run, data, out, protocol)
     click.echo(f"{result.images} images: {result.subject}")
@@ -294,9 +295,8 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     for key, (name, factor, unit) in rows.items():
         if key not in result.scores:
             continue  # no image has a count
-        low, high = (factor * end for end in result.intervals.get(key, (float("nan"),) * 2))
-        value = factor * result.scores[key]
-        click.echo(f"  {name:<6} {value:6.2f}{unit}  (95 % interval {low:.2f} to {high:.2f})")
+        ends = interval_in_words(result.intervals.get(key), factor=factor)
+        click.echo(f"  {name:<6} {factor * result.scores[key]:6.2f}{unit}  ({ends})")
     for kind, scores in result.by_kind.items():
         click.echo(
             f"  {kind}: MAE {scores['mae']:.2f}, MRE {100 * scores['mre']:.2f} %, "

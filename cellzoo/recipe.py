@@ -360,7 +360,25 @@ class Parameter(_Section):
                 raise ValueError("low and high must be numbers, low the smaller")
             if self.scale == "log" and self.low <= 0:
                 raise ValueError("a log scale begins above 0")
+            if self.scale == "log" and self.step and not 1 < self.step <= self.high / self.low:
+                raise ValueError(
+                    "on a log scale step is a factor, above 1 and at most high / low: 2 doubles"
+                )
         return self
+
+
+# Scores of the validation split, and columns of history.csv.
+LARGER_IS_BETTER = ("validation_exact", "validation_r2_raw")
+OBJECTIVES = [
+    *LARGER_IS_BETTER,
+    *(f"validation_{score}" for score in ("mae", "mre", "mae_raw", "rmse_raw", "mape_raw")),
+    "loss",
+    *(
+        f"{domain}_{term}"
+        for domain in ("natural", "synthetic")
+        for term in ("reconstruction", "count", "kl", "mask", "density")
+    ),
+]
 
 
 class Tune(_Section):
@@ -381,6 +399,16 @@ class Tune(_Section):
             raise ValueError("a trial ends after epochs or after a budget, not both")
         if self.algorithm == "hyperband" and not self.epochs:
             raise ValueError("hyperband needs epochs, those of its longest trials")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_objective(self) -> "Tune":
+        if self.objective not in OBJECTIVES:
+            near = difflib.get_close_matches(self.objective, OBJECTIVES, n=1, cutoff=0.4)
+            cure = f"did you mean {near[0]}?" if near else "validation_mae_raw is one."
+            raise ValueError(f"objective {self.objective} is no score or loss; {cure}")
+        if self.objective in LARGER_IS_BETTER and self.direction == "min":
+            raise ValueError(f"of {self.objective} more is better: set direction: max")
         return self
 
     @property

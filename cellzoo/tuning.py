@@ -34,6 +34,7 @@ import numpy as np
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import write_atomically, write_csv
 from cellzoo.recipe import Parameter, Recipe, check_space, load_recipe, with_epochs, with_values
+from cellzoo.run_folder import alone
 
 log = logging.getLogger("cellzoo")
 
@@ -102,15 +103,17 @@ def tune(
 
     gpus = len(tf.config.list_physical_devices("GPU"))
     tf.config.set_visible_devices([], "GPU")
-    search = Search(recipe, folder, _oracle(recipe, folder, chief))
-    if chief:
+    if chief:  # several workers may share a folder
+        search = Search(recipe, folder, _oracle(recipe, folder, chief))
         search.run(workers, gpus, prefix=socket.gethostname())
         return []
-    if serve:
-        _serve(search, serve)
-    else:
-        search.run(workers, gpus)
-    return search.write_results(last=True)
+    with alone(folder, "is searched by another `cellzoo tune`"):
+        search = Search(recipe, folder, _oracle(recipe, folder, chief))
+        if serve:
+            _serve(search, serve)
+        else:
+            search.run(workers, gpus)
+        return search.write_results(last=True)
 
 
 class Search:

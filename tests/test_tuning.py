@@ -19,6 +19,7 @@ import pytest
 from cellzoo import tuning
 from cellzoo.errors import UsageError, UserError
 from cellzoo.recipe import check_space, load_recipe, with_values
+from cellzoo.run_folder import alone
 from cellzoo.tuning import tune
 
 RECIPE = """\
@@ -291,6 +292,7 @@ def test_an_overlay_takes_a_key_out_of_the_space(load):
     [
         ("{low: 2, high: 1}", "low the smaller"),
         ("{low: 0, high: 1, scale: log}", "log scale begins above 0"),
+        ("{low: 64, high: 512, scale: log, step: 64}", "step is a factor, above 1 and at most"),
         ("{low: 1}", "low and high must be numbers"),
         ("{}", "either low and high or a choice"),
         ("{low: 1, high: 2, choice: [1]}", "either low and high or a choice"),
@@ -302,6 +304,27 @@ def test_a_range_that_is_none_is_one_sentence(load, parameter, said):
     with pytest.raises(UsageError, match="learning_rate") as caught:
         load(wrong)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("tune.objective=validation_maee", "did you mean validation_mae?"),
+        ("tune.objective=validation_exact", "set direction: max"),
+    ],
+)
+def test_an_objective_that_is_none_is_one_sentence(load, setting, said):
+    with pytest.raises(UsageError, match="tune") as caught:
+        load(RECIPE, setting)
+    assert said in str(caught.value)
+    assert load(RECIPE, "tune.objective=validation_exact", "tune.direction=max").tune
+
+
+def test_a_search_is_made_by_one_process_at_a_time(load, tmp_path):
+    (tmp_path / "search").mkdir()
+    with alone(tmp_path / "search", ""):
+        with pytest.raises(UserError, match="search is searched by another `cellzoo tune`: wait"):
+            tune(load(), tmp_path / "search")
 
 
 def test_values_go_to_their_keys(load):

@@ -89,17 +89,18 @@ def compare(
         UsageError: a recipe is wrong, or two runs are the same method with the same seed.
     """
     check_output(out)
-    entrants: list[Entrant] = []
+    plan: list[Entrant | _Training] = []
     named = [split_label(argument) for argument in arguments]
     recipes = [path for _, path in named if not path.is_dir()]
     _check_names(recipes)
     _check_model_settings(recipes, settings, quick)
     for label, path in named:
         if path.is_dir():
-            entrants += [Entrant(run, label) for run in _finished_runs(path)]
+            plan += [Entrant(run, label) for run in _finished_runs(path)]
         else:
-            entrants += _train(path, label, out / "runs", settings, quick, seeds, natural_only)
-    entrants = label_methods(entrants)
+            plan += _trainings(path, label, out / "runs", settings, quick, seeds, natural_only)
+    _check_same_sections(plan)  # before hours of training
+    entrants = label_methods([step if isinstance(step, Entrant) else step.train() for step in plan])
     by_seed = _check_comparable(entrants)
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
     split = split_to_score(every_image[min(every_image)])
@@ -144,7 +145,19 @@ def _finished_runs(folder: Path) -> list[Run]:
     return runs
 
 
-def _train(
+@dataclass(frozen=True)
+class _Training:
+    """A run to come."""
+
+    recipe: Recipe
+    folder: Path
+    label: str | None
+
+    def train(self) -> Entrant:
+        return Entrant(fit(self.recipe, self.folder), self.label)
+
+
+def _trainings(
     path: Path,
     label: str | None,
     runs: Path,
@@ -152,8 +165,8 @@ def _train(
     quick: bool,
     seeds: Sequence[int],
     natural_only: bool,
-) -> list[Entrant]:
-    """Trains a recipe, or goes on; one run per seed, and per seed one without synthetic images."""
+) -> list[_Training]:
+    """Of a recipe one run per seed, and per seed one without synthetic images."""
     if load_recipe(path).classical:
         # Fitted in one go: how to learn and to count is for the networks of the comparison.
         quick, settings = False, [s for s in settings if not s.startswith(NETWORK_KEYS)]
@@ -170,8 +183,8 @@ def _train(
             words = [word for word in (path.stem, variant, str(recipe.seed)) if word]
             name = f"{label}, natural only" if label and variant else label
             check_recipe(recipe)  # each, before the first one takes its time
-            trainings.append((recipe, runs / "-".join(words), name))
-    return [Entrant(fit(recipe, folder), name) for recipe, folder, name in trainings]
+            trainings.append(_Training(recipe, runs / "-".join(words), name))
+    return trainings
 
 
 def _concerns(setting: str, model: object) -> bool:
@@ -276,20 +289,34 @@ def _check_comparable(entrants: Sequence[Entrant]) -> dict[int, list[Entrant]]:
                 "method one name with LABEL=PATH."
             )
         for seed, entrant in runs.items():
-            _check_same_data(by_method[first.label][seed].run, entrant.run)
-            _check_same_data(first.run, entrant.run, splits=False)
+            _check_same_splits(by_method[first.label][seed].run, entrant.run)
     return {seed: [runs[seed] for runs in by_method.values()] for seed in seeds}
 
 
-def _check_same_data(one: Run, other: Run, splits: bool = True) -> None:
-    sections = [_identity(run.recipe) for run in (one, other)]
-    if sections[0] != sections[1]:
-        keys = [key for key in sections[0] | sections[1] if _differs(key, *sections)]
-        raise UserError(
-            f"{one.path} and {other.path} were trained on different data ({keys[0]}): "
-            "compare runs of the same images and labels."
-        )
-    if splits and one.splits() and other.splits():
+def _check_same_sections(plan: Sequence[Entrant | _Training]) -> None:
+    """Sees to it that all learn from the same images and labels.
+
+    Raises:
+        UserError: two do not; the sentence names the first key that differs.
+    """
+    found = [
+        (step.run.path, _identity(step.run.recipe))
+        if isinstance(step, Entrant)
+        else (step.folder, _identity(step.recipe))
+        for step in plan
+    ]
+    first, section = found[0]
+    for path, other in found[1:]:
+        keys = [key for key in section | other if section.get(key) != other.get(key)]
+        if keys:
+            raise UserError(
+                f"{first} and {path} have different data ({keys[0]}): compare runs of the same "
+                f"images and labels, or set {keys[0]} for all."
+            )
+
+
+def _check_same_splits(one: Run, other: Run) -> None:
+    if one.splits() and other.splits():
         files = (one.splits_file, other.splits_file)
         if files[0].read_bytes() != files[1].read_bytes():
             raise UserError(
@@ -307,10 +334,6 @@ def _identity(recipe: Recipe) -> dict[str, object]:
     else:
         identity["model.image_size"] = recipe.image_size
     return identity
-
-
-def _differs(key: str, one: dict, other: dict) -> bool:
-    return one.get(key) != other.get(key)
 
 
 def _natural(run: Run) -> ImageSet:

@@ -13,7 +13,7 @@ import numpy as np
 from cellzoo import __version__
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped
 from cellzoo.evaluation.illustrate import Findings, Illustrations
-from cellzoo.evaluation.metrics import round_count
+from cellzoo.evaluation.metrics import interval_in_words, round_count
 from cellzoo.evaluation.model_card import (
     data_in_words,
     licence,
@@ -270,10 +270,9 @@ def _headline(result: Evaluation, findings: Findings, which: str) -> str:
             f"In {result.images} {which} {name} counted {total:.0f} cells altogether. None of "
             "these images has a true count, so nothing is known about the error."
         )
-    low, high = result.intervals["mae"]
     text = (
         f"On {result.images} {which}, {name} is off by {result.scores['mae']:.2f} cells on average "
-        f"(95 % interval {low:.2f} to {high:.2f}) and counts "
+        f"({interval_in_words(result.intervals.get('mae'))}) and counts "
         f"{100 * result.scores['exact']:.0f} % of the images exactly."
     )
     if result.mean_prediction_mae is not None:
@@ -307,9 +306,9 @@ def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str,
         for key, (name, form, factor, unit) in names.items():
             if numbers["scores"][key] is None:
                 continue
-            low, high = (form.format(factor * end) for end in numbers["intervals"][key])
-            tiles.append((name, form.format(factor * result.scores[key]),
-                          f"{unit} (95 % interval {low} to {high})".strip()))  # fmt: skip
+            ends = interval_in_words(numbers["intervals"].get(key), form, factor)
+            value = form.format(factor * result.scores[key])
+            tiles.append((name, value, f"{unit} ({ends})".strip()))
     if result.count_interval:
         width = f"of true counts; mean width {result.count_interval['mean_width']:.1f} cells"
         share = f"{100 * result.count_interval['coverage']:.0f} %"

@@ -1,6 +1,6 @@
 """How wrong a set of counts is. Knows nothing of models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,10 +67,16 @@ def bootstrap_intervals(
         repeats: number of resamples.
         level: of confidence, in (0, 1).
         seed: of the resampling.
+
+    Returns:
+        Lower and upper end of each metric; nothing for a single group, which does not tell how
+        groups differ, nor of a metric that no resample has.
     """
     random = np.random.default_rng(seed)
     groups = np.arange(len(counts)) if groups is None else np.unique(groups, return_inverse=True)[1]
     members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+    if len(members) < 2:
+        return {}
     rows = []
     for _ in range(repeats):
         drawn = random.integers(len(members), size=len(members))
@@ -82,6 +88,16 @@ def bootstrap_intervals(
         for name in rows[0]
         if not all(np.isnan(row[name]) for row in rows)
     }
+
+
+def interval_in_words(
+    ends: Sequence[float] | None, form: str = "{:.2f}", factor: float = 1
+) -> str:
+    """A 95 % interval of :func:`bootstrap_intervals`, for people."""
+    if not ends:
+        return "no interval"
+    low, high = (form.format(factor * end) for end in ends)
+    return f"95 % interval {low} to {high}"
 
 
 def paired_p_value(

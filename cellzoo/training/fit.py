@@ -1,7 +1,6 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
 import logging
-import os
 import platform
 import sys
 import tempfile
@@ -10,11 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 import keras
 import numpy as np
@@ -32,7 +26,7 @@ from cellzoo.evaluation.metrics import count_metrics
 from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
-from cellzoo.run_folder import recipe_file
+from cellzoo.run_folder import alone, recipe_file
 from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
@@ -153,7 +147,7 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
         raise UsageError(
             f"{folder} holds a run, which --fresh would overwrite: choose another --out."
         )
-    with _alone(folder):
+    with alone(folder, "is being trained by another `cellzoo fit`"):
         run = Run(folder)
         if not (run.history() or run.best_weights.is_file() or run.finished):
             # Nothing was trained yet, perhaps because data was refused, which may be mended.
@@ -165,33 +159,6 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
                 "choose another --out."
             )
         yield run
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes from training in the folder; a killed one keeps nobody.
-
-    Raises:
-        UserError: another process does.
-    """
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(
-            f"{folder} is being trained by another `cellzoo fit`: wait for it, or start another "
-            "run with --fresh or another --out."
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def _changes(old: Recipe, new: Recipe) -> list[str]:

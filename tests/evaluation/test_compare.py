@@ -157,6 +157,16 @@ def test_runs_on_other_data_are_refused(make_run, tmp_path, write_cells, setting
     assert not (tmp_path / "out/comparison.md").exists()
 
 
+def test_recipes_of_other_data_are_refused_before_one_is_trained(make_run, tmp_path, tiny_recipe):
+    make_run("a", None)
+    fewer = tiny_recipe.replace("name: tiny", "name: fewer")
+    assert fewer != tiny_recipe
+    (tmp_path / "fewer.yaml").write_text(fewer)
+    with pytest.raises(UserError, match=r"different data \(data.natural.labelled\).* for all"):
+        compare(["a", "fewer.yaml"], tmp_path / "out", settings=["data.natural.labelled=3"])
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_runs_with_other_splits_are_refused(make_run, tmp_path):
     make_run("a", None)
     labels = tmp_path / "cells/labels.csv"

@@ -318,3 +318,12 @@ def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypat
     for split in ("train", "validation", "test"):
         np.testing.assert_array_equal(now.of(split).names, before.of(split).names)
         np.testing.assert_array_equal(now.of(split).counts, before.of(split).counts)
+
+
+def test_a_test_split_of_one_group_has_no_interval(twin, run_cli):
+    table = twin.path.parent / "cells" / "labels.csv"
+    table.write_text(table.read_text().replace("chamber 4", "chamber 5"))
+    result = run_cli("evaluate", str(twin.path))
+    assert result.exit_code == 0 and "(no interval)" in result.output
+    page = (twin.path / "report" / "index.html").read_text()
+    assert "cells (no interval)" in page and "cells on average (no interval)" in page

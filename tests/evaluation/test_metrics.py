@@ -151,3 +151,9 @@ def test_holm():
     corrected = holm(np.array([0.01, np.nan, 0.04, 0.03]))
     np.testing.assert_allclose(corrected, [0.03, np.nan, 0.06, 0.06])
     np.testing.assert_allclose(holm(np.array([0.7, 0.8])), [1, 1])
+
+
+def test_one_group_does_not_tell_how_groups_differ():
+    counts, predicted = np.arange(40.0), np.arange(40.0) + 1
+    assert bootstrap_intervals(counts, predicted, groups=np.zeros(40)) == {}
+    assert bootstrap_intervals(counts, predicted, groups=np.arange(40) % 2)["mae"] == (1.0, 1.0)
