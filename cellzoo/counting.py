@@ -89,7 +89,9 @@ def count_files(
     """
     check_new_file(out)
     files = find_images(paths)
-    pictures = SegmentationPictures(counter, overlay, masks) if overlay or masks else None
+    pictures = None
+    if overlay or masks:
+        pictures = SegmentationPictures(counter, overlay, masks, files)
     rows = []
     axes = counter.axes if axes is None else axes
     channel = counter.channel if channel is None else channel

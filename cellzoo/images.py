@@ -23,6 +23,8 @@ import tifffile
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import readable
 
+log = logging.getLogger("cellzoo")
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
@@ -269,8 +271,11 @@ def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
+    def warn(error: OSError) -> None:
+        log.warning("%s cannot be read (%s): left out.", error.filename, error.strerror)
+
     seen = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=warn):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if os.path.realpath(here) in seen:  # a link that leads back up
             folders.clear()
@@ -334,12 +339,16 @@ def _cut_off(path: Path) -> UserError:
     return UserError(f"{path}: is cut off or damaged, copy it again from its source")
 
 
-def _grey(pixels: np.ndarray, path: Path, channel: int | None, mask: bool) -> np.ndarray:
+def _grey(
+    pixels: np.ndarray, path: Path, channel: int | None, mask: bool, alpha: bool = True
+) -> np.ndarray:
     """[h, w] or [h, w, samples] (RGB order) -> [h, w]."""
     if pixels.ndim == 2:
         return pixels
-    # Two samples are grey and alpha, four are colour and alpha.
-    colours = {2: 1, 4: 3}.get(pixels.shape[2], pixels.shape[2])
+    # Two samples are grey and alpha, four are colour and alpha, if any is alpha.
+    colours = pixels.shape[2]
+    if alpha:
+        colours = {2: 1, 4: 3}.get(colours, colours)
     first = pixels[..., :1]
     if channel is None and not (pixels[..., :colours] == first).all():
         if mask:
@@ -426,9 +435,14 @@ def _tiff_frames(
             planes = _frame_planes(letters, shape, channel, path)
             read_plane = _plane_reader(tiff, stack, letters, shape, path, mask)
             pixel_size_um = _pixel_size_um(tiff)
+            # Grey pictures may have more samples that are fluorescence channels.
+            alpha = (
+                stack.keyframe.photometric != tifffile.PHOTOMETRIC.MINISBLACK
+                or tifffile.EXTRASAMPLE.UNSPECIFIED not in stack.keyframe.extrasamples
+            )
         for index, plane in enumerate(planes):
             with _refusing(path):
-                pixels = _grey(read_plane(plane), path, channel, mask)
+                pixels = _grey(read_plane(plane), path, channel, mask, alpha)
                 pixels = _checked_pixels(pixels, path, mask)
             yield Frame(pixels, path, index, pixel_size_um)
 

@@ -1,8 +1,10 @@
 """Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
 
+import collections
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,19 +22,24 @@ class SegmentationPictures:
     """Writes pictures of frames as they are counted.
 
     A frame of ``day1/a.tif`` gives ``a_mask.tif`` (uint8, 255 in a cell), ``a_probability.tif``
-    (float32 in [0, 1]) and ``a.png``; of a stack each frame has its number behind the name.
+    (float32 in [0, 1]) and ``a.png``; of a stack each frame but the first has its
+    number behind the name.
 
     Args:
         counter: a counter that segments, see :meth:`cellzoo.counter.RunCounter.segment`.
         overlay: new folder for pictures with outlined cells; None: none.
         masks: new folder for masks and probabilities; None: none. Until :meth:`keep` both are
             hidden beside their places.
+        files: that are counted; of those called alike the second has a ``-2`` behind its name, in
+            this order, whichever is counted first.
 
     Raises:
         UserError: one of the folders exists already, both are one, or the counter does not segment.
     """
 
-    def __init__(self, counter: Counter, overlay: Path | None, masks: Path | None):
+    def __init__(
+        self, counter: Counter, overlay: Path | None, masks: Path | None, files: Sequence[Path]
+    ):
         """Makes the folders."""
         if not getattr(counter, "segments", False):
             raise UserError(
@@ -47,6 +54,11 @@ class SegmentationPictures:
             raise UserError(f"--overlay and --masks are both {overlay}: name two folders.")
         self.counter = counter
         self.written: set[str] = set()
+        alike = collections.Counter()
+        self._stems: dict[Path, str] = {}
+        for file in files:
+            alike[file.stem] += 1
+            self._stems[file] = file.stem + (f"-{alike[file.stem]}" if alike[file.stem] > 1 else "")
         self._hidden = {folder: _hidden_beside(folder) for folder in folders}
         self.overlay, self.masks = self._hidden.get(overlay), self._hidden.get(masks)
 
@@ -94,8 +106,8 @@ class SegmentationPictures:
                 raise UserError(f"{file} cannot be written: is the disk full?")
 
     def _name(self, frame: Frame) -> str:
-        """A name that no picture has yet: files of several folders may be called the same."""
-        stem = frame.path.stem + (f"_{frame.index}" if frame.index else "")
+        """A name that no picture has yet."""
+        stem = self._stems[frame.path] + (f"_{frame.index}" if frame.index else "")
         name, k = stem, 1
         while name in self.written:
             k += 1

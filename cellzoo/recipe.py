@@ -713,6 +713,8 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         value: Any = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError):
         value = text
+    if isinstance(value, str) and " #" in text and text.strip()[0] not in "\"'":
+        value = text.strip()  # a folder's name, not a comment
     for part in reversed(keys):
         value = {part: value}
     return value
@@ -783,6 +785,10 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
     message = message.replace("tuple", "list").split(" or instance of")[0]
     message = message.replace(" or object to extract fields from", "")
     message = message.replace("dictionary", "section of keys")
+    if kind == "string_type" and not isinstance(problem["input"], dict | list | None):
+        # A number or a date, for YAML.
+        quoted = f'"{_show(problem["input"])}"'
+        message += f", write {quoted} with its quotes (in a shell '{quoted}')"
     return f"{name} is {_show(problem['input'])}, but {message}."
 
 

@@ -1,5 +1,6 @@
 """Files of every kind -> the frames they hold, or one sentence that says what is wrong."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_grey_saved_as_colour_is_grey(tmp_path, suffix, samples):
 def test_tiff_with_white_as_zero_is_turned_round(tmp_path):
     path = write_tiff(tmp_path / "a.tif", GREY, photometric="miniswhite")
     np.testing.assert_array_equal(frames_of(path)[0].pixels, 255 - GREY)
+
+
+def test_two_samples_that_are_not_alpha_are_channels(tmp_path):
+    both = np.stack([STACK[0], STACK[1]], axis=-1)
+    write_tiff(tmp_path / "a.tif", both, planarconfig="contig", extrasamples=["unspecified"])
+    for channel in (0, 1):
+        (frame,) = read_frames(tmp_path / "a.tif", channel=channel)
+        np.testing.assert_array_equal(frame.pixels, STACK[channel])
+    with pytest.raises(UserError, match="set data.natural.channel: 0|1 or"):
+        list(read_frames(tmp_path / "a.tif"))
+    write_tiff(tmp_path / "b.tif", both, planarconfig="contig", extrasamples=["unassalpha"])
+    (frame,) = read_frames(tmp_path / "b.tif")
+    np.testing.assert_array_equal(frame.pixels, STACK[0])
 
 
 def test_tiff_palette_is_looked_up(tmp_path):
@@ -382,6 +396,22 @@ def test_find_images_searches_folders_in_natural_order(tmp_path):
 
     names = [path.relative_to(tmp_path).as_posix() for path in found]
     assert names == ["t10.png", "b/c.jpeg", "t2.TIF"]
+
+
+def test_find_images_tells_of_a_folder_that_cannot_be_read(tmp_path, monkeypatch, caplog):
+    for folder in ("open", "shut"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").touch()
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert find_images([tmp_path]) == [tmp_path / "open" / "a.png"]
+    assert "shut cannot be read (Permission denied): left out." in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellzoo import counting
 from cellzoo.counter import RunCounter
 from cellzoo.counting import count_files
 from cellzoo.errors import UserError
@@ -117,9 +118,10 @@ def test_masks_and_pictures_have_the_frames_size(tmp_path, runs, run_cli):
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_files_of_one_name_keep_their_pictures_apart(tmp_path, runs):
-    for folder in ("x", "y"):
-        write_image(tmp_path / folder / "a.png", 16, 24, seed=ord(folder))
+def test_files_of_one_name_keep_their_pictures_apart(tmp_path, runs, monkeypatch):
+    monkeypatch.setattr(counting, "BATCH", 2)  # those of y are full, and counted, before that of x
+    for name, width in (("x/a", 32), ("y/a", 24), ("y/b", 24)):
+        write_image(tmp_path / f"{name}.png", 16, width, seed=width)
     counter = RunCounter(runs["additive"])
     count_files(
         [tmp_path / "x", tmp_path / "y"], counter, tmp_path / "c.csv", masks=tmp_path / "masks"

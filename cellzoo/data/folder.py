@@ -119,6 +119,7 @@ def load_folder(
     axes: str | None = None,
     channel: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
+    resize_from: tuple[int, int] | None = None,
 ) -> tuple[ImageSet, list[Skipped]]:
     """Load every image of a folder with its count, group, split and mask.
 
@@ -142,6 +143,7 @@ def load_folder(
         channel: see `cellzoo.images.read_frames`.
         on_error: whether an unreadable, missing or wrongly sized file stops the loading or is
             skipped.
+        resize_from: height and width of the only other frames that are resized; None: any.
 
     Returns:
         The images in natural order of their names, whatever the order of the rows, and the files
@@ -164,7 +166,9 @@ def load_folder(
         rows = table.rows.get(file, {})
         try:
             frames = list(read_frames(base / name, axes=axes, channel=channel))
-            images = [_fit(f.pixels, f.path, image_size, size, intensity) for f in frames]
+            images = [
+                _fit(f.pixels, f.path, image_size, size, intensity, resize_from) for f in frames
+            ]
             masks = [_read_mask(base, rows, frame, len(frames)) for frame in frames]
         except UserError as error:
             if on_error == "stop" or isinstance(error, UsageError):
@@ -433,9 +437,15 @@ def _fit(
     image_size: Size,
     size: str,
     intensity: Literal["dtype"] | Sequence[float],
+    resize_from: tuple[int, int] | None,
 ) -> np.ndarray:
     height, width = pixels.shape
     wanted_height, wanted_width = sides(image_size)
+    if resize_from and (height, width) not in (resize_from, (wanted_height, wanted_width)):
+        raise UserError(
+            f"{path}: is {width} x {height} px (width x height), and cells are as large as in "
+            f"training in {resize_from[1]} x {resize_from[0]}, crop it to that"
+        )
     if size == "error" and (height, width) != (wanted_height, wanted_width):
         raise UserError(
             f"{path}: is {width} x {height} px (width x height), the model takes "

@@ -312,12 +312,13 @@ def _reading(counter: RunCounter | SavedModelCounter) -> dict[str, Any]:
             "intensity": intake.intensity,
             "axes": intake.axes,
             "channel": intake.channel,
+            "resize_from": intake.resize_from,
         }
     section = counter.run.recipe.data.natural
     # Of these a section has those that its source knows. Not folder_natural: all of it is scored,
     # so two images are enough and none is split off.
     reading = section.model_dump(include={"size", "intensity", "axes", "channel", "on_error"})
-    return {**reading, "image_size": counter.size}
+    return {**reading, "image_size": counter.size, "resize_from": counter.intake.resize_from}
 
 
 def _labels_of(data: Path) -> dict[str, Any]:

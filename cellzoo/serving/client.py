@@ -32,6 +32,8 @@ _ADDRESS = re.compile(
 # How gRPC begins to say that nobody is there; what follows is the reason.
 _ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+# TensorFlow Serving batches requests that come together, and refuses them if their sizes differ.
+_OTHER_SIZE = "from different tasks have different shapes"
 _TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
 
 
@@ -268,6 +270,11 @@ class RemoteCounter:
     def _refusal(self, error: grpc.RpcError) -> UserError:
         if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
             return RefusedImages(f"{self.name} refuses it ({_one_line(error)}).")
+        if _too_large(error):
+            return RefusedImages(
+                f"It is too large for a request to {self.address.server} ({_one_line(error)}): "
+                "crop it, or count in process."
+            )
         if error.code() == grpc.StatusCode.NOT_FOUND:
             return UserError(
                 f"{self.address.server} has unloaded version {self.version} of {self.name} "
@@ -401,7 +408,8 @@ def _fits(sizes: list[int], shape: tuple[int, ...]) -> bool:
 
 def _is_busy(error: grpc.RpcError) -> bool:
     """Whether it may be better later: no server there, its queue full, too many at a time."""
-    return error.code() == _UNAVAILABLE or _TOO_MANY in (error.details() or "")
+    details = error.details() or ""
+    return error.code() == _UNAVAILABLE or _TOO_MANY in details or _OTHER_SIZE in details
 
 
 def _too_large(error: grpc.RpcError) -> bool:

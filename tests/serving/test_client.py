@@ -261,7 +261,15 @@ PIXELS = np.zeros((3, 4, 6), np.uint8)
 
 @pytest.mark.parametrize(
     ("code", "details"),
-    [("UNAVAILABLE", "busy"), ("RESOURCE_EXHAUSTED", "Concurrent RPC limit exceeded!")],
+    [
+        ("UNAVAILABLE", "busy"),
+        ("RESOURCE_EXHAUSTED", "Concurrent RPC limit exceeded!"),
+        (
+            "FAILED_PRECONDITION",
+            "Tensors with name 'images:0' from different tasks have different shapes and padding "
+            "is turned off. Set pad_variable_length_inputs to true.",
+        ),
+    ],
 )
 def test_an_unavailable_server_is_tried_again(fake, code, details):
     calls = []
@@ -281,6 +289,16 @@ def test_an_unavailable_server_is_tried_again(fake, code, details):
     assert calls[0].model_spec.version.value == 5
     with pytest.raises(UserError, match="a.png is 9 x 4 px and cells takes 6 x 4"):
         counter.prepare(frame(np.zeros((4, 9), np.uint8)))
+
+
+def test_a_lone_image_too_large_for_a_request_is_refused_by_itself(fake):
+    def predict(content, context):
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max")
+
+    port = fake(GetModelMetadata=lambda content, context: metadata_reply(), Predict=predict)
+    counter = remote(f"127.0.0.1:{port}/cells")
+    with pytest.raises(RefusedImages, match="It is too large for a request .*: crop"):
+        counter.count(PIXELS[:1])
 
 
 def test_a_server_that_stays_unavailable_is_given_up(fake):
