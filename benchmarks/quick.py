@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, obj
     subprocess.run([*CELLZOO, "evaluate", str(folder)], check=True)
     (report,) = (folder / "report").glob("evaluation_*.json")
     result = json.loads(report.read_text(encoding="utf-8"))
-    low, high = result["intervals"]["mae"]
+    low, high = result["intervals"].get("mae", (float("nan"),) * 2)  # none of a single group
     return {
         "recipe": arguments.recipe.name,
         "variant": variant,

@@ -30,7 +30,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_PALETTE = 3
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MICROMETRES = {
@@ -315,7 +314,7 @@ def _checked_pixels(pixels: np.ndarray, path: Path, mask: bool) -> np.ndarray:
     if pixels.dtype == bool:
         if not mask:
             raise _one_bit(path)
-        pixels = pixels.astype(np.uint8)
+        pixels = 255 * pixels.astype(np.uint8)  # as OpenCV has it
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all():
             raise UserError(f"{path}: has grey values that are NaN or infinite, export it again")
@@ -384,10 +383,7 @@ def _decode(path: Path, channel: int | None, mask: bool) -> np.ndarray:
                 raise _cut_off(path)
             if 0 in struct.unpack_from(">II", data, 16):
                 raise _no_pixels(path)
-            depth, colours = data[24:26]
-            if mask and colours == _PNG_PALETTE:  # OpenCV gives colours, not the numbers stored
-                raise UserError(f"{path}: has a palette, save the mask as grey, 8 or 16 bit")
-            if depth == 1 and not mask:
+            if data[24] == 1 and not mask:
                 raise _one_bit(path)
         elif not data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0:
             raise _cut_off(path)  # no end of image after the last start of scan
@@ -483,8 +479,12 @@ def _the_stack(tiff: tifffile.TiffFile, path: Path, mask: bool) -> tifffile.Tiff
     planes = math.prod(length for letter, length in lengths if letter not in "YXS")
     # Of a large stack ImageJ describes the first plane alone, and tifffile gives that one if the
     # others are not all there.
-    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1) > planes:
-        raise _cut_off(path)
+    said = (tiff.imagej_metadata or {}).get("images", 1)
+    if tiff.is_imagej and said > planes * stack.keyframe.samplesperpixel:
+        raise UserError(
+            f"{path}: is cut off, or part of a stack: it holds {planes} of the {said} planes of "
+            "ImageJ's description, copy it again or save it anew"
+        )
     if not mask and (stack.dtype == bool or stack.keyframe.bitspersample == 1):
         raise _one_bit(path)
     return stack

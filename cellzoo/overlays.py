@@ -1,6 +1,5 @@
 """Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
 
-import collections
 import os
 import shutil
 import tempfile
@@ -30,8 +29,7 @@ class SegmentationPictures:
         overlay: new folder for pictures with outlined cells; None: none.
         masks: new folder for masks and probabilities; None: none. Until :meth:`keep` both are
             hidden beside their places.
-        files: that are counted; of those called alike the second has a ``-2`` behind its name, in
-            this order, whichever is counted first.
+        files: that are counted; of those called alike the second has a ``-2`` behind its name.
 
     Raises:
         UserError: one of the folders exists already, both are one, or the counter does not segment.
@@ -54,11 +52,16 @@ class SegmentationPictures:
             raise UserError(f"--overlay and --masks are both {overlay}: name two folders.")
         self.counter = counter
         self.written: set[str] = set()
-        alike = collections.Counter()
-        self._stems: dict[Path, str] = {}
+        # The same names whichever file is counted first.
+        taken, self._stems = {file.stem for file in files}, {}
+        first = {file.stem: file for file in reversed(files)}
         for file in files:
-            alike[file.stem] += 1
-            self._stems[file] = file.stem + (f"-{alike[file.stem]}" if alike[file.stem] > 1 else "")
+            stem, k = file.stem, 1
+            while first.get(stem) != file and stem in taken:
+                k += 1
+                stem = f"{file.stem}-{k}"
+            taken.add(stem)
+            self._stems[file] = stem
         self._hidden = {folder: _hidden_beside(folder) for folder in folders}
         self.overlay, self.masks = self._hidden.get(overlay), self._hidden.get(masks)
 

@@ -404,7 +404,7 @@ class Tune(_Section):
     @model_validator(mode="after")
     def _has_an_objective(self) -> "Tune":
         if self.objective not in OBJECTIVES:
-            near = difflib.get_close_matches(self.objective, OBJECTIVES, n=1, cutoff=0.4)
+            near = difflib.get_close_matches(self.objective, OBJECTIVES, n=1, cutoff=0.6)
             cure = f"did you mean {near[0]}?" if near else "validation_mae_raw is one."
             raise ValueError(f"objective {self.objective} is no score or loss; {cure}")
         if self.objective in LARGER_IS_BETTER and self.direction == "min":
@@ -787,8 +787,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
     message = message.replace("dictionary", "section of keys")
     if kind == "string_type" and not isinstance(problem["input"], dict | list | None):
         # A number or a date, for YAML.
-        quoted = f'"{_show(problem["input"])}"'
-        message += f", write {quoted} with its quotes (in a shell '{quoted}')"
+        message += """, write it in quotes (in a shell '"..."')"""
     return f"{name} is {_show(problem['input'])}, but {message}."
 
 

@@ -280,7 +280,7 @@ def test_a_recipe_does_not_differ_from_itself(load):
         ("source: simulated", "", "recipe.yaml:3: data.natural.source is missing; it can be simulated, folder, bbbc005, simulated_fluorescence."),
         ("name: twinvae", "name: twinvea", "recipe.yaml:10: model.name is twinvea; did you mean twinvae?"),
         ("name: simple\n", "", "recipe.yaml:1: the key name is missing; add it."),
-        ("name: simple", "name: 2021-01-01", "recipe.yaml:1: name is 2021-01-01, but input should be a valid string, write \"2021-01-01\" with its quotes (in a shell '\"2021-01-01\"')."),
+        ("name: simple", "name: 2021-01-01", "recipe.yaml:1: name is 2021-01-01, but input should be a valid string, write it in quotes (in a shell '\"...\"')."),
         ("name: simple", "name: 2021-13-45", "recipe.yaml:1: this is not valid YAML: 2021-13-45 cannot be read"),
         ("    modality: bf\n", "", "recipe.yaml:3: the key data.natural.modality is missing; add it."),
         ("modality: bf", "modality: df", "recipe.yaml:5: data.natural.modality is df, but input should be 'bf' or 'pc'."),

@@ -400,7 +400,14 @@ def _read_mask(
             f"{file}: is {width} x {height} px, but its image {row.name} is {image_width} x "
             f"{image_height}, give the mask of this very image"
         )
-    return mask if row.instances else (mask > 0).astype(np.uint8)
+    if not row.instances:
+        return (mask > 0).astype(np.uint8)
+    if np.isnan(row.count) and mask.max() == 255 and len(np.unique(mask)) == 2:
+        raise UserError(
+            f"{file}: has a single number, 255, so it does not tell cells apart: name it in the "
+            "column mask, or give the count"
+        )
+    return mask
 
 
 def _twice(path: Path, row: _Row, earlier: _Row) -> UserError:

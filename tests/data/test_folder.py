@@ -468,9 +468,12 @@ def test_masks_mean_the_numbers_that_are_stored(folder):
         image_set, _ = load(folder, text)
         assert image_set.counts[0] == 2 and image_set.masks[0, 0, :3].tolist() == [1, 3, 0]
     tifffile.imwrite(file, numbers > 0, photometric="miniswhite")
-    assert load(folder, text)[0].masks[0, 0, :3].tolist() == [1, 1, 0]
     cv2.imwrite(str(folder / "m.png"), 255 * numbers, [cv2.IMWRITE_PNG_BILEVEL, 1])
-    assert load(folder, text.replace("tif", "png"))[0].masks[0, 0, :3].tolist() == [255, 255, 0]
+    for one_bit in (text, text.replace("tif", "png")):
+        image_set, _ = load(folder, one_bit.replace("label_image", "mask"))
+        assert image_set.masks[0, 0, :3].tolist() == [1, 1, 0]
+        with pytest.raises(UserError, match="does not tell cells apart: name it in"):
+            load(folder, one_bit)
 
 
 def test_frames_of_a_stack_have_frames_of_a_mask(folder):
