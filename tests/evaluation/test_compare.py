@@ -253,7 +253,7 @@ def test_each_recipe_is_trained_with_every_seed_and_without_synthetic_images(
 
     monkeypatch.setattr(module, "fit", fit)
     arguments = (tmp_path / "tiny.yaml", "tiny", tmp_path / "runs", [SYNTHETIC], True, [3, 4], True)
-    labels = [entrant.label for entrant in module._train(*arguments)]
+    labels = [training.train().label for training in module._trainings(*arguments)]
     assert trained == [
         ("tiny-3", 3, False), ("tiny-natural-only-3", 3, True),
         ("tiny-4", 4, False), ("tiny-natural-only-4", 4, True),
