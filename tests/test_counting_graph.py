@@ -149,8 +149,7 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # of the network, a func
 def test_one_view_is_the_network_and_nothing_more(strict):
     graph = strict.count_uint8.get_concrete_function().graph
     assert sum(op.type in CALLS for op in graph.get_operations()) == 1
-    functions = graph.as_graph_def().library.function
-    assert [node.op for f in functions for node in f.node_def].count("Conv2D") == 1
+    assert str(graph.as_graph_def()).count('op: "Conv2D"') == 1  # in all functions together
     network = small_network((16, 24))
     images = np.random.default_rng(0).random((5, 16, 24), np.float32)
     plain = CountingGraph(network, Intake((16, 24)), None, lambda p: p)

@@ -306,13 +306,18 @@ def _read_labels(path: Path) -> _Table:
 
 def _fill_in_groups(frames: dict[int | None, _Row]) -> None:
     """Gives the rows of a file without a group that of its other rows, or one of their own."""
-    named = {row.group for row in frames.values() if row.group}
-    if None in frames and frames[None].group:
-        named = {frames[None].group}
+    common = _common_group(frames)
     for frame, row in frames.items():
         own = row.name if frame is None else row.name.rpartition("#")[0]
-        group = row.group or (next(iter(named)) if len(named) == 1 else own)
-        frames[frame] = replace(row, group=group)
+        frames[frame] = replace(row, group=row.group or common or own)
+
+
+def _common_group(frames: dict[int | None, _Row]) -> str:
+    """The group of a file's row, else that of its frames where these agree; empty if neither."""
+    if None in frames and frames[None].group:
+        return frames[None].group
+    named = {row.group for row in frames.values() if row.group}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _header(path: Path, line: int, cells: list[str]) -> list[str]:
@@ -489,8 +494,7 @@ def _row_per_frame(
             f"{csv_path}: line {whole.line}: gives one count to the {n} frames of {name}, "
             f"list each as {name}#0 to {name}#{n - 1}"
         )
-    groups = {row.group for row in frames.values()}
-    default = whole or _Row(0, name, group=groups.pop() if len(groups) == 1 else name)
+    default = whole or _Row(0, name, group=_common_group(frames) or name)
     return [
         replace(frames.get(frame, default), name=name if n == 1 else f"{name}#{frame}")
         for frame in range(n)
