@@ -142,7 +142,7 @@ def read_frames(
     if head.startswith(_TIFF):
         yield from _tiff_frames(path, axes, channel, mask)
     elif head.startswith((_PNG, _JPEG)):
-        yield Frame(_checked_pixels(_decode(path, channel, mask), path, mask), path, 0, None)
+        yield Frame(_checked_pixels(_decode(path, channel, mask), path), path, 0, None)
     else:
         raise UserError(
             f"{path}: is no image, its content is neither PNG nor JPEG nor TIFF, copy it again or "
@@ -308,12 +308,10 @@ def _checked_axes(axes: str | None) -> str | None:
     return letters
 
 
-def _checked_pixels(pixels: np.ndarray, path: Path, mask: bool) -> np.ndarray:
+def _checked_pixels(pixels: np.ndarray, path: Path) -> np.ndarray:
     if pixels.size == 0:
         raise _no_pixels(path)
-    if pixels.dtype == bool:
-        if not mask:
-            raise _one_bit(path)
+    if pixels.dtype == bool:  # of a mask: other pictures of 1 bit were refused
         pixels = 255 * pixels.astype(np.uint8)  # as OpenCV has it
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all():
@@ -439,7 +437,7 @@ def _tiff_frames(
         for index, plane in enumerate(planes):
             with _refusing(path):
                 pixels = _grey(read_plane(plane), path, channel, mask, alpha)
-                pixels = _checked_pixels(pixels, path, mask)
+                pixels = _checked_pixels(pixels, path)
             yield Frame(pixels, path, index, pixel_size_um)
 
 

@@ -288,7 +288,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
             f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
             "name another labelled folder with --data."
         )
-    images, skipped = images_as_trained(counter.run, ("test",))
+    images, skipped = images_as_trained(counter.run, SPLITS if whole else ("test",))
     split = split_to_score(images)
     labelled, _ = _by_label(images.of(split))
     if not len(labelled):
@@ -334,7 +334,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     Args:
         run: with its ``splits.csv``; a run that was not trained here has none, and images are dealt
             out as its recipe says.
-        splits: those wanted; of a folder there are all.
+        splits: those wanted; of a folder with a ``splits.csv`` there are all.
 
     Returns:
         The images, and the files that could not be read.
@@ -344,10 +344,8 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     """
     recipe, table = run.recipe, run.split_table()
     section = recipe.data.natural
-    if not hasattr(section, "folder"):
+    if not table or not hasattr(section, "folder"):
         return natural_images(section, recipe.image_size, recipe.seed, splits=splits)
-    if not table:
-        return natural_images(section, recipe.image_size, recipe.seed)
     # Every label is read, as those of today's training split would be hidden else.
     every = section.model_copy(update={"labelled": None})
     images, skipped = read_natural_images(every, recipe.image_size, recipe.seed)
