@@ -427,7 +427,7 @@ def _tiff_frames(
             stack = _the_stack(tiff, path, mask)
             letters, shape = _named_axes(tiff, stack, axes, path)
             planes = _frame_planes(letters, shape, channel, path)
-            read_plane = _plane_reader(tiff, stack, letters, shape, path, mask)
+            read_plane = _plane_reader(tiff, stack, letters, shape, mask)
             pixel_size_um = _pixel_size_um(tiff)
             # Grey pictures may have more samples that are fluorescence channels.
             alpha = (
@@ -573,7 +573,6 @@ def _plane_reader(
     stack: tifffile.TiffPageSeries,
     letters: str,
     shape: tuple[int, ...],
-    path: Path,
     mask: bool,
 ) -> Callable[[int], np.ndarray]:
     """A function plane number -> [h, w] or [h, w, samples], page by page where pages are planes."""
@@ -584,7 +583,7 @@ def _plane_reader(
     if letters == outer + inner and len(stack.pages) == planes and keyframe.axes == inner:
 
         def read(number: int) -> np.ndarray:
-            return _page_pixels(stack.pages[number], keyframe, path)
+            return stack.pages[number].asarray()
     else:
         order = [letters.index(letter) for letter in outer + inner]
         whole = stack.asarray().reshape(shape).transpose(order)
@@ -600,29 +599,6 @@ def _plane_reader(
         return pixels
 
     return read if mask else read_meaning
-
-
-def _page_pixels(
-    page: tifffile.TiffPage | tifffile.TiffFrame, keyframe: tifffile.TiffPage, path: Path
-) -> np.ndarray:
-    try:
-        return page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-    # LZW and JPEG inside TIFF: OpenCV has decoders that tifffile would need another package for.
-    plain = keyframe.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-    read, pages = (
-        cv2.imreadmulti(str(path), page.index, 1, flags=cv2.IMREAD_UNCHANGED)
-        if plain
-        else (False, ())
-    )
-    if not read or pages[0].shape[:2] != keyframe.shape[:2]:
-        raise UserError(
-            f"{path}: is compressed ({keyframe.compression.name}) in a way cellzoo cannot read, "
-            "save it uncompressed"
-        )
-    return _rgb(pages[0])
 
 
 def _pixel_size_um(tiff: tifffile.TiffFile) -> float | None:

@@ -91,13 +91,35 @@ def test_pages_of_a_plain_tiff_are_frames(tmp_path):
     np.testing.assert_array_equal([frame.pixels for frame in frames_of(path)], STACK)
 
 
-def test_lzw_is_read_without_further_packages(tmp_path):
-    path = tmp_path / "a.tif"
-    lzw = 5
-    cv2.imwrite(str(path), STACK[0], [cv2.IMWRITE_TIFF_COMPRESSION, lzw])
-    with tifffile.TiffFile(path) as tiff:
-        assert tiff.pages[0].compression == lzw
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "zstd", "jpeg2000"])
+def test_compressed_tiffs_are_read(tmp_path, compression):
+    path = write_tiff(tmp_path / "a.tif", STACK[0], compression=compression)
     np.testing.assert_array_equal(frames_of(path)[0].pixels, STACK[0])
+
+
+def test_alpha_of_a_compressed_tiff_does_not_darken_it(tmp_path):
+    picture = np.full((6, 9, 2), (200, 128), np.uint8)
+    path = write_tiff(
+        tmp_path / "a.tif",
+        picture,
+        photometric="minisblack",
+        extrasamples=["unassalpha"],
+        planarconfig="contig",
+        compression="lzw",
+    )
+    np.testing.assert_array_equal(frames_of(path)[0].pixels, picture[..., 0])
+
+
+def test_a_damaged_strip_of_a_compressed_tiff_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90), np.uint8)
+    path = write_tiff(tmp_path / "a.tif", noise, compression="lzw", rowsperstrip=20)
+    with tifffile.TiffFile(path) as tiff:
+        middle = tiff.pages[0].dataoffsets[1] + tiff.pages[0].databytecounts[1] // 2
+    data = bytearray(path.read_bytes())
+    data[middle : middle + 200] = b"\xff" * 200
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.tif: cannot be read, it may be damaged"):
+        frames_of(path)
 
 
 def test_axes_overrule_the_file(tmp_path):
