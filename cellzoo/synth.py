@@ -38,7 +38,8 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
         recipe: whose images.
         out: a folder that does not exist yet, or is empty.
         number: of images.
-        preview: also write ``preview.png``, a contact sheet with the counts.
+        preview: also write a contact sheet with the counts, ``OUT_preview.png`` beside the folder:
+            inside it would be counted, and trained on, with the images.
         natural: images as simulated for ``data.natural``, but of chambers or layouts that no split
             holds, instead of synthetic cells.
 
@@ -46,13 +47,18 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
         The folder and, if asked for, the preview.
 
     Raises:
-        UserError: the folder holds files, or the recipe has nothing of the kind.
+        UserError: the folder holds files, the preview is there already, or the recipe has nothing
+            of the kind.
     """
+    if not out.name:
+        raise UserError(f"-o {out} is the folder that you are in: name one for the images.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds other files: choose another folder for -o.")
-    images, counts, groups, hours, masks = (_natural if natural else _synthetic)(recipe, number)
     out.parent.mkdir(parents=True, exist_ok=True)
-    written = [out]
+    sheet = out.with_name(f"{out.name}_preview.png")
+    if preview:
+        check_new_file(sheet)
+    images, counts, groups, hours, masks = (_natural if natural else _synthetic)(recipe, number)
     # Renamed when complete: a stopped command leaves no folder that looks whole.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
         partial = Path(temporary) / "complete"
@@ -71,13 +77,13 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
                     (partial / "labels").mkdir(exist_ok=True)
                     _write_image(partial / row[-1], masks[k])
                 writer.writerow(row)
-        if preview:
-            _write_image(partial / "preview.png", contact_sheet(images, counts))
-            written.append(out / "preview.png")
         if out.exists():
             out.rmdir()
         partial.rename(out)
-    return written
+    if not preview:
+        return [out]
+    _write_image(sheet, contact_sheet(images, counts))
+    return [out, sheet]
 
 
 def _write_image(file: Path, image: np.ndarray) -> None:

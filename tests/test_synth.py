@@ -12,6 +12,7 @@ from cellzoo.data import matching
 from cellzoo.data.folder import load_folder
 from cellzoo.data.sets import check_recipe
 from cellzoo.errors import UsageError, UserError
+from cellzoo.images import find_images
 from cellzoo.recipe import load_recipe
 from cellzoo.synth import match_recipe, synth
 
@@ -99,9 +100,24 @@ def test_simulated_images_are_of_chambers_that_no_split_holds(tmp_path, recipe):
 def test_the_preview_shows_them_all(tmp_path, recipe):
     out = tmp_path / "cells"
     files = synth(recipe("data.synthetic.background=null"), out, 8, True, False)
-    assert files == [out, out / "preview.png"]
+    assert files == [out, tmp_path / "cells_preview.png"]
+    assert len(find_images([out])) == 8
     sheet = cv2.imread(str(files[1]), cv2.IMREAD_GRAYSCALE)
     assert sheet.shape[0] > 2 * 128 and sheet.shape[1] > 6 * 128
+
+
+def test_a_preview_that_is_there_is_kept_and_no_image_is_drawn(tmp_path, recipe):
+    out = tmp_path / "cells"
+    (tmp_path / "cells_preview.png").write_text("mine")
+    with pytest.raises(UserError, match="cells_preview.png exists"):
+        synth(recipe(), out, 8, True, False)
+    assert not out.exists()
+    assert (tmp_path / "cells_preview.png").read_text() == "mine"
+
+
+def test_the_current_folder_is_refused_before_anything_is_drawn(recipe):
+    with pytest.raises(UserError, match="-o . is the folder that you are in"):
+        synth(recipe(), Path("."), 8, False, False)
 
 
 def test_an_empty_folder_is_welcome_and_a_full_one_is_not(tmp_path, recipe):
@@ -141,7 +157,7 @@ def test_from_the_command_line(tmp_path, recipe, run_cli):
         "--set", "data.synthetic.background=null",
     )  # fmt: skip
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"wrote {out}\nwrote {out / 'preview.png'}\n"
+    assert result.stdout == f"wrote {out}\nwrote {tmp_path / 'cells_preview.png'}\n"
     assert Path(out, "images", "synthetic_00001.png").is_file()
 
 
