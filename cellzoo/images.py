@@ -128,7 +128,7 @@ def read_frames(
         UsageError: `axes` is not a set of axis letters with Y and X.
     """
     path = Path(path)
-    axes = _checked_axes(axes)
+    axes = checked_axes(axes)
     if readable(path) != str(path):  # OpenCV ends the process on such a name
         raise UserError(f"{readable(path)}: has a name that is no UTF-8 text, rename it")
     _check_suffix(path)
@@ -294,7 +294,12 @@ def _check_suffix(path: Path) -> None:
         raise UserError(f"{path}: is not of a type cellzoo reads, save it as one of {_suffixes()}")
 
 
-def _checked_axes(axes: str | None) -> str | None:
+def checked_axes(axes: str | None) -> str | None:
+    """Letters of a stack's dimensions as written by a user, in capitals; None stays None.
+
+    Raises:
+        UsageError: a letter is unknown or there twice, or Y or X is missing.
+    """
     if axes is None:
         return None
     letters = str(axes).upper()

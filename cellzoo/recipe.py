@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +38,24 @@ def _seconds(text: Any) -> str | None:
         return None
     parse_duration(str(text))
     return text
+
+
+def _sum_to_one(shares: dict[str, float]) -> dict[str, float]:
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError("the shares have to sum to 1")
+    return shares
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise ValueError("the value of black comes first and is the lower one")
+    return ends
+
+
+Shares = Annotated[
+    dict[Literal["train", "validation", "test"], Share], AfterValidator(_sum_to_one)
+]
+Intensity = Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class _Section(BaseModel):
@@ -74,9 +93,9 @@ class FolderNatural(_Natural):
     folder: str
     labels: str | None = "labels.csv"
     labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
-    shares: dict[Literal["train", "validation", "test"], Share] | None = None
+    shares: Shares | None = None
     size: Literal["error", "resize"] = "error"
-    intensity: Literal["dtype"] | tuple[float, float] = "dtype"
+    intensity: Intensity = "dtype"
     axes: str | None = None
     channel: NonNegativeInt | None = None
     on_error: Literal["stop", "skip"] = "stop"
@@ -91,7 +110,7 @@ class BBBC005Natural(_Natural):
     stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1, 2]
     blurs: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
-    shares: dict[Literal["train", "validation", "test"], Share] | None = None
+    shares: Shares | None = None
     size: Literal["error", "resize"] = "error"
     on_error: Literal["stop", "skip"] = "stop"
 
@@ -730,10 +749,15 @@ def _validate(
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         # A misspelt key is also a missing one: the misspelling is what the user can see. Of the
-        # kinds that a value could have been, the one of which most is right is what was meant.
+        # kinds that a value could have been, the one of which most is right is what was meant: all
+        # but our own rule, or the deepest.
         problem = min(
             error.errors(),
-            key=lambda e: (e["type"] != "extra_forbidden", -len(_keys_of(e["loc"]))),
+            key=lambda e: (
+                e["type"] != "extra_forbidden",
+                e["type"] != "value_error",
+                -len(_keys_of(e["loc"])),
+            ),
         )
     else:
         unused = sorted(document.keys() & NETWORK_SECTIONS) if recipe.classical else []

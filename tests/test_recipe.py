@@ -322,6 +322,8 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
         ("size: shrink", "data.natural.size is shrink, but input should be 'error' or 'resize'."),
         ("intensity: [0]", "data.natural.intensity has only 1 of its values"),
         ("intensity: full", "data.natural.intensity is full"),
+        ("intensity: [9, 9]", "data.natural.intensity is [9, 9], but the value of black comes first"),
+        ("shares: {train: 1, test: 1}", "data.natural.shares is {'train': 1, 'test': 1}, but the"),
         ("shares: {trian: 1}", "data.natural.shares.trian is trian, but input should be 'train'"),
         ("shares: {train: 2}", "data.natural.shares.train is 2, but"),
         ("modality: bf", "there is no key data.natural.modality; valid keys here: axes, channel"),
@@ -354,6 +356,14 @@ def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
     with pytest.raises(UsageError) as error:
         check_recipe(load(text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")))
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_axes_of_stacks_are_checked_with_the_recipe(load):
+    from cellzoo.data.sets import check_recipe
+
+    folder = "data.natural={source: folder, folder: here, axes: TXZ}"
+    with pytest.raises(UsageError, match="data.natural.axes: 'TXZ' must name every dimension"):
+        check_recipe(load(SIMPLE, folder))
 
 
 def test_the_spatial_twins_decoder_has_no_cross_entropy(load):

@@ -22,7 +22,7 @@ from cellzoo.data.synthetic import (
     backgrounds_of_groups,
 )
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Size, read_frames, resize, sides, to_unit
+from cellzoo.images import Size, checked_axes, read_frames, resize, sides, to_unit
 from cellzoo.recipe import (
     BBBC005Natural,
     FolderNatural,
@@ -377,10 +377,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Finds values that fit their keys but not each other, without loading an image.
 
     Raises:
-        UsageError: the cells cannot be drawn as described, the augmentation cannot be done, nothing
-            tells the count or it is never learned, the images cannot be turned to be counted, the
-            network cannot be built or has no such loss, or there are no weights where
-            ``train.start_from`` says.
+        UsageError: stacks have no such axes, the cells cannot be drawn as described, the
+            augmentation cannot be done, nothing tells the count or it is never learned, the images
+            cannot be turned to be counted, the network cannot be built or has no such loss, or
+            there are no weights where ``train.start_from`` says.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
@@ -398,6 +398,8 @@ def check_recipe(recipe: Recipe) -> None:
     natural = recipe.data.natural
     if natural.unlabelled:
         _check_unlabelled(recipe)
+    if natural.source == "folder":
+        checked_axes(natural.axes)
     if natural.source == "simulated_fluorescence":
         arguments = natural.model_dump(exclude={"source"}) | {"train": 1}
         simulated_fluorescence(**arguments, image_size=recipe.image_size, seed=0, splits=("train",))
