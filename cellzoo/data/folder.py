@@ -456,7 +456,7 @@ def _fit(
     if resize_from and (height, width) not in (resize_from, (wanted_height, wanted_width)):
         raise UserError(
             f"{path}: is {width} x {height} px (width x height), and cells are as large as in "
-            f"training in {resize_from[1]} x {resize_from[0]}, crop it to that"
+            f"training in {resize_from[1]} x {resize_from[0]}, give images or crops of that size"
         )
     if size == "error" and (height, width) != (wanted_height, wanted_width):
         raise UserError(

@@ -499,7 +499,7 @@ def test_masks_are_resized_without_new_numbers(folder):
 def test_frames_of_one_size_alone_are_resized(folder):
     image_set, _ = load(folder, "image,count\n", image_size=4, size="resize", resize_from=(8, 8))
     assert image_set.images.shape == (3, 4, 4)
-    with pytest.raises(UserError, match="a.png: is 8 x 8 px .* in 16 x 8, crop it to that"):
+    with pytest.raises(UserError, match="is 8 x 8 px .* in 16 x 8, give images or crops of that"):
         load(folder, "image,count\n", image_size=4, size="resize", resize_from=(8, 16))
 
 
