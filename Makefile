@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 	$(BIN)/cellzoo evaluate $(DEMO)/run
 	test -e $(DEMO)/images || $(BIN)/cellzoo synth recipes/twinvae_bf.yaml --natural -n 50 -o $(DEMO)/images --preview
 	$(BIN)/cellzoo count $(DEMO)/images/images --model $(DEMO)/run -o $(DEMO)/counts.csv
-	@echo "Look at $(DEMO)/run/report/index.html (scores, figures, translations) and $(DEMO)/images_preview.png"
+	@echo "Look at $(DEMO)/run/report/index.html (scores, figures) and $(DEMO)/images_preview.png"
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadscope
