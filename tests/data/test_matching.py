@@ -205,11 +205,11 @@ def test_counts_that_are_found_have_a_tail(short_search):
 def test_drawn_cells_are_found_again(monkeypatch):
     """From the bright-field preset, which looks quite otherwise, in a search cut short."""
     monkeypatch.setattr(matching, "_DRAWN", 32)
-    monkeypatch.setattr(matching, "_FIRST", 120)
+    monkeypatch.setattr(matching, "_FIRST", 60)
     monkeypatch.setattr(matching, "_CLIMBS", 1)
     images, _ = replace(CELLS, background_level=120).render(100, 5)
     start = SyntheticCells.preset("bf", size=64, margins=(-2,) * 4, count_range=(1, 5))
-    found = match(images, start, {}, False, 1, 25, 1)
+    found = match(images, start, {}, False, 1, 15, 1)
     assert found.after < 0.25 * found.before
     middle = {key: np.mean(value) for key, value in found.settings.items()}
     assert middle["radius"] == pytest.approx(4.5, rel=0.2)

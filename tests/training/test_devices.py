@@ -93,7 +93,7 @@ def write_recipe(folder, model, train):
     "model, clip_norm, steps",
     [
         ("twinvae_spatial", "1.0e-2", 1),
-        ("twinvae_spatial alone", "1.0e-2", 1),
+        pytest.param("twinvae_spatial alone", "1.0e-2", 1, marks=pytest.mark.slow),
         ("twinvae", "null", 1),
         ("dcc", "null", 1),
         # Its last layer begins with zeros, so that the first step changes nothing else.
