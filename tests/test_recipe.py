@@ -638,7 +638,7 @@ def test_model_sections_are_the_builders():
     assert [*BUILDERS, *CLASSICAL] == list(schema.MODEL_SECTIONS)
     for name, builder in BUILDERS.items():
         assert keys(schema.MODEL_SECTIONS[name], ["name"]) == parameters(
-            builder, ["domains", "seed"]
+            builder, ["domains", "seed", "read_weights"]
         )
     for name, counter in CLASSICAL.items():
         assert keys(schema.MODEL_SECTIONS[name], ["name", "image_size"]) == parameters(

@@ -31,6 +31,7 @@ def efficientnet(
     dropout: float = 0.0,
     domains: Sequence[str] = ("natural",),
     seed: int = 0,
+    read_weights: bool = True,
 ) -> keras.Model:
     """Builds an EfficientNet whose last layer gives a count (Twin-VAE paper, section 2.4).
 
@@ -51,6 +52,7 @@ def efficientnet(
         dropout: before the dense output.
         domains: inputs and counts to build.
         seed: of the dropout; weights follow ``keras.utils.set_random_seed``.
+        read_weights: False builds the same network with random weights, for others to be put in.
 
     Returns:
         A functional model with the inputs ``natural`` and perhaps ``synthetic``, float32
@@ -80,7 +82,7 @@ def efficientnet(
     backbone = VARIANTS[variant](
         include_top=False, weights=None, input_shape=(image_size, image_size, 3)
     )
-    if weights is not None:
+    if weights is not None and read_weights:
         _load_weights(backbone, variant, weights)
     backbone.trainable = not frozen
     # Batch norm that was trained on photographs keeps their statistics: those of small batches of

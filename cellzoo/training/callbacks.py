@@ -26,8 +26,13 @@ log = logging.getLogger("cellzoo")
 SELECTIONS = {
     "best": lambda scores: (scores["mae_raw"],),
     "max_acc": lambda scores: (-scores["exact"], scores["mae_raw"]),
-    "min_dev": lambda scores: (scores["mae"] * scores["mre"], scores["mae_raw"]),
+    "min_dev": lambda scores: (_product(scores["mae"], scores["mre"]), scores["mae_raw"]),
 }
+
+
+def _product(mae: float, mre: float) -> float:
+    """Of both errors; of the first alone where no validation image has a cell to be relative to."""
+    return mae if math.isnan(mre) else mae * mre
 
 
 @contextmanager
@@ -82,7 +87,7 @@ class EpochEnd(keras.callbacks.Callback):
         self.count_start = run.recipe.loss.count_start_epoch
         self.best_scores = dict.fromkeys(SELECTIONS, (float("inf"),))
         self.best_epoch = self.count_start
-        self.done, self.seconds = 0, 0.0
+        self.done, self.validated, self.seconds = 0, 0, 0.0
         for row in run.history():
             self._remember(row)
         self.resumed_at, self.seconds_before = self.done, self.seconds
@@ -106,9 +111,9 @@ class EpochEnd(keras.callbacks.Callback):
                 "another run with a lower train.learning_rate or train.clip_norm set."
             )
         rate = self.images_per_epoch / (time.monotonic() - self.epoch_started)
-        last = epoch + 1 == self.settings.epochs
         row = {"epoch": epoch + 1, "seconds": 0.0, **{k: float(v) for k, v in logs.items()}}
         scores = dict.fromkeys(("mae", "mre", "exact", "mae_raw"), float("nan"))
+        last = epoch + 1 == self.settings.epochs or self._spent(self._seconds_now())
         if last or (epoch + 1) % self.settings.validate_every == 0:
             with averaged_weights(self.model):
                 scores = self._validate()
@@ -116,7 +121,7 @@ class EpochEnd(keras.callbacks.Callback):
         validated = {f"validation_{k}": scores[k] for k in ("mae", "mre", "exact", "mae_raw")}
         logs.update(validated)  # TensorBoard reads the same dict
         row |= validated
-        row["seconds"] = self.seconds_before + time.monotonic() - self.started
+        row["seconds"] = self._seconds_now()
         self._remember(row)
         self.run.append_history(row)
         self._report(row, rate)
@@ -144,9 +149,11 @@ class EpochEnd(keras.callbacks.Callback):
 
     def _remember(self, row: dict[str, float]) -> None:
         self.done, self.seconds = round(row["epoch"]), row["seconds"]
+        scores = {key: row[f"validation_{key}"] for key in ("mae", "mre", "exact", "mae_raw")}
+        if math.isfinite(scores["mae"]):
+            self.validated = self.done
         if self.done <= self.count_start:
             return
-        scores = {key: row[f"validation_{key}"] for key in ("mae", "mre", "exact", "mae_raw")}
         if SELECTIONS["best"](scores) < self.best_scores["best"]:
             self.best_epoch = self.done
         for selection, score in SELECTIONS.items():
@@ -179,13 +186,22 @@ class EpochEnd(keras.callbacks.Callback):
         )
 
     def reason_to_stop(self) -> str | None:
-        """Why training ends before its last epoch, in words; None if it does not."""
+        """Why training ends before its last epoch, in words; None if it does not.
+
+        It ends with a validated epoch alone: else the last weights, or all, would not count.
+        """
         patience = self.settings.patience
-        if patience and self.done - self.best_epoch >= patience:
+        if patience and self.validated - self.best_epoch >= patience:
             return f"No better validation score for {patience} epochs: stopping early."
-        if self.time_limit and self.seconds > self.time_limit:
+        if self.validated == self.done and self._spent(self.seconds):
             return f"The time budget of {self.settings.budget} is spent: stopping."
         return None
+
+    def _seconds_now(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _spent(self, seconds: float) -> bool:
+        return bool(self.time_limit) and seconds > self.time_limit
 
 
 class Together(keras.callbacks.Callback):

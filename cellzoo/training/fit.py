@@ -306,6 +306,9 @@ def _new_network(recipe: Recipe) -> keras.Model:
         for layer in network.layers:
             if layer.weights:
                 layer.set_weights(theirs[layer.name])
+        for layer in network._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # computes with a copy of its weights, made here
     except (KeyError, ValueError):
         differ = [d for d in other.recipe.differences(recipe) if d.startswith(("model.", "data.s"))]
         raise UsageError(

@@ -309,14 +309,14 @@ def build_network(recipe: Recipe, pretrained: bool = True) -> keras.Model:
 
     Args:
         recipe: names the model and the seed of its random weights.
-        pretrained: read the file of pre-trained weights that the recipe may name; a trained model
-            that is to be loaded has no use for it.
+        pretrained: read the file of pre-trained weights that the recipe may name; a network that is
+            to get those of a trained one has no use for it.
     """
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
     arguments = recipe.model.model_dump(exclude={"name"})
     if not pretrained and "weights" in arguments:
-        arguments["weights"] = None
+        arguments["read_weights"] = False
     return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
 
 

@@ -52,3 +52,55 @@ def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_
         return float(network.get_weights()[0][0, 0])
 
     assert (kept("best"), kept("max_acc"), kept("min_dev")) == (chosen, 3, 2)
+
+
+@pytest.fixture
+def train(tmp_path, tiny_recipe, monkeypatch):
+    """A function that ends epochs of ten seconds until training stops; (epochs, validated ones)."""
+    import time
+
+    from cellzoo.recipe import load_recipe
+
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+
+    def train(scores, *settings):
+        recipe = load_recipe(tmp_path / "tiny.yaml", ["train.epochs=100", *settings])
+        run = Run.create(tmp_path / "run", recipe)
+        trainer = keras.Model()
+        trainer.network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        trainer.compile("sgd")
+        clock, validated = [0.0], []
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        nothing = np.zeros((0, 16, 16), np.float32)
+        callback = EpochEnd(run, ImageSet(nothing, *[np.zeros(0)] * 4), 1)
+        monkeypatch.setattr(callback, "_validate", lambda: validated.append(epoch + 1) or scores)
+        callback.set_model(trainer)
+        callback.started = callback.saved = callback.saving = 0.0
+        trainer.stop_training = False
+        epoch = -1
+        while not trainer.stop_training:
+            epoch += 1
+            callback.on_epoch_begin(epoch)
+            clock[0] += 10
+            callback.on_epoch_end(epoch, {"loss": 1.0})
+        return epoch + 1, validated, run
+
+    return train
+
+
+def test_patience_is_of_validated_epochs(train):
+    settings = ("train.patience=3", "train.validate_every=5")
+    assert train(SCORES[0], *settings)[:2] == (10, [5, 10])
+
+
+def test_the_last_epoch_within_a_budget_is_validated(train):
+    settings = ("train.budget=50s", "train.validate_every=4")
+    epochs, validated, run = train(SCORES[0], *settings)
+    assert (epochs, validated) == (6, [4, 6])
+    assert run.best_weights.exists()
+
+
+def test_the_papers_selection_works_without_a_cell_in_validation_images(train):
+    scores = SCORES[0] | {"mre": float("nan")}
+    *_, run = train(scores, "train.select=min_dev", "train.patience=2")
+    assert run.best_weights.exists()
