@@ -158,9 +158,10 @@ def match_recipe(
         settled |= _window(section)
     found = match(natural.images, cells, settled, find_counts, recipe.seed, **search)
     distances = f"{found.before:.2f} -> {found.after:.2f}"
+    floor = "not known, they are few" if math.isnan(found.floor) else f"{found.floor:.2f}"
     log.info(
         "distance of the drawn images from the natural ones: %s "
-        "(two halves of the natural ones: %.2f)", distances, found.floor,
+        "(two halves of the natural ones: %s)", distances, floor,
     )  # fmt: skip
     if not found.after < found.before:
         raise UserError(
@@ -171,7 +172,7 @@ def match_recipe(
     matched = with_values(recipe, {f"data.synthetic.{key}": v for key, v in plain.items()})
     header = [
         f"{recipe.name}, its synthetic cells matched to {len(natural)} natural training images",
-        f"distance {distances}, two halves of the natural images {found.floor:.2f}; changed:",
+        f"distance {distances}, two halves of the natural images {floor}; changed:",
         *recipe.differences(matched),
     ]
     text = "".join(f"# {line}\n" for line in header) + matched.to_yaml()

@@ -32,7 +32,7 @@ from cellzoo.images import (
 ORIGINAL_SIZE = (520, 696)  # height and width in pixels
 
 _NAME = re.compile(r"(?:SIMCEPImages_)?([A-P]\d\d)_C(\d+)_F(\d+)_s(\d+)_w(\d)", re.IGNORECASE)
-_MASK_FOLDERS = ("BBBC005_v1_ground_truth", "masks")
+_MASKS, _ORIGINAL_MASKS = "masks", "BBBC005_v1_ground_truth"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,10 @@ def load_bbbc005(
     mask_folders = {path.parent.resolve() for path in masks.values()}
     scenes, skipped = {}, []
     for path in find_images([folder]):
-        if path.parent.resolve() in mask_folders or path.parent.name in _MASK_FOLDERS:
+        if path.parent.resolve() in mask_folders or path.parent.name in (
+            _MASKS,
+            _ORIGINAL_MASKS,
+        ):
             continue
         try:
             scenes[path] = parse_name(path)
@@ -182,18 +185,16 @@ def _key(scene: Scene) -> tuple[int, int, int]:
 
 
 def _masks(folder: Path) -> dict[tuple[int, int, int], Path]:
-    """Mask files by count, sample and stain, in the folder or beside it; in focus comes first."""
+    """Mask files by count, sample and stain; in focus comes first."""
     found: dict[tuple[int, int, int], tuple[int, Path]] = {}
-    for place in (folder, folder.resolve().parent):
-        for name in _MASK_FOLDERS:
-            if not (place / name).is_dir():
-                continue
-            for path in find_images([place / name]):
-                scene = parse_name(path)
-                if scene.focus < found.get(_key(scene), (np.inf, path))[0]:
-                    found[_key(scene)] = (scene.focus, path)
-        if found:
-            break
+    beside = folder.resolve().parent / _ORIGINAL_MASKS  # anybody may have a folder masks there
+    for place in (folder / _MASKS, folder / _ORIGINAL_MASKS, beside):
+        if found or not place.is_dir():
+            continue
+        for path in find_images([place]):
+            scene = parse_name(path)
+            if scene.focus < found.get(_key(scene), (np.inf, path))[0]:
+                found[_key(scene)] = (scene.focus, path)
     return {key: path for key, (_, path) in found.items()}
 
 

@@ -60,7 +60,8 @@ class Match:
         settings: fields of :class:`SyntheticCells` to change.
         before: distance of the cells as they were, see :meth:`Natural.distance`.
         after: distance with the settings changed.
-        floor: distance between two halves of the natural images, below which nothing can be told.
+        floor: distance between two halves of the natural images, below which nothing can be told;
+            NaN where they show too little.
     """
 
     settings: dict[str, Any]
@@ -101,8 +102,8 @@ def match(
         )
     order = np.random.default_rng(seed).permutation(len(images))[: 2 * _MAX_IMAGES]
     images = images[order]
-    half = len(images) // 2
     natural = Natural(images[:_MAX_IMAGES], cells.background)
+    floor = _distance_of_halves(images, cells.background)
     fixed = {**measured(images, cells.background), **settled}
     start = replace(cells, **fixed)
     axes = _AXES if find_counts else _AXES[:-1]
@@ -133,8 +134,17 @@ def match(
         settings,
         natural.distance(cells.render(4 * _DRAWN, fresh)[0]),
         natural.distance(replace(cells, **settings).render(4 * _DRAWN, fresh)[0]),
-        Natural(images[:half], cells.background).distance(images[half:]),
+        floor,
     )
+
+
+def _distance_of_halves(images: np.ndarray, background: np.ndarray | None) -> float:
+    """Between two halves of natural images; NaN where too little stands out in the first."""
+    half = len(images) // 2
+    try:
+        return Natural(images[:half], background).distance(images[half:])
+    except UserError:
+        return float("nan")
 
 
 class Natural:

@@ -92,14 +92,14 @@ def compare(
     plan: list[Entrant | _Training] = []
     named = [split_label(argument) for argument in arguments]
     recipes = [path for _, path in named if not path.is_dir()]
-    _check_names(recipes)
     _check_model_settings(recipes, settings, quick)
     for label, path in named:
         if path.is_dir():
             plan += [Entrant(run, label) for run in _finished_runs(path)]
         else:
             plan += _trainings(path, label, out / "runs", settings, quick, seeds, natural_only)
-    _check_same_sections(plan)  # before hours of training
+    _check_folders(plan)  # these two before hours of training
+    _check_same_sections(plan)
     entrants = label_methods([step if isinstance(step, Entrant) else step.train() for step in plan])
     by_seed = _check_comparable(entrants)
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
@@ -193,20 +193,19 @@ def _concerns(setting: str, model: object) -> bool:
     return section != "model" or key.partition(".")[0] in type(model).model_fields
 
 
-def _check_names(recipes: Sequence[Path]) -> None:
-    """Sees to it that each recipe's runs get folders of their own.
+def _check_folders(plan: Sequence["Entrant | _Training"]) -> None:
+    """Sees to it that each run to come gets a folder of its own.
 
     Raises:
-        UsageError: two files are called alike.
+        UsageError: two have one.
     """
-    by_name: dict[str, Path] = {}
-    for path in recipes:
-        if path.stem in by_name:
+    folders = [step.folder for step in plan if isinstance(step, _Training)]
+    for folder in folders:
+        if folders.count(folder) > 1:
             raise UsageError(
-                f"{by_name[path.stem]} and {path} have one name, and so would the folders of their "
-                "runs: rename one of them."
+                f"Two of the runs would have the folder {folder}: rename one of the recipes, and "
+                "give each seed once."
             )
-        by_name[path.stem] = path
 
 
 def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick: bool) -> None:

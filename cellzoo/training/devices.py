@@ -16,9 +16,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -82,22 +83,26 @@ class Devices:
         """What the chief gave, on every machine; all must call this together."""
         if self.machines == 1:
             return content
-        (size,) = self._sum_of_all([len(content) if self.chief else 0])
+        length = np.array([len(content) if self.chief else 0])
+        (size,) = self._bytes_of_chief(length.view(np.uint8)).view(length.dtype)
         if size == 0:  # to add up nothing at all crashes TensorFlow
             return b""
-        # Two bytes as one whole number, which float32 holds exactly: every way of communication
-        # can add floats.
-        padded = np.zeros(2 * -(-int(size) // 2), np.uint8)
+        padded = np.zeros(size + size % 2, np.uint8)
         if self.chief:
-            padded[: len(content)] = np.frombuffer(content, np.uint8)
-        numbers = self._sum_of_all(padded.view(np.uint16))
-        return numbers.astype(np.uint16).tobytes()[: int(size)]
+            padded[:size] = np.frombuffer(content, np.uint8)
+        return self._bytes_of_chief(padded)[:size].tobytes()
 
     def chiefs_number(self, number: float) -> float:
         """The chief's number on every machine; all must call this together."""
         return float(self.from_chief(repr(float(number)).encode()).decode())
 
-    def _sum_of_all(self, numbers: Any) -> np.ndarray:
+    def _bytes_of_chief(self, content: np.ndarray) -> np.ndarray:
+        """Adds up an even number of bytes, which are 0 on all other machines."""
+        # Two bytes as one whole number, which float32 holds exactly: every way of communication
+        # can add floats.
+        return self._sum_of_all(content.view(np.uint16)).astype(np.uint16).view(np.uint8)
+
+    def _sum_of_all(self, numbers: np.ndarray) -> np.ndarray:
         totals = self._total(np.asarray(numbers, np.float32))
         return self.strategy.experimental_local_results(totals)[0].numpy()
 
@@ -120,8 +125,8 @@ class Devices:
         return total
 
     @contextmanager
-    def coming_back(self) -> Iterator[None]:
-        """Starts this very command again when another machine was lost.
+    def coming_back(self, folder: Path | None = None) -> Iterator[None]:
+        """Starts this command again when another machine was lost, to go on with the run in folder.
 
         TensorFlow cannot take a machine back into a running process. The new start waits until all
         machines are there and goes on from the chief's last state.
@@ -137,7 +142,17 @@ class Devices:
             log.info("Another machine was lost: starting again, to go on when it is back.")
             sys.stdout.flush()
             sys.stderr.flush()
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+            os.execv(sys.executable, [sys.executable, *_to_go_on(sys.orig_argv[1:], folder)])
+
+
+def _to_go_on(arguments: Sequence[str], folder: Path | None) -> list[str]:
+    """Those of a `cellzoo fit` that goes on with the run that one with these arguments began."""
+    if folder is None or "--fresh" not in arguments:
+        return list(arguments)
+    going_on = [argument for argument in arguments if argument != "--fresh"]
+    if any(argument.partition("=")[0] == "--out" for argument in arguments):
+        return going_on
+    return [*going_on, "--out", str(folder)]
 
 
 def choose_devices(wanted: str | int = "auto") -> Devices:

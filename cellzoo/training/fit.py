@@ -77,7 +77,7 @@ def fit(
         return _work_for_chief(recipe, devices)
     with (
         _open_run(recipe, out, fresh) as run,
-        devices.coming_back(),
+        devices.coming_back(run.path),
         _log_to(run.path / "run.log"),
     ):
         if devices.chiefs_number(run.finished):

@@ -119,6 +119,13 @@ def test_files_that_do_not_belong(folder):
     assert len(images) == 80 and [file.name for file in skipped] == ["overview.png"]
 
 
+def test_somebodys_own_folder_of_masks_beside_it_is_left_alone(folder):
+    beside = folder.resolve().parent / "masks"
+    beside.mkdir()
+    write(beside / "mine.png", 3)
+    assert load(folder)[0].has_mask.all()
+
+
 def test_without_masks(folder):
     for file in [*folder.parent.rglob("BBBC005_v1_ground_truth/*"), *folder.rglob("masks/*")]:
         file.unlink()

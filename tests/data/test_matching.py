@@ -185,6 +185,11 @@ def test_the_result_depends_on_the_seed_and_not_on_the_workers(short_search):
     assert one.settings != other.settings
 
 
+def test_images_of_which_a_half_shows_too_little_are_matched_all_the_same(short_search):
+    images, _ = replace(CELLS, count_range=(2, 3)).render(20, 1)
+    assert np.isnan(match(images, CELLS, {}, False, 1, 1, 1).floor)
+
+
 def test_what_is_settled_stays(short_search):
     images, _ = CELLS.render(30, 1)
     found = match(images, CELLS, {"overlap": 1.0}, False, 1, 1, 1)

@@ -237,8 +237,17 @@ def test_recipes_of_one_name_are_refused_before_anything_is_trained(make_run, tm
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "grey.yaml").write_text(BRIGHTNESS)
-    with pytest.raises(UsageError, match="a/grey.yaml and b/grey.yaml have one name"):
+    with pytest.raises(UsageError, match="would have the folder .*grey-1: rename one of the"):
         compare(["one=a/grey.yaml", "two=b/grey.yaml"], tmp_path / "out")
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_name_of_natural_only_runs_is_taken_by_no_other_recipe(make_run, tmp_path):
+    text = (tmp_path / "tiny.yaml").read_text()
+    (tmp_path / "tiny-natural-only.yaml").write_text(text)
+    recipes = ["tiny.yaml", "tiny-natural-only.yaml"]
+    with pytest.raises(UsageError, match="tiny-natural-only-1: rename one of the recipes"):
+        compare(recipes, tmp_path / "out", settings=[SYNTHETIC], natural_only=True)
     assert not (tmp_path / "out" / "runs").exists()
 
 

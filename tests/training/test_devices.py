@@ -11,12 +11,13 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cellzoo.errors import UsageError
-from cellzoo.training.devices import Devices, choose_devices
+from cellzoo.training.devices import Devices, _to_go_on, choose_devices
 
 STEP = """
 import json, sys
@@ -129,6 +130,34 @@ def test_every_device_of_every_machine_gets_rows_of_its_own():
     assert second_of_two.rows(8) == [slice(4, 6), slice(6, 8)]
     assert Devices().rows(8) == [slice(0, 8)]
     assert not second_of_two.chief
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 2**24 + 1, 2**24 + 3])
+def test_every_machine_gets_the_bytes_of_the_chief(size, monkeypatch):
+    """TensorFlow adds up float32, which holds whole numbers up to 2^24."""
+    content = np.random.default_rng(size).bytes(size)
+    chief = Devices(Strategy(2), machine=0, machines=2)
+    other = Devices(Strategy(2), machine=1, machines=2)
+    given = []
+
+    def give(numbers):
+        given.append(np.asarray(numbers, np.float32))
+        return given[-1]
+
+    monkeypatch.setattr(chief, "_sum_of_all", give)
+    assert chief.from_chief(content) == content
+    sums = iter(given)
+    monkeypatch.setattr(other, "_sum_of_all", lambda numbers: next(sums) + np.float32(numbers))
+    assert other.from_chief(b"") == content
+
+
+def test_a_command_started_again_goes_on_with_its_run():
+    command = ["-m", "cellzoo", "fit", "a.yaml"]
+    run = Path("runs/a/1")
+    assert _to_go_on(command, run) == command
+    assert _to_go_on([*command, "--fresh"], run) == [*command, "--out", "runs/a/1"]
+    assert _to_go_on([*command, "--fresh", "--out=here"], run) == [*command, "--out=here"]
+    assert _to_go_on([*command, "--fresh"], None) == [*command, "--fresh"]  # not the chief
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_one_sentence():
