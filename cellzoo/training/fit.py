@@ -37,8 +37,9 @@ from cellzoo.training.trainer import LossWeights, Trainer
 log = logging.getLogger("cellzoo")
 
 WARMUP_STEPS, TIMED_STEPS = 2, 4
-# Of a budget; the rest is for validation and pictures.
-TRAINING_SHARE = 0.92
+# Of a budget; the rest is for validation and pictures. Four steps of half a second alone would tell
+# how busy the machine was in that moment.
+TRAINING_SHARE, TIMED_SHARE = 0.91, 0.01
 
 
 def fit(
@@ -366,10 +367,11 @@ def _plan(
 ) -> None:
     """Measures this machine, says what to expect and fits the schedule to a budget."""
     recipe = run.recipe
-    per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches)
     budget = recipe.train.budget
+    seconds = parse_duration(budget) if budget else 0.0
+    per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches, TIMED_SHARE * seconds)
     if budget:
-        epochs = max(1, int(TRAINING_SHARE * parse_duration(budget) / per_epoch))
+        epochs = max(1, int(TRAINING_SHARE * seconds / per_epoch))
         run.replace_recipe(with_epochs(recipe, epochs))
         log.info("%s allows %d epochs of %d steps here.", budget, epochs, steps_per_epoch)
     else:
@@ -389,8 +391,11 @@ def _plan(
         log.info("The full recipe would take up to %s on this machine.", duration(seconds))
 
 
-def _seconds_per_step(trainer: Trainer, batches: TrainingBatches) -> float:
-    """Trains a few steps and returns the seconds that one takes; on the chief, for all machines."""
+def _seconds_per_step(trainer: Trainer, batches: TrainingBatches, at_least: float = 0.0) -> float:
+    """Trains a few steps and returns the seconds that one takes; on the chief, for all machines.
+
+    As many as take ``at_least`` so many seconds.
+    """
 
     def train(first: int, last: int) -> None:
         if trainer.devices.replicas == 1:
@@ -401,9 +406,13 @@ def _seconds_per_step(trainer: Trainer, batches: TrainingBatches) -> float:
             trainer.fit(stream, steps_per_epoch=last - first, shuffle=False, verbose=0)
 
     train(0, WARMUP_STEPS)
-    started = time.monotonic()
-    train(WARMUP_STEPS, WARMUP_STEPS + TIMED_STEPS)
-    return trainer.devices.chiefs_number((time.monotonic() - started) / TIMED_STEPS)
+    started, steps, seconds = time.monotonic(), 0, -1.0
+    while seconds < at_least:
+        more = max(steps, TIMED_STEPS)  # ever longer: each call has to fill its pipeline first
+        train(WARMUP_STEPS + steps, WARMUP_STEPS + steps + more)
+        steps += more
+        seconds = trainer.devices.chiefs_number(time.monotonic() - started)
+    return seconds / steps
 
 
 def _fit_epochs(

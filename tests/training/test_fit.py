@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.training import fit as fit_module
+from cellzoo.training.devices import Devices
 from cellzoo.training.runs import Run
 
 RECIPE = """\
@@ -194,6 +196,31 @@ def test_an_interrupt_lets_go_of_the_stream_while_python_still_runs(recipe, tmp_
         fit(load_recipe(recipe, [LIGHT]), tmp_path / "run")
     # The command line still holds the exception when Python ends, and with it all its frames.
     assert interrupted.tb is not None and streams() == before
+
+
+def test_the_speed_is_measured_for_a_part_of_the_budget(monkeypatch):
+    """On a machine that is busy at first: two seconds a step, then one."""
+    trained, clock = [], [0.0]
+
+    class Batches:
+        def between(self, first, last):
+            for step in range(first, last):
+                trained.append(step)
+                clock[0] += 2 if step < 10 else 1
+                yield ()
+
+    class Trainer:
+        devices = Devices()
+
+        def train_on_batch(self):
+            pass
+
+    monkeypatch.setattr(fit_module.time, "monotonic", lambda: clock[0])
+    assert fit_module._seconds_per_step(Trainer(), Batches()) == 2
+    assert trained == list(range(6))
+    trained.clear()
+    assert fit_module._seconds_per_step(Trainer(), Batches(), at_least=20) == 1.5
+    assert trained == list(range(18))
 
 
 def test_a_budget_sets_the_number_of_epochs_and_keeps_it(run_fit, tmp_path):
