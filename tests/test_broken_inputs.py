@@ -128,6 +128,7 @@ FOLDERS = {
     "labels.csv of a spreadsheet": fit(1, ("cells/labels.csv: is not UTF-8 text",), {"cells/labels.csv": b"PK\x03\x04\xff\xfe"}),
     "a negative count": fit(1, ("cells/labels.csv: line 2", "'-3' is negative"), labels("00.png,-3,train")),
     "half a cell": fit(1, ("cells/labels.csv: line 2", "'2.5' is not a whole number"), labels("00.png,2.5,train")),
+    "a count no image has": fit(1, ("cells/labels.csv: line 2", "'1e300' is above a million"), labels("00.png,1e300,train")),
     "a word for a count": fit(1, ("cells/labels.csv: line 2", "'many' is not a number"), labels("00.png,many,train")),
     "a listed image is missing": fit(1, ("99.png: cannot be opened", "No such file", "labels.csv: line 2"), labels("99.png,3,train")),
     "an image listed twice": fit(1, ("labels.csv: line 3", "00.png again"), labels("00.png,3,train", "00.png,3,train")),

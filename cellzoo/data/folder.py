@@ -222,6 +222,8 @@ def parse_count(text: str) -> float:
         raise ValueError(f"the count {text!r} is negative")
     if count != int(count):
         raise ValueError(f"the count {text!r} is not a whole number")
+    if count > 1e6:
+        raise ValueError(f"the count {text!r} is above a million")
     return count
 
 
@@ -286,7 +288,8 @@ def _read_labels(path: Path) -> _Table:
         if len(cells) > len(header):
             raise UserError(
                 f"{path}: line {line}: has {len(cells)} values for {len(header)} columns, "
-                "put values that contain a comma in double quotes"
+                "write counts without a comma, and put other values that contain one in double "
+                "quotes"
             )
         # Spreadsheets leave out the commas of empty cells at the end of a line.
         values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
