@@ -97,19 +97,20 @@ def add_label_images(folder):
         writer.writerows(rows)
 
 
-# But for images and augmentation these are `efficientnet_ldc`; a step takes ten seconds.
-ALIKE = ("efficientnet_bf", "efficientnet_pc")
+# These have the networks of `efficientnet_ldc` and of `twinvae_ldc`; a step takes ten seconds.
+ALIKE = ("efficientnet_bf-full", "efficientnet_pc-full", "twinvae_pc-full", "twinvae_cho-full")
+
+
+def training_step(path, quick):
+    name = f"{path.stem}-{'quick' if quick else 'full'}"
+    marks = [pytest.mark.slow] if name in ALIKE else []
+    return pytest.param(path, quick, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(
     "path, quick",
     [
-        pytest.param(
-            path,
-            quick,
-            id=f"{path.stem}-{'quick' if quick else 'full'}",
-            marks=[pytest.mark.slow] if path.stem in ALIKE else [],
-        )
+        training_step(path, quick)
         for path in NETWORKS
         for quick in (False, True)
         # EfficientNet's overlays change no more than `train`, and its step takes many seconds.
