@@ -115,10 +115,7 @@ def load_bbbc005(
     mask_folders = {path.parent.resolve() for path in masks.values()}
     scenes, skipped = {}, []
     for path in find_images([folder]):
-        if path.parent.resolve() in mask_folders or path.parent.name in (
-            _MASKS,
-            _ORIGINAL_MASKS,
-        ):
+        if path.parent.resolve() in mask_folders or path.parent.name in (_MASKS, _ORIGINAL_MASKS):
             continue
         try:
             scenes[path] = parse_name(path)

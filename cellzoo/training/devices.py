@@ -83,7 +83,7 @@ class Devices:
         """What the chief gave, on every machine; all must call this together."""
         if self.machines == 1:
             return content
-        length = np.array([len(content) if self.chief else 0])
+        length = np.array([len(content) if self.chief else 0], np.int64)
         (size,) = self._bytes_of_chief(length.view(np.uint8)).view(length.dtype)
         if size == 0:  # to add up nothing at all crashes TensorFlow
             return b""

@@ -37,9 +37,9 @@ from cellzoo.training.trainer import LossWeights, Trainer
 log = logging.getLogger("cellzoo")
 
 WARMUP_STEPS, TIMED_STEPS = 2, 4
-# Of a budget; the rest is for validation and pictures. Four steps of half a second alone would tell
-# how busy the machine was in that moment.
-TRAINING_SHARE, TIMED_SHARE = 0.91, 0.01
+# Of a budget; the rest is for validation and pictures. Four steps alone would tell how busy the
+# machine was in that half a second.
+TRAINING_SHARE, TIMED_SHARE, TIMED_AT_MOST = 0.91, 0.01, 60.0
 
 
 def fit(
@@ -369,7 +369,8 @@ def _plan(
     recipe = run.recipe
     budget = recipe.train.budget
     seconds = parse_duration(budget) if budget else 0.0
-    per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches, TIMED_SHARE * seconds)
+    timed = min(TIMED_SHARE * seconds, TIMED_AT_MOST)
+    per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches, timed)
     if budget:
         epochs = max(1, int(TRAINING_SHARE * seconds / per_epoch))
         run.replace_recipe(with_epochs(recipe, epochs))
