@@ -97,7 +97,7 @@ def add_label_images(folder):
         writer.writerows(rows)
 
 
-# These have the networks of `efficientnet_ldc` and of `twinvae_ldc`; a step takes ten seconds.
+# Their networks are those of `efficientnet_ldc`, `twinvae_bf` and `twinvae_ldc`.
 ALIKE = ("efficientnet_bf-full", "efficientnet_pc-full", "twinvae_pc-full", "twinvae_cho-full")
 
 

@@ -368,11 +368,11 @@ def _plan(
     """Measures this machine, says what to expect and fits the schedule to a budget."""
     recipe = run.recipe
     budget = recipe.train.budget
-    seconds = parse_duration(budget) if budget else 0.0
-    timed = min(TIMED_SHARE * seconds, TIMED_AT_MOST)
+    wanted = parse_duration(budget) if budget else 0.0  # seconds
+    timed = min(TIMED_SHARE * wanted, TIMED_AT_MOST)
     per_epoch = steps_per_epoch * _seconds_per_step(trainer, batches, timed)
     if budget:
-        epochs = max(1, int(TRAINING_SHARE * seconds / per_epoch))
+        epochs = max(1, int(TRAINING_SHARE * wanted / per_epoch))
         run.replace_recipe(with_epochs(recipe, epochs))
         log.info("%s allows %d epochs of %d steps here.", budget, epochs, steps_per_epoch)
     else:

@@ -1,10 +1,13 @@
-"""Which epochs' weights a run keeps."""
+"""Which epochs' weights a run keeps, and when it stops."""
+
+import time
 
 import keras
 import numpy as np
 import pytest
 
 from cellzoo.data.folder import ImageSet
+from cellzoo.recipe import load_recipe
 from cellzoo.training.callbacks import EpochEnd
 from cellzoo.training.runs import Run
 
@@ -21,8 +24,6 @@ SCORES = [
 )
 @pytest.mark.parametrize("resumed", [False, True])
 def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_recipe):
-    from cellzoo.recipe import load_recipe
-
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
     recipe = load_recipe(tmp_path / "tiny.yaml", [f"train.select={select}"])
     run = Run.create(tmp_path / "run", recipe)
@@ -57,10 +58,6 @@ def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_
 @pytest.fixture
 def train(tmp_path, tiny_recipe, monkeypatch):
     """A function that ends epochs of ten seconds until training stops; (epochs, validated ones)."""
-    import time
-
-    from cellzoo.recipe import load_recipe
-
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
 
     def train(scores, *settings):
