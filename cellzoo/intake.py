@@ -164,9 +164,14 @@ class Intake:
 
     def _few_bits(self, image: np.ndarray) -> str:
         """What to say of 16 bits of which a camera of 12, or fewer, left the upper ones empty."""
-        bits = int(image.max()).bit_length() if image.dtype == np.uint16 else 16
-        few = self.intensity == "dtype" and 0 < bits <= 12
-        return f"uses only the lower {bits} of 16 bits: scale it to the whole range" if few else ""
+        most = image.max()
+        if self.intensity != "dtype" or not most:
+            return ""
+        if image.dtype == np.uint16 and (bits := int(most).bit_length()) <= 12:
+            return f"uses only the lower {bits} of 16 bits: scale it to the whole range"
+        if image.dtype.kind == "f" and most < 1 / 16:  # scaled already, perhaps 8 dark bits
+            return "uses only the lowest sixteenth of the grey levels: scale it to the whole range"
+        return ""
 
     def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
         """Counts of prepared images ``[n, h, w]``.

@@ -334,6 +334,11 @@ def test_a_flag_says_where_a_camera_left_bits_empty():
         "", *(f"uses only the lower {n} of 16 bits: scale it to the whole range" for n in (12, 8))
     ]  # fmt: skip
     assert flags[3] and "bits" not in flags[3]
+    # Images that are counted in tiles come scaled.
+    scaled = frames.astype(np.float32) / 65535
+    assert Intake((64, 64)).flags(familiarity, scaled)[:2] == [
+        "", "uses only the lowest sixteenth of the grey levels: scale it to the whole range"
+    ]  # fmt: skip
     # Where the recipe says what is black and white, such frames may be as they were in training.
     assert Intake((64, 64), intensity=(0, 4095)).flags(familiarity, frames[1:2]) == [""]
 
