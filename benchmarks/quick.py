@@ -75,7 +75,7 @@ def print_table(file: Path) -> None:
             row["variant"],
             row["seed"],
             f"{mae:.2f} ({low:.2f}-{high:.2f})",
-            f"{100 * float(row['mre']):.1f} %",
+            f"{100 * float(row['mre']):.1f} %" if row["mre"] else "",
             f"{100 * float(row['exact']):.0f} %",
             row["training_minutes"],
         ])  # fmt: skip

@@ -349,7 +349,7 @@ def compare(
     """
     from cellzoo.evaluation.comparison_report import check_output
 
-    check_output(out)
+    check_output(out, begun=True)  # before the wait for TensorFlow
     if budget:
         settings = (*settings, f"train.budget={budget}")
     _start_tensorflow()
@@ -362,8 +362,10 @@ def compare(
     for row in result.rows:
         if row["seed"] == "all":
             best = "  best" if row["best"] else ""
+            mre = row["natural_mre"]  # none where no image has a cell
+            mre = "     -" if mre is None else f"{100 * mre:6.2f}"
             click.echo(
-                f"  MAE {row['natural_mae']:5.2f}  MRE {100 * row['natural_mre']:6.2f} %  "
+                f"  MAE {row['natural_mae']:5.2f}  MRE {mre} %  "
                 f"exact {100 * row['natural_exact']:6.2f} %  {row['method']}{best}"
             )
     for file in result.files:

@@ -113,7 +113,9 @@ def count_files(
                 under_way.append(pool.submit(_count, batch, counter, pictures))
             for future in under_way:
                 future.result()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and hasattr(counter, "close"):
+                counter.close()
             pool.shutdown(cancel_futures=True)
             if pictures:
                 pictures.discard()

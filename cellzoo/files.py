@@ -36,7 +36,7 @@ def check_new_file(out: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes or replaces a text file, UTF-8."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, path)

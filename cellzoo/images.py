@@ -115,8 +115,8 @@ def read_frames(
 
     Args:
         path: a file ending in one of `SUFFIXES`; its content decides how it is read.
-        axes: letters of the stack's dimensions, such as `TYX`, overruling what the file says.
-            Single pictures need none and are read without.
+        axes: letters of the stack's dimensions, such as `TYX`, overruling what the file says, but
+            for channels. Single pictures need none and are read without.
         channel: number of the colour or `C` channel to take, from 0.
         mask: the file is a mask or an instance label image.
 
@@ -528,8 +528,16 @@ def _named_axes(
     if axes is None:
         return letters, shape
     # The file's own description may carry dimensions of length one that the user counts, too.
-    for shape in (tuple(stack.shape), tuple(stack.get_shape(squeeze=False))):
+    for squeeze in (True, False):
+        shape, named = tuple(stack.get_shape(squeeze)), stack.get_axes(squeeze)
         if len(axes) == len(shape):
+            for letter, said, n in zip(axes, named, shape, strict=True):
+                if said == "C" != letter and n > 1:  # frames are no colours
+                    raise UserError(
+                        f"{path}: has {n} channels (axes {named}), which data.natural.axes: {axes} "
+                        "does not say, write C in their place and set data.natural.channel to a "
+                        f"number from 0 to {n - 1}"
+                    )
             return axes, shape
     sizes = " x ".join(map(str, stack.shape))
     raise UserError(

@@ -61,7 +61,8 @@ class Counter(Protocol):
     def count(self, images: np.ndarray) -> Counts:
         """Counts of prepared images of one size, ``[n, h, w]``, or RefusedImages.
 
-        A counter with an attribute ``window`` is asked for so many batches at the same time.
+        A counter with an attribute ``window`` is asked for so many batches at the same time. If it
+        has a method ``close``, an interrupt calls that to end them.
         """
 
     def flags(self, images: np.ndarray) -> list[str]:

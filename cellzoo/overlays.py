@@ -48,8 +48,13 @@ class SegmentationPictures:
         for folder in folders:
             if folder.exists():
                 raise UserError(f"{folder} exists: name a new folder, or move it away.")
-        if overlay and masks and overlay.resolve() == masks.resolve():
-            raise UserError(f"--overlay and --masks are both {overlay}: name two folders.")
+        if overlay and masks:
+            one, other = overlay.resolve(), masks.resolve()
+            if one.is_relative_to(other) or other.is_relative_to(one):
+                raise UserError(
+                    f"--overlay {overlay} and --masks {masks} are one folder or one within the "
+                    "other: name two folders side by side."
+                )
         self.counter = counter
         self.written: set[str] = set()
         # The same names whichever file is counted first.
@@ -71,13 +76,14 @@ class SegmentationPictures:
         Raises:
             UserError: something else has such a name by now.
         """
+        left = []
         for folder, hidden in self._hidden.items():
             try:
                 os.rename(hidden, folder)
             except OSError:
-                raise UserError(
-                    f"{folder} came to be meanwhile: the pictures are in {hidden}."
-                ) from None
+                left.append(f"{folder} came to be meanwhile: the pictures are in {hidden}.")
+        if left:
+            raise UserError(" ".join(left))
 
     def discard(self) -> None:
         """Removes what was written so far."""

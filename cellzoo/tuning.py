@@ -43,6 +43,7 @@ FIT = (
     "from cellzoo.cli import main; main()"
 )
 COMPLETED, FAILED, RUNNING, STOPPED = "COMPLETED", "FAILED", "RUNNING", "STOPPED"
+_LOCAL = "(here)"  # begins the names of workers in the search's own process, unlike a machine's
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def tune(
         search.run(workers, gpus, prefix=socket.gethostname())
         return []
     with alone(folder, "is searched by another `cellzoo tune`"):
-        search = Search(recipe, folder, _oracle(recipe, folder, chief))
+        search = Search(recipe, folder, _oracle(recipe, folder, served=bool(serve)))
         if serve:
             _serve(search, serve)
         else:
@@ -134,7 +135,7 @@ class Search:
         self.problem: BaseException | None = None
         self.plotted = -math.inf
 
-    def run(self, workers: int = 1, gpus: int = 0, prefix: str = "worker") -> None:
+    def run(self, workers: int = 1, gpus: int = 0, prefix: str = _LOCAL) -> None:
         """Runs trials, ``workers`` at a time, until there are no more."""
         self._show_header()
         threads = [
@@ -267,7 +268,7 @@ class Search:
     def trials(self) -> list[Trial]:
         """All trials so far, by number."""
         rows = []
-        for trial in self.oracle.trials.values():
+        for trial in list(self.oracle.trials.values()):  # other threads add some
             number = int(trial.trial_id)
             done = trial.status == COMPLETED and trial.score is not None
             rows.append(
@@ -390,7 +391,9 @@ def _is_new(folder: Path, recipe: Recipe) -> bool:
     )
 
 
-def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
+def _oracle(
+    recipe: Recipe, folder: Path, chief: str | None = None, served: bool = False
+) -> Any:
     """KerasTuner's search, with what it knows from an earlier start; or its client."""
     import keras_tuner
 
@@ -408,6 +411,7 @@ def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
     if settings.algorithm == "hyperband":
         oracle = oracles.HyperbandOracle(max_epochs=settings.epochs, **options)
         oracle.max_trials = settings.trials
+        _check_longer_rounds(oracle)
     elif settings.algorithm == "random":
         oracle = oracles.RandomSearchOracle(max_trials=settings.trials, **options)
     else:
@@ -419,15 +423,40 @@ def _oracle(recipe: Recipe, folder: Path, chief: str | None) -> Any:
         return _client(oracle, chief)
     oracle.verbose = 0
     oracle._set_project_dir(str(folder), "oracle")  # as KerasTuner's own tuners do
-    if (folder / "oracle" / "oracle.json").is_file():
+    state = folder / "oracle" / "oracle.json"
+    if state.is_file():
         oracle.reload()
         # KerasTuner saves before it takes a trial off its list, and a kill may fall in between.
-        oracle._retry_queue = [
-            name for name, trial in oracle.trials.items() if trial.status == RUNNING
-        ]
+        running = {name for name, trial in oracle.trials.items() if trial.status == RUNNING}
+        if served:  # workers may not even have noticed, or take theirs up again
+            trials = json.loads(state.read_text(encoding="utf-8"))["ongoing_trials"]
+            oracle.ongoing_trials = {
+                worker: oracle.trials[name]
+                for worker, name in trials.items()
+                if name in running and not worker.startswith(_LOCAL)
+            }
+        kept = {trial.trial_id for trial in oracle.ongoing_trials.values()}
+        oracle._retry_queue = sorted(running - kept)
         done = sum(trial.status != RUNNING for trial in oracle.trials.values())
         log.info("Going on with %s after %d trials.", folder, done)
     return oracle
+
+
+def _check_longer_rounds(oracle: Any) -> None:
+    """Sees to it that a Hyperband search comes to train its best trials for longer.
+
+    Raises:
+        UsageError: there are too few trials for that.
+    """
+    bracket = oracle._get_num_brackets() - 1
+    rounds = [oracle._get_size(bracket, k) for k in range(oracle._get_num_rounds(bracket))]
+    if bracket and oracle.max_trials <= rounds[0]:
+        raise UsageError(
+            f"tune.trials: {oracle.max_trials} are too few for hyperband, which tries {rounds[0]} "
+            f"for {oracle._get_epochs(bracket, 0)} epochs each before any of them goes on for "
+            f"longer: set tune.trials to {sum(rounds)} or more, or lower tune.epochs "
+            f"({oracle.max_epochs})."
+        )
 
 
 def _bayesian_oracle(**options: Any) -> Any:
@@ -497,7 +526,7 @@ def _serve(search: Search, port: int) -> None:
         raise UserError(f"Port {port} is taken: choose another --serve.") from None
     server.start()
     log.info("Chief on port %d: start workers with --chief HOST:%d.", port, port)
-    written, finished_at = -1, math.inf
+    written, finished_at = 0, math.inf
     try:
         # Workers ask once more and are told that it is over, a dead one never.
         while oracle.tuner_ids and time.monotonic() - finished_at < 60 or finished_at == math.inf:

@@ -234,6 +234,23 @@ def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupt_ends_what_waits_for_a_server(folder, tmp_path, error):
+    class Waiting(GreyCounter):
+        closed = False
+
+        def count(self, images):
+            raise error
+
+        def close(self):
+            self.closed = True
+
+    counter = Waiting()
+    with pytest.raises(error):
+        count_files([folder], counter, tmp_path / "counts.csv")
+    assert counter.closed == (error is KeyboardInterrupt)
+
+
 def test_the_file_appears_when_it_is_complete(folder, tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt

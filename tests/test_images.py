@@ -132,6 +132,14 @@ def test_axes_overrule_the_file(tmp_path):
     np.testing.assert_array_equal(columns[2].pixels, STACK[:, :, 2])
 
 
+def test_axes_make_no_frames_of_channels(tmp_path):
+    options = {"photometric": "minisblack", "metadata": {"axes": "CYX"}}
+    path = write_tiff(tmp_path / "c.tif", STACK, **options)
+    with pytest.raises(UserError, match=f"has {len(STACK)} channels .*write C .*natural.channel"):
+        frames_of(path, axes="TYX", channel=1)
+    np.testing.assert_array_equal(frames_of(path, axes="CYX", channel=1)[0].pixels, STACK[1])
+
+
 def test_axes_do_not_touch_single_pictures(tmp_path):
     path = write_tiff(tmp_path / "a.tif", GREY)
     np.testing.assert_array_equal(frames_of(path, axes="TYX")[0].pixels, GREY)

@@ -144,12 +144,14 @@ def test_folders_that_exist_are_left_alone(tmp_path, runs, tiny_run):
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "masks"}
 
 
-def test_pictures_and_masks_want_two_folders(tmp_path, runs):
+@pytest.mark.parametrize("masks", ["x/../both", "both/masks", "."])
+def test_pictures_and_masks_want_two_folders(tmp_path, runs, masks):
     write_image(tmp_path / "a.png", 16, 24)
-    with pytest.raises(UserError, match="are both .*both: name two folders"):
+    place = tmp_path / "new" / "both"
+    with pytest.raises(UserError, match="one folder or one within the other: name two folders"):
         count_files(
             [tmp_path / "a.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
-            overlay=tmp_path / "both", masks=tmp_path / "x" / ".." / "both",
+            overlay=place, masks=tmp_path / "new" / masks,
         )  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
 

@@ -236,6 +236,45 @@ def test_hyperband_gives_few_epochs_to_most(load, tmp_path):
     assert load_recipe(out / "best.yaml").train.epochs == 2  # the recipe's own
 
 
+def test_hyperband_wants_trials_for_its_longer_rounds(load, tmp_path):
+    settings = ("tune.algorithm=hyperband", "tune.epochs=4", "tune.trials=5")
+    with pytest.raises(UsageError, match="tries 5 for 2 epochs .* tune.trials to 7 or more"):
+        tune(load(RECIPE, *settings), tmp_path / "search")
+
+
+def test_a_chief_that_starts_again_leaves_running_trials_to_their_workers(load, tmp_path):
+    folder, recipe = tmp_path / "search", load()
+    first = tuning._oracle(recipe, folder, served=True)
+    mine, other = first.create_trial("node1-0"), first.create_trial("node2-0")
+    again = tuning._oracle(recipe, folder, served=True)
+    assert again.create_trial("node1-0").trial_id == mine.trial_id  # as after its own restart
+    again.update_trial(other.trial_id, {"validation_mae_raw": 1.0})
+    other.status = tuning.COMPLETED
+    again.end_trial(other)
+    third = again.create_trial("node2-0")
+    assert third.trial_id not in (mine.trial_id, other.trial_id)
+    assert again.end_order == [other.trial_id]
+    # In the search's own process nobody is left who trains them.
+    here = tuning._oracle(recipe, folder)
+    retried = {here.create_trial(f"(here)-{k}").trial_id for k in range(2)}
+    assert retried == {mine.trial_id, third.trial_id}
+
+
+def test_a_worker_may_come_late_to_a_folder_that_its_chief_made(load, tmp_path):
+    recipe, folder = load(), tmp_path / "search"
+    search = tuning.Search(recipe, tuning._open_folder(recipe, folder), None)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    search.oracle = tuning._oracle(recipe, folder, served=True)
+    chief = threading.Thread(target=tuning._serve, args=(search, port), daemon=True)
+    chief.start()
+    time.sleep(1.2)  # the chief has looked for results twice
+    assert tune(recipe, folder, chief=f"localhost:{port}") == []
+    assert len(search.oracle.end_order) == 4
+    chief.join(timeout=60)
+
+
 def test_a_place_where_a_trial_failed_is_not_tried_again(load, tmp_path):
     recipe = load(RECIPE, "tune.trials=16", "tune.space={train.learning_rate: "
                   "{low: 1.0e-5, high: 1.0e-1, scale: log}}")  # fmt: skip

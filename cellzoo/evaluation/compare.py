@@ -88,7 +88,6 @@ def compare(
         UserError: a comparison is in ``out`` already, or the methods are not on the same data.
         UsageError: a recipe is wrong, or two runs are the same method with the same seed.
     """
-    check_output(out)
     plan: list[Entrant | _Training] = []
     named = [split_label(argument) for argument in arguments]
     recipes = [path for _, path in named if not path.is_dir()]
@@ -98,8 +97,9 @@ def compare(
             plan += [Entrant(run, label) for run in _finished_runs(path)]
         else:
             plan += _trainings(path, label, out / "runs", settings, quick, seeds, natural_only)
-    _check_folders(plan)  # these two before hours of training
+    _check_folders(plan)  # these before hours of training
     _check_same_sections(plan)
+    check_output(out, any(isinstance(s, _Training) and s.folder.exists() for s in plan))
     entrants = label_methods([step if isinstance(step, Entrant) else step.train() for step in plan])
     by_seed = _check_comparable(entrants)
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}

@@ -53,14 +53,18 @@ class About:
     methods: dict[str, str]
 
 
-def check_output(out: Path) -> None:
+def check_output(out: Path, begun: bool = False) -> None:
     """Makes the folder of the comparison.
+
+    Args:
+        out: the folder.
+        begun: what is in it but for the last file is of this comparison, stopped while it wrote.
 
     Raises:
         UserError: there is a comparison in it, or a file of somebody's own that it would replace.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in FILES[-1:] if (out / "runs").is_dir() else FILES:
+    for name in FILES[-1:] if begun else FILES:
         if (out / name).exists():
             raise UserError(f"{out / name} is there already: choose another --out.")
 

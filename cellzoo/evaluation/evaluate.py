@@ -1,6 +1,7 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
 import json
+import logging
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from cellzoo.evaluation.views import has_latent
 from cellzoo.intake import Counts
 from cellzoo.recipe import Recipe
 from cellzoo.training.runs import Run
+
+log = logging.getLogger("cellzoo")
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,9 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)
             subject = f"{name} (all labelled images of the folder)"
+            if _trained_on(counter, data):
+                subject = f"{name} (all labelled images of the folder it was trained on)"
+                log.warning("%s: trained on these; without --data the test split is scored.", data)
             return _Material(labelled, subject, skipped, unlabelled)
         subject = f"{name} (a folder without counts: no scores)"
         return _Material(images, subject, skipped, images.take([]))
@@ -296,6 +302,14 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
     _, unlabelled = _by_label(images)
     training = images.of("train") if whole else None
     return _Material(labelled, split_in_words(split, recipe), skipped, unlabelled, training)
+
+
+def _trained_on(counter: RunCounter | SavedModelCounter, data: Path) -> bool:
+    """Whether a run's training images are of this folder; an export does not know."""
+    if isinstance(counter, SavedModelCounter):
+        return False
+    folder = getattr(counter.run.recipe.data.natural, "folder", None)
+    return folder is not None and Path(folder).resolve() == data.resolve()
 
 
 def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:

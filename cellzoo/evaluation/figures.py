@@ -166,10 +166,14 @@ def plot_error_by_count(file: Path, counts: np.ndarray, predicted: np.ndarray) -
     top.plot(place, means, "o-", color=BLUE, markersize=4, linewidth=1)
     _mark_mean(top, error.mean(), f"mean\n{error.mean():.2f}")
     top.set(ylabel="mean absolute\nerror, cells", ylim=(0, None))
-    cells = place > 0
-    relative = 100 * error[counts > 0] / counts[counts > 0]
-    middle.plot(place[cells], 100 * means[cells] / place[cells], "o-", color=ORANGE, markersize=4,
-                linewidth=1)  # fmt: skip
+    cells = counts > 0
+    relative = 100 * error[cells] / counts[cells]
+    bins_with_cells = np.unique(member[cells])
+    middle.plot(
+        place[np.isin(used, bins_with_cells)],
+        [relative[member[cells] == b].mean() for b in bins_with_cells],
+        "o-", color=ORANGE, markersize=4, linewidth=1,
+    )  # fmt: skip
     if len(relative):
         _mark_mean(middle, relative.mean(), f"mean\n{relative.mean():.1f} %")
     middle.set(ylabel="mean relative\nerror, %", ylim=(0, None))

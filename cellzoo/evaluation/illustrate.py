@@ -349,8 +349,10 @@ def _natural_parts(findings: Findings) -> dict[str, ImageSet]:
         if findings.folder and training is not None:
             parts[TRAINING] = training
     else:
-        if training is not None:
+        if training is not None and training.labelled.any():
             parts[NATURAL] = training.take(training.labelled)
+        elif training is not None:
+            parts[TRAINING] = training
         parts[FOLDER] = findings.images
     if findings.unlabelled is not None and len(findings.unlabelled):
         parts[UNLABELLED] = findings.unlabelled
@@ -364,8 +366,9 @@ def _mixing(features: dict[str, np.ndarray]) -> dict[str, float]:
     if SYNTHETIC in features:
         pairs["natural and synthetic"] = (np.concatenate(natural), features[SYNTHETIC])
     if TRAINING in features:
-        pairs["this folder and training images"] = (features[NATURAL], features[TRAINING])
-    if FOLDER in features and NATURAL in features:
+        here = NATURAL if NATURAL in features else FOLDER
+        pairs["this folder and training images"] = (features[here], features[TRAINING])
+    elif FOLDER in features and NATURAL in features:
         pairs["this folder and training images"] = (features[FOLDER], features[NATURAL])
     return {name: mixing(*pair) for name, pair in pairs.items()}
 

@@ -54,6 +54,10 @@ def _count_scores(prefix: str, counts: np.ndarray, predicted: np.ndarray) -> dic
     return {f"{prefix}mae": scores["mae_raw"], f"{prefix}mape": scores["mape_raw"]}
 
 
-def _tells_cells_apart(images: ImageSet) -> bool:
-    """Whether masks number the cells: a mask of ones only does if no image has two cells."""
-    return any(mask.max() > 1 and len(np.unique(mask)) > 2 for mask in images.masks)
+def _tells_cells_apart(images: ImageSet) -> np.ndarray:
+    """Whether each mask numbers its cells, bool ``[n]``.
+
+    A mask of one number may: of one cell at most, in a set in which others have more numbers.
+    """
+    several = np.array([len(np.unique(mask)) > 2 for mask in images.masks], bool)
+    return several | (several.any() & (images.counts <= 1))

@@ -69,27 +69,28 @@ def average_precision(found: int, invented: int, missed: int) -> float:
 
 
 def segmentation_metrics(
-    truth: np.ndarray, predicted: np.ndarray, known_instances: bool
+    truth: np.ndarray, predicted: np.ndarray, known_instances: np.ndarray
 ) -> dict[str, float]:
     """Scores of predicted masks, each the mean over the images.
 
     Args:
-        truth: true masks, ``[n, h, w]``, 0 = background; each cell a number of its own if
-            ``known_instances``.
+        truth: true masks, ``[n, h, w]``, 0 = background; each cell a number of its own
+            where ``known_instances``.
         predicted: predicted masks, ``[n, h, w]``, above 0 in cells; their connected parts are the
             predicted cells.
-        known_instances: whether the numbers in ``truth`` tell cells apart.
+        known_instances: whether the numbers of each true mask tell its cells apart, bool ``[n]``.
 
     Returns:
-        ``dice``, ``pixel_accuracy`` and, with known instances, ``ap50``: the average precision at
-        a common over joint area of 0.5.
+        ``dice``, ``pixel_accuracy`` and, if some have known instances, ``ap50`` of those: the
+        average precision at a common over joint area of 0.5.
     """
     pairs = list(zip(truth, predicted, strict=True))
     scores = {
         "dice": float(np.mean([dice(*pair) for pair in pairs])),
         "pixel_accuracy": float(np.mean([pixel_accuracy(*pair) for pair in pairs])),
     }
-    if known_instances:
-        precisions = [average_precision(*matches(t, instances(p))) for t, p in pairs]
+    if np.any(known_instances):
+        numbered = [pair for pair, known in zip(pairs, known_instances, strict=True) if known]
+        precisions = [average_precision(*matches(t, instances(p))) for t, p in numbered]
         scores["ap50"] = float(np.mean(precisions))
     return scores

@@ -27,7 +27,7 @@ OUTPUTS = ("count", "count_low", "count_high")
 
 _ADDRESS = re.compile(
     r"(?P<server>(?:\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):\d+)/(?P<name>[^\s/:]+)"
-    r"(?:/(?P<version>\d+)|:(?P<label>[^\s/:]+))?"
+    r"(?:/(?P<version>\d{1,18})|:(?P<label>[^\s/:]+))?"
 )
 # How gRPC begins to say that nobody is there; what follows is the reason.
 _ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
@@ -118,8 +118,12 @@ class Connection:
         pairs = []
         for header in self.headers:
             key, equals, value = header.partition("=")
-            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key.lower()) or not value.isascii():
+            value = value.strip()  # a line break at the end of a token's file
+            plain = value.isascii() and (value.isprintable() or not value)
+            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key.lower()) or not plain:
                 raise UsageError(f"--header {header} is no KEY=VALUE of plain letters.")
+            if key.lower().endswith("-bin"):
+                raise UsageError(f"--header {key}: gRPC takes bytes there, name another key.")
             pairs.append((key.lower(), value))
         return pairs
 
@@ -218,6 +222,10 @@ class RemoteCounter:
             return self.intake.count(functions, images)
         signature = self._signatures[images.dtype]
         return count_in_parts(partial(self._count, signature), images, max(len(images), 1))
+
+    def close(self) -> None:
+        """Ends the calls under way; nothing can be counted after that."""
+        self._channel.close()
 
     def _count(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of a signature for images ``[n, h, w]``."""

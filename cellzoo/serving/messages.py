@@ -62,7 +62,12 @@ _MESSAGES = {
     "tensorflow.serving.ModelConfigList": "repeated tensorflow.serving.ModelConfig config = 1",
     "tensorflow.serving.ModelConfig": "string name = 1; string base_path = 2; "
     "tensorflow.serving.ModelType model_type = 3; string model_platform = 4; "
+    "tensorflow.serving.LoggingConfig logging_config = 6; "
     f"{_POLICY} model_version_policy = 7; map<string, int64> version_labels = 8",
+    "tensorflow.serving.LoggingConfig": "tensorflow.serving.LogCollectorConfig "
+    "log_collector_config = 1; tensorflow.serving.SamplingConfig sampling_config = 2",
+    "tensorflow.serving.LogCollectorConfig": "string type = 1; string filename_prefix = 2",
+    "tensorflow.serving.SamplingConfig": "double sampling_rate = 1; int32 attributes = 2",
     "tensorflow.serving.FileSystemStoragePathSourceConfig": "",
     _POLICY: f"oneof policy_choice {_POLICY}.Latest latest = 100; "
     f"oneof policy_choice {_POLICY}.All all = 101; "

@@ -213,7 +213,9 @@ def _bytes(value: Any) -> Any:
         if set(value) != {"b64"} or not isinstance(value["b64"], str):
             raise ValueError("not formatted correctly for base64 data")
         try:
-            return base64.b64decode(value["b64"], validate=True)
+            # As TensorFlow Serving, with line breaks and without padding, too.
+            text = "".join(value["b64"].split())
+            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except binascii.Error as error:
             raise ValueError("Unable to base64 decode") from error
     return value.encode() if isinstance(value, str) else value

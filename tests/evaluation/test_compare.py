@@ -233,6 +233,15 @@ def test_recipes_are_trained_once_and_an_interrupted_comparison_goes_on(
         compare(["grey.yaml"], out, **arguments)
 
 
+def test_runs_of_somebodys_own_beside_a_file_do_not_make_it_ours(make_run, tmp_path):
+    (tmp_path / "grey.yaml").write_text(BRIGHTNESS)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "predictions.csv").write_text("mine")
+    with pytest.raises(UserError, match="predictions.csv is there already"):
+        compare(["grey.yaml"], tmp_path, seeds=[4])
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+
+
 def test_recipes_of_one_name_are_refused_before_anything_is_trained(make_run, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

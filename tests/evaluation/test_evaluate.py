@@ -262,6 +262,26 @@ def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     assert "flagged.png" in names(result.files)
 
 
+def test_a_folder_may_be_looked_at_by_a_run_that_had_no_labels(twin, write_cells, tmp_path):
+    (write_cells(tmp_path / "theirs", images=8) / "labels.csv").unlink()
+    table = tmp_path / "cells" / "labels.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    for line in lines:
+        line[1] = "" if line[2] == "train" else line[1]
+    table.write_text("".join(",".join(line) + "\n" for line in lines))
+    evaluate(twin.path, tmp_path / "theirs", tmp_path / "out")
+    points = rows_of(tmp_path / "out" / "evaluation_theirs_embedding.csv")
+    assert {row["part"] for row in points} >= {"this folder", "training images"}
+    numbers = json.loads((tmp_path / "out" / "evaluation_theirs.json").read_text())
+    assert "this folder and training images" in numbers["mixing"]
+
+
+def test_the_folder_it_was_trained_on_is_called_so(twin, tmp_path, caplog):
+    result = evaluate(twin.path, tmp_path / "cells", tmp_path / "out")
+    assert "of the folder it was trained on" in result.subject
+    assert "the test split is scored" in caplog.text
+
+
 def test_training_images_that_are_gone_are_no_reason_to_fail(twin, tmp_path):
     (tmp_path / "cells").rename(tmp_path / "elsewhere")
     result = evaluate(twin.path, tmp_path / "elsewhere")

@@ -54,6 +54,16 @@ def test_error_by_count(tmp_path, counts):
     picture(file)
 
 
+def test_relative_errors_are_of_images_with_cells(tmp_path, monkeypatch):
+    """Of counts taken together, too: an empty image has no relative error."""
+    monkeypatch.setattr(figures, "_save", lambda figure, file: shown.append(figure))
+    shown, counts = [], np.arange(50.0)
+    figures.plot_error_by_count(tmp_path / "a.png", counts, np.where(counts == 0, 10, counts))
+    absolute, relative, _ = shown[0].axes
+    assert absolute.lines[0].get_ydata().max() > 0
+    assert relative.lines[0].get_ydata().max() == 0
+
+
 def test_residuals_by_group_shows_the_groups_that_are_most_off(tmp_path):
     groups = np.repeat([f"chamber {k:02d}" for k in range(40)], 3)
     residuals = np.repeat(np.arange(40.0), 3)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,3 +90,15 @@ def test_a_regressor_needs_masks(tmp_path, recipe):
     shutil.rmtree(Path(folder) / "masks")
     with pytest.raises(UserError, match="learns from masks: add a mask column"):
         fit(wanted, tmp_path / "run")
+
+
+def test_only_masks_that_number_their_cells_tell_them_apart():
+    from cellzoo.evaluation.masks import _tells_cells_apart
+
+    numbered, ones, empty = np.arange(4).reshape(2, 2), np.eye(2, dtype=int), np.zeros((2, 2), int)
+    masks = np.stack([numbered, ones, ones, empty])
+    counts = np.array([3.0, 2.0, 1.0, 0.0])
+    images = SimpleNamespace(masks=masks, counts=counts)
+    assert list(_tells_cells_apart(images)) == [True, False, True, True]
+    images = SimpleNamespace(masks=masks[1:], counts=counts[1:])
+    assert not _tells_cells_apart(images).any()

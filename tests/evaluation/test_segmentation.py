@@ -58,8 +58,11 @@ def test_every_cell_of_a_segmentation_finds_itself(seed, cells):
 
 def test_scores_are_means_over_images():
     truth, predicted = np.stack([TRUTH, TRUTH]), np.stack([PREDICTED, TRUTH])
-    scores = segmentation_metrics(truth, predicted, known_instances=True)
+    scores = segmentation_metrics(truth, predicted, known_instances=np.array([True, True]))
     assert scores["dice"] == pytest.approx((0.6 + 1) / 2)
     assert scores["pixel_accuracy"] == pytest.approx((8 / 12 + 1) / 2)
     assert scores["ap50"] == pytest.approx((0.5 + 1) / 2)
-    assert "ap50" not in segmentation_metrics(truth, predicted, known_instances=False)
+    some = segmentation_metrics(truth, predicted, known_instances=np.array([False, True]))
+    assert some == {**scores, "ap50": 1}
+    none = segmentation_metrics(truth, predicted, known_instances=np.array([False, False]))
+    assert "ap50" not in none

@@ -36,6 +36,7 @@ from cellzoo.serving.tensors import to_message
         ("localhost:8500", None),
         ("localhost:8500/", None),
         ("localhost:8500/a/b", None),
+        ("localhost:8500/a/99999999999999999999", None),
     ],
 )
 def test_addresses(text, address):
@@ -372,7 +373,7 @@ def test_headers_travel_with_each_request(fake):
     assert seen == ["Bearer 1=2"] * 2
 
 
-@pytest.mark.parametrize("header", ["", "key", "=value", "sp ace=1", "a=ü"])
+@pytest.mark.parametrize("header", ["", "key", "=value", "sp ace=1", "a=ü", "a=b\rc", "a-bin=b"])
 def test_a_header_must_be_key_and_value(header):
     with pytest.raises(UsageError, match="--header"):
         remote("127.0.0.1:9/cells", headers=[header])

@@ -106,7 +106,9 @@ def test_the_clients_batch_is_the_servers():
 def test_model_config_adds_models_and_keeps_what_an_operator_wrote(tmp_path):
     text = model_config(["a"])
     edited = text.replace(
-        'name: "a"', 'name: "a"  # ours\n    version_labels { key: "s" value: 1 }'
+        'name: "a"',
+        'name: "a"  # ours\n    version_labels { key: "s" value: 1 }\n'
+        '    logging_config { sampling_config { sampling_rate: 0.5 } }',
     )
     both = model_config(["a", "b", "b"], edited)
     assert "# ours" in both
@@ -114,6 +116,7 @@ def test_model_config_adds_models_and_keeps_what_an_operator_wrote(tmp_path):
     models = read_model_config(tmp_path / "models.config")
     assert [(m.name, m.base_path) for m in models] == [("a", "/models/a"), ("b", "/models/b")]
     assert dict(models[0].version_labels) == {"s": 1}
+    assert models[0].logging_config.sampling_config.sampling_rate == 0.5
     assert model_config(["b"], both) == both
 
 

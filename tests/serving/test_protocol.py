@@ -420,6 +420,8 @@ def test_rest_base64_and_several_outputs(rest):
     outputs = {"double": 2.0, "length": 2, "same_bytes": {"b64": "aGk="}}
     code, reply = rest("/v1/models/two:predict", {"instances": [row]})
     assert (code, reply) == (200, {"predictions": [outputs]})
+    row["b"]["b64"] = "aG\nk"  # as mail programs write it, and without padding
+    assert rest("/v1/models/two:predict", {"instances": [row]}) == (code, reply)
     inputs = {"a": [1.0], "b": [{"b64": "aGk="}]}
     code, reply = rest("/v1/models/two:predict", {"inputs": inputs})
     assert (code, reply) == (200, {"outputs": {key: [v] for key, v in outputs.items()}})
