@@ -240,12 +240,14 @@ def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
+def read_mask(path: Path, frame: int | None = None, axes: str | None = None) -> np.ndarray:
     """Read a mask or an instance label image.
 
     Args:
         path: a PNG or TIFF, 1, 8 or 16 bit: 0 is background, anything else a cell.
         frame: which one of a stack, from 0; None: the file's only one.
+        axes: of the images' stacks, see `read_frames`; a stack of masks has the same but for
+            channels.
 
     Returns:
         `[height, width]` uint8 or uint16, as stored.
@@ -255,7 +257,8 @@ def read_mask(path: Path, frame: int | None = None) -> np.ndarray:
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: is a JPEG, which blurs a mask's edges, save it as PNG or TIFF")
-    frames = list(read_frames(path, mask=True))
+    axes = axes and axes.upper().replace("C", "")
+    frames = list(read_frames(path, axes=axes, mask=True))
     if frame is None and len(frames) > 1:
         raise UserError(
             f"{path}: holds {len(frames)} frames but is the mask of one image, name the frame: "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
 # Albumentations asks a server for newer versions when imported; a microscope's computer is offline.
@@ -84,7 +85,13 @@ def augmentation(
         crop_sides = (max(1, round(height * crop)), max(1, round(width * crop)))
         steps.append(
             albumentations.Sequential(
-                [albumentations.RandomCrop(*crop_sides), albumentations.Resize(height, width)],
+                [
+                    albumentations.RandomCrop(*crop_sides),
+                    # Its other nearest pixel lies half of one further up and to the left.
+                    albumentations.Resize(
+                        height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT
+                    ),
+                ],
                 p=crop_probability,
             )
         )

@@ -169,7 +169,7 @@ def load_folder(
             images = [
                 _fit(f.pixels, f.path, image_size, size, intensity, resize_from) for f in frames
             ]
-            masks = [_read_mask(base, rows, frame, len(frames)) for frame in frames]
+            masks = [_read_mask(base, rows, frame, len(frames), axes) for frame in frames]
         except UserError as error:
             if on_error == "stop" or isinstance(error, UsageError):
                 raise _with_line(error, csv_path, rows) from error
@@ -303,15 +303,20 @@ def _read_labels(path: Path) -> _Table:
             if column != "image" and named.suffix.lower() in SUFFIXES:
                 table.other_files.add(_resolved(named))
     for frames in table.rows.values():
-        _fill_in_groups(frames)
+        _fill_in(frames)
     return table
 
 
-def _fill_in_groups(frames: dict[int | None, _Row]) -> None:
-    """Gives the rows of a file without a group that of its other rows, or one of their own."""
-    common = _common_group(frames)
+def _fill_in(frames: dict[int | None, _Row]) -> None:
+    """Gives the rows of a file's frames what they leave to others.
+
+    The group is that of the file's other rows, or one of its own; the mask that of the file's row.
+    """
+    common, whole = _common_group(frames), frames.get(None)
     for frame, row in frames.items():
         own = row.name if frame is None else row.name.rpartition("#")[0]
+        if whole and not row.mask:
+            row = replace(row, mask=whole.mask, instances=whole.instances)
         frames[frame] = replace(row, group=row.group or common or own)
 
 
@@ -386,13 +391,14 @@ def _file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:
     file = folder / name
     stem, mark, number = name.rpartition("#")
     # A file that really is called like this comes first.
-    if mark and number.isascii() and number.isdigit() and not file.exists():
+    framed = mark and number.isascii() and number.isdigit()
+    if framed and Path(stem).suffix.lower() in SUFFIXES and not file.exists():
         return folder / stem, int(number)
     return file, None
 
 
 def _read_mask(
-    folder: Path, rows: dict[int | None, _Row], frame: Frame, frames: int
+    folder: Path, rows: dict[int | None, _Row], frame: Frame, frames: int, axes: str | None
 ) -> np.ndarray | None:
     """The mask of a frame in its file's own size; None if it has none."""
     row = rows.get(frame.index, rows.get(None))
@@ -401,7 +407,7 @@ def _read_mask(
     file, number = _file_and_frame(folder, row.mask)
     if number is None and frames > 1:
         number = frame.index  # the masks of a stack are a stack as well
-    mask = read_mask(file, number)
+    mask = read_mask(file, number, axes)
     if mask.shape != frame.pixels.shape:
         (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
         raise UserError(

@@ -103,10 +103,12 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
     Raises:
         UserError: the model learns from masks alone what the images have none for.
     """
-    if getattr(recipe.model, "head", None) == "regressor" and natural.masks is None:
+    if getattr(recipe.model, "head", None) == "regressor" and (
+        natural.masks is None or not natural.has_mask.any()
+    ):
         raise UserError(
-            "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
-            "labels.csv, or set model.head: additive."
+            "model.head: regressor counts a mask, which it learns from masks: no training image "
+            "has one. Add masks to labels.csv, or set model.head: additive."
         )
     size = recipe.image_size
     source = None
@@ -385,9 +387,12 @@ def _plan(
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
     elif other.image_size == recipe.image_size:  # else its images would have to be loaded first
-        other_batches = training_batches(other, batches.natural, trainer.devices.replicas)
-        steps = other.train.steps_per_epoch or other_batches.steps_per_pass
-        other_trainer = _new_trainer(other, other_batches, steps, trainer.devices)
+        try:
+            other_batches = training_batches(other, batches.natural, trainer.devices.replicas)
+            steps = other.train.steps_per_epoch or other_batches.steps_per_pass
+            other_trainer = _new_trainer(other, other_batches, steps, trainer.devices)
+        except UserError:  # these images or settings are not for the other form
+            return
         seconds = other.train.epochs * steps * _seconds_per_step(other_trainer, other_batches)
         log.info("The full recipe would take up to %s on this machine.", duration(seconds))
 

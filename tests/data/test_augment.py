@@ -126,6 +126,18 @@ def test_a_mask_goes_where_its_image_goes():
     np.testing.assert_array_equal(moved, masks_of(out))
 
 
+def test_a_mask_lies_where_its_image_lies_after_a_crop():
+    side = np.mgrid[:64, :64] - 31.5
+    image = (np.hypot(*side) < 15).astype(np.float32)[None]
+    crop = augmentation(size=64, crop=0.9, flip=False, rotate=False, noise=0.0)
+    away = []
+    for seed in range(20):
+        out, moved = crop(image, (seed,), image.astype(np.uint8))
+        centres = [np.average(np.mgrid[:64, :64], axis=(1, 2), weights=a[0]) for a in (out, moved)]
+        away.append(centres[1] - centres[0])
+    np.testing.assert_allclose(np.mean(away, axis=0), 0, atol=0.1)
+
+
 @given(crop=st.floats(0.1, 1), blur=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_masks_play_no_part_in_what_becomes_of_images(crop, blur, seed):

@@ -488,6 +488,26 @@ def test_frames_of_a_stack_have_frames_of_a_mask(folder):
         assert image_set.masks[3:, 0, 0].tolist() == [1, 2, 3]
 
 
+def test_a_stack_of_masks_has_the_axes_of_its_images_and_serves_listed_frames_too(folder):
+    images = np.zeros((3, 8, 8), np.uint8)
+    masks = images.copy()
+    masks[:, 0, 0] = [1, 0, 1]
+    for name, stack in (("st.tif", images), ("m.tif", masks)):
+        tifffile.imwrite(folder / name, stack, photometric="minisblack")  # says nothing of axes
+    table = "image,count,mask\nst.tif,,m.tif\nst.tif#0,4,\nst.tif#1,2,\n"
+    (folder / "labels.csv").write_text(table)
+    image_set, _ = load_folder(folder, image_size=8, axes="TYX")
+    stack = image_set.take([name.startswith("st.tif") for name in image_set.names])
+    assert stack.has_mask.all() and stack.masks[:, 0, 0].tolist() == [1, 0, 1]
+    assert stack.counts[:2].tolist() == [4, 2]
+
+
+def test_a_long_note_is_no_file(folder):
+    note = "seen at the border, " * 20 + "see #12"
+    image_set, _ = load(folder, f'image,count,note\nimages/a.png,1,"{note}"\n')
+    assert image_set.counts[0] == 1
+
+
 def test_masks_are_resized_without_new_numbers(folder):
     write_mask(folder, "masks/a.png", [7] * 32)
     text = "image,count,label_image\nimages/a.png,1,masks/a.png\n"

@@ -274,6 +274,18 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(run_fit, tmp_path):
     assert "train.learning_rate" in result.stderr
 
 
+def test_a_quick_run_may_start_from_what_the_full_recipe_cannot(recipe, tmp_path, run_cli):
+    """Whose time is estimated beside it, if that can be."""
+    both = tmp_path / "both.yaml"
+    overlay = "quick:\n  train: {epochs: 1, steps_per_epoch: 1}\n  "
+    both.write_text(recipe.read_text() + overlay + LIGHT.replace("=", ": ", 1) + "\n")
+    start = ("--set", f"train.start_from={tmp_path / 'first'}")
+    for name, settings in ("first", ()), ("second", start):
+        result = run_cli("fit", both, "--quick", "--out", tmp_path / name, *settings)
+        assert result.exit_code == 0, result.output
+    assert "full recipe would take" not in result.output
+
+
 def test_a_quick_overlay_may_take_images_of_another_shape(tmp_path, write_cells, run_cli):
     # The full form would turn its square images by 90 degrees, which these cannot be.
     folder = write_cells(tmp_path / "cells")
