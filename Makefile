@@ -6,9 +6,10 @@ DEMO ?= demo
 
 .PHONY: demo test slow lint
 
+# Python compiles what it imports: of all packages that takes a minute.
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[test]'
 	touch $@
 
 # Train on simulated chambers, score on chambers never seen, count a folder of images.

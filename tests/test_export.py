@@ -203,18 +203,19 @@ def test_a_damaged_export_is_refused(tmp_path, run_cli, write_cells):
 
 def test_evaluates_a_saved_model(exported, tiny_run, write_cells, run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_cells(tmp_path / "cells")
+    for name in ("cells", "theirs"):  # the run was trained on cells
+        write_cells(tmp_path / name)
     result = run_cli("evaluate", exported)
     assert result.exit_code == 2 and "--data" in result.stderr
     for model, out in ((exported, "a"), (tiny_run, "b")):
-        assert run_cli("evaluate", model, "--data", "cells", "--out", out).exit_code == 0
-    name = "evaluation_cells.json"
+        assert run_cli("evaluate", model, "--data", "theirs", "--out", out).exit_code == 0
+    name = "evaluation_theirs.json"
     a, b = (json.loads((tmp_path / out / name).read_text()) for out in ("a", "b"))
     assert a.pop("mixing") == {} and b.pop("mixing")  # a SavedModel's latent is not looked at
     assert (a.pop("model"), b.pop("model")) == (str(exported), str(tiny_run))
     assert a == b
     for report in ("a/index.html", "b/index.html"):
-        assert "images of the folder cells, tiny is off by" in (tmp_path / report).read_text()
+        assert "images of the folder theirs, tiny is off by" in (tmp_path / report).read_text()
 
 
 def test_counts_unlabelled_images_with_a_saved_model(
