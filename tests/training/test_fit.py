@@ -38,7 +38,7 @@ model:
 train:
   batch: 8
   epochs: 6
-  steps_per_epoch: 12
+  steps_per_epoch: 8
   averaging: 0.9
   labelled_share: 0.5
   schedule: cosine
