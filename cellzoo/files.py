@@ -34,9 +34,14 @@ def check_new_file(out: Path) -> None:
         ) from None
 
 
+def temporary_beside(path: Path) -> Path:
+    """Where to write what is then renamed to ``path``: a hidden name, of this process alone."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes or replaces a text file, UTF-8."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, path)
@@ -52,7 +57,7 @@ def write_new(path: Path, text: str) -> None:
         FileExistsError: it exists.
         OSError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8", newline="")
         try:

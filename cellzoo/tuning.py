@@ -384,16 +384,14 @@ def _is_new(folder: Path, recipe: Recipe) -> bool:
     """
     if not folder.is_dir():
         return False
-    files = [file for file in folder.iterdir() if not file.name.startswith("recipe.yaml.")]
+    files = [file for file in folder.iterdir() if not file.name.startswith(".recipe.yaml.")]
     return not files or (
         [file.name for file in files] == ["recipe.yaml"]
         and files[0].read_text(encoding="utf-8") == recipe.to_yaml()
     )
 
 
-def _oracle(
-    recipe: Recipe, folder: Path, chief: str | None = None, served: bool = False
-) -> Any:
+def _oracle(recipe: Recipe, folder: Path, chief: str | None = None, served: bool = False) -> Any:
     """KerasTuner's search, with what it knows from an earlier start; or its client."""
     import keras_tuner
 

@@ -18,6 +18,7 @@ import pytest
 
 from cellzoo import tuning
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import temporary_beside
 from cellzoo.recipe import check_space, load_recipe, with_values
 from cellzoo.run_folder import alone
 from cellzoo.tuning import tune
@@ -234,6 +235,13 @@ def test_hyperband_gives_few_epochs_to_most(load, tmp_path):
     epochs = [load_recipe(file).train.epochs for file in sorted((out / "trials").glob("*.yaml"))]
     assert (epochs.count(2), epochs.count(4)) == (5, 2)
     assert load_recipe(out / "best.yaml").train.epochs == 2  # the recipe's own
+
+
+def test_a_recipe_that_another_worker_is_writing_is_no_other_file(load, tmp_path):
+    recipe, folder = load(), tmp_path / "search"
+    folder.mkdir()
+    temporary_beside(folder / "recipe.yaml").write_text("half of it")
+    assert tuning._open_folder(recipe, folder) == folder
 
 
 def test_hyperband_wants_trials_for_its_longer_rounds(load, tmp_path):

@@ -18,7 +18,7 @@ from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
 from cellzoo.evaluation.metrics import round_count
-from cellzoo.files import write_atomically, write_csv
+from cellzoo.files import temporary_beside, write_atomically, write_csv
 
 # comparison.md is written last: where it stands, the others do, and where it does not and runs were
 # trained, the others are those of a comparison that was stopped.
@@ -314,7 +314,7 @@ def plot_counts(images: ImageSet, about: About, seed: int) -> Figure:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    temporary = file.with_name(file.name + ".tmp")
+    temporary = temporary_beside(file)
     figure.savefig(temporary, format="png", dpi=120)
     os.replace(temporary, file)
 

@@ -17,6 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from cellzoo.evaluation.metrics import round_count
+from cellzoo.files import temporary_beside
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
@@ -378,6 +379,6 @@ def _save(figure: Figure, file: Path, dpi: int = _DPI) -> None:
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     _, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    temporary = file.with_name(file.name + ".tmp")
+    temporary = temporary_beside(file)
     temporary.write_bytes(content.tobytes())
     os.replace(temporary, file)
