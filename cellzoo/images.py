@@ -534,19 +534,24 @@ def _named_axes(
     for squeeze in (True, False):
         shape, named = tuple(stack.get_shape(squeeze)), stack.get_axes(squeeze)
         if len(axes) == len(shape):
-            for letter, said, n in zip(axes, named, shape, strict=True):
-                if said == "C" != letter and n > 1:  # frames are no colours
-                    raise UserError(
-                        f"{path}: has {n} channels (axes {named}), which data.natural.axes: {axes} "
-                        "does not say, write C in their place and set data.natural.channel to a "
-                        f"number from 0 to {n - 1}"
-                    )
+            _check_channels_stay(axes, named, shape, path)
             return axes, shape
     sizes = " x ".join(map(str, stack.shape))
     raise UserError(
         f"{path}: has {len(stack.shape)} dimensions ({sizes}), which data.natural.axes: {axes} "
         "does not fit, name one letter for each"
     )
+
+
+def _check_channels_stay(axes: str, named: str, shape: tuple[int, ...], path: Path) -> None:
+    """Sees to it that the user's letters make no frames of what the file calls channels."""
+    for letter, said, n in zip(axes, named, shape, strict=True):
+        if said == "C" != letter and n > 1:
+            raise UserError(
+                f"{path}: has {n} channels (axes {named}), which data.natural.axes: {axes} does "
+                "not say, write C in their place and set data.natural.channel to a number from 0 "
+                f"to {n - 1}"
+            )
 
 
 def _frame_planes(

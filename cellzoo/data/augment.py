@@ -87,7 +87,7 @@ def augmentation(
             albumentations.Sequential(
                 [
                     albumentations.RandomCrop(*crop_sides),
-                    # Its other nearest pixel lies half of one further up and to the left.
+                    # Otherwise masks move half a pixel against their images.
                     albumentations.Resize(
                         height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT
                     ),

@@ -315,9 +315,13 @@ def _fill_in(frames: dict[int | None, _Row]) -> None:
     common, whole = _common_group(frames), frames.get(None)
     for frame, row in frames.items():
         own = row.name if frame is None else row.name.rpartition("#")[0]
-        if whole and not row.mask:
-            row = replace(row, mask=whole.mask, instances=whole.instances)
-        frames[frame] = replace(row, group=row.group or common or own)
+        masked = whole if whole and not row.mask else row
+        frames[frame] = replace(
+            row,
+            group=row.group or common or own,
+            mask=masked.mask,
+            instances=masked.instances,
+        )
 
 
 def _common_group(frames: dict[int | None, _Row]) -> str:

@@ -269,10 +269,11 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
         name = data.resolve().name
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)
-            subject = f"{name} (all labelled images of the folder)"
+            own = ""
             if _trained_on(counter, data):
-                subject = f"{name} (all labelled images of the folder it was trained on)"
+                own = " it was trained on"
                 log.warning("%s: trained on these; without --data the test split is scored.", data)
+            subject = f"{name} (all labelled images of the folder{own})"
             return _Material(labelled, subject, skipped, unlabelled)
         subject = f"{name} (a folder without counts: no scores)"
         return _Material(images, subject, skipped, images.take([]))

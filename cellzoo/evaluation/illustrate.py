@@ -365,11 +365,11 @@ def _mixing(features: dict[str, np.ndarray]) -> dict[str, float]:
     natural = [v for name, v in features.items() if name != SYNTHETIC]
     if SYNTHETIC in features:
         pairs["natural and synthetic"] = (np.concatenate(natural), features[SYNTHETIC])
-    if TRAINING in features:
-        here = NATURAL if NATURAL in features else FOLDER
-        pairs["this folder and training images"] = (features[here], features[TRAINING])
-    elif FOLDER in features and NATURAL in features:
-        pairs["this folder and training images"] = (features[FOLDER], features[NATURAL])
+    # The part with counts, natural, is the one or the other where these have no part of their own.
+    folder = FOLDER if FOLDER in features else NATURAL
+    training = TRAINING if TRAINING in features else NATURAL
+    if folder != training and {folder, training} <= features.keys():
+        pairs["this folder and training images"] = (features[folder], features[training])
     return {name: mixing(*pair) for name, pair in pairs.items()}
 
 

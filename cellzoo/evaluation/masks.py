@@ -32,6 +32,8 @@ def threshold_table(counter: RunCounter, images: ImageSet) -> list[dict[str, flo
     """
     model = counter.run.recipe.model
     probability = np.stack([counter.segment(image)[1] for image in images.images])
+    masked = images.masks is not None and images.has_mask.all()
+    numbered = _tells_cells_apart(images) if masked else None
     rows = []
     for method in THRESHOLDS:
         row: dict[str, float | str] = {"threshold": method}
@@ -43,8 +45,8 @@ def threshold_table(counter: RunCounter, images: ImageSet) -> list[dict[str, flo
             masks = np.stack([np.asarray(threshold(p[None]))[0] for p in probability])
             parts = np.array([instances(mask).max() for mask in masks])
             row |= _count_scores("components_", images.counts, parts)
-            if images.masks is not None and images.has_mask.all():
-                row |= segmentation_metrics(images.masks, masks, _tells_cells_apart(images))
+            if masked:
+                row |= segmentation_metrics(images.masks, masks, numbered)
         rows.append(row)
     return rows
 

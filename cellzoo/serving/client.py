@@ -119,12 +119,13 @@ class Connection:
         for header in self.headers:
             key, equals, value = header.partition("=")
             value = value.strip()  # a line break at the end of a token's file
-            plain = value.isascii() and (value.isprintable() or not value)
-            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key.lower()) or not plain:
+            plain = value.isascii() and value.isprintable()
+            key = key.lower()
+            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key) or not plain:
                 raise UsageError(f"--header {header} is no KEY=VALUE of plain letters.")
-            if key.lower().endswith("-bin"):
+            if key.endswith("-bin"):
                 raise UsageError(f"--header {key}: gRPC takes bytes there, name another key.")
-            pairs.append((key.lower(), value))
+            pairs.append((key, value))
         return pairs
 
 

@@ -107,8 +107,8 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
         natural.masks is None or not natural.has_mask.any()
     ):
         raise UserError(
-            "model.head: regressor counts a mask, which it learns from masks: no training image "
-            "has one. Add masks to labels.csv, or set model.head: additive."
+            "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
+            "labels.csv that names some of labelled training images, or set model.head: additive."
         )
     size = recipe.image_size
     source = None

@@ -88,7 +88,7 @@ def test_a_regressor_needs_masks(tmp_path, recipe):
     wanted = recipe("regressor")
     folder = wanted.data.natural.folder
     shutil.rmtree(Path(folder) / "masks")
-    with pytest.raises(UserError, match="learns from masks: no training image has one"):
+    with pytest.raises(UserError, match="learns from masks: add a mask column"):
         fit(wanted, tmp_path / "run")
 
 
