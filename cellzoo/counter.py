@@ -96,9 +96,8 @@ class RunCounter:
     def prepare(self, frame: Frame) -> np.ndarray:
         """Checks the size; scales and resizes what the network's graph does not; see Counter."""
         in_tiles = self.any_size and frame.pixels.shape != self.intake.size
-        if not in_tiles and not self.segments and self.graph():
+        if not in_tiles and self.graph():
             return self.intake.prepare(frame, self.name)
-        # Pictures of a segmentation show the scaled image, and tiles are cut from it.
         image = to_unit(frame.pixels, self.intake.intensity, name=str(frame.path))
         if in_tiles:
             return self._at_training_scale(image)
@@ -181,7 +180,7 @@ class RunCounter:
         """Where the cells of a prepared image are; only if :attr:`segments`.
 
         Args:
-            image: float32 ``[h, w]``, as :meth:`prepare` gives it.
+            image: ``[h, w]``, as :meth:`prepare` gives it.
 
         Returns:
             The mask, bool ``[h, w]``, and the probability that it comes from, float32 ``[h, w]``,
@@ -189,6 +188,10 @@ class RunCounter:
         """
         if self.classical is not None:
             return self.classical.segment(image) > 0, None
+        if image.dtype.kind == "u":
+            image = to_unit(image, self.intake.intensity)
+        if not self.any_size:
+            image = resize(image, self.size)
         probability = self.tiled.map("mask", image)
         mask = np.asarray(self._threshold()(probability[None]))[0] > 0
         return mask, probability

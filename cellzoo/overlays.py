@@ -95,7 +95,7 @@ class SegmentationPictures:
 
         Args:
             frame: as it was read.
-            image: as the counter prepared it, float32 ``[h, w]`` in [0, 1].
+            image: as the counter prepared it, ``[h, w]``.
             count: to write into the picture.
         """
         mask, probability = self.counter.segment(image)

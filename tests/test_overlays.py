@@ -1,6 +1,7 @@
 """Segmenting models: images of any size, masks, probabilities and pictures."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -10,10 +11,11 @@ import pytest
 import tifffile
 
 from cellzoo import counting
-from cellzoo.counter import RunCounter
+from cellzoo.counter import RunCounter, load_counter
 from cellzoo.counting import count_files
 from cellzoo.errors import UserError
-from cellzoo.images import read_frames
+from cellzoo.export import export
+from cellzoo.images import read_frames, resize
 from cellzoo.overlays import SegmentationPictures, outlined
 
 RECIPE = """\
@@ -116,6 +118,31 @@ def test_masks_and_pictures_have_the_frames_size(tmp_path, runs, run_cli):
         assert 0 < (mask > 0).mean() < 1
     with (tmp_path / "counts.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
+
+
+def test_resized_images_count_bit_for_bit_as_their_export_does(tmp_path, runs):
+    folder = tmp_path / "run"
+    shutil.copytree(runs["regressor"], folder)
+    recipe = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(recipe.replace("size: error", "size: resize"))
+    for k, size in enumerate([(30, 41), (50, 70), (16, 24), (9, 100)]):
+        write_image(tmp_path / "images" / f"{k}.png", *size, seed=k)
+    counters = [RunCounter(folder), load_counter(str(export(folder, tmp_path / "models")))]
+    tables = [
+        count_files([tmp_path / "images"], counter, tmp_path / f"{counter.version}.csv")
+        for counter in counters
+    ]
+    raw = [[row.count_raw for row in table] for table in tables]
+    assert raw[0] == raw[1] and len(set(raw[0])) == 4
+    frames = [next(iter(read_frames(tmp_path / "images" / f"{k}.png"))) for k in range(4)]
+    for frame in frames:
+        mine, theirs = (c.count(c.prepare(frame)[None]).raw for c in counters)
+        np.testing.assert_array_equal(mine, theirs)
+    count_files([tmp_path / "images"], counters[0], tmp_path / "m.csv", masks=tmp_path / "masks")
+    probability = tifffile.imread(tmp_path / "masks" / "0_probability.tif")
+    seen = resize(frames[0].pixels / 255, (16, 24))
+    expected = counters[0].network({"natural": seen[None]})["natural_mask"][0]
+    np.testing.assert_allclose(probability, cv2.resize(np.asarray(expected), (41, 30)), atol=1e-5)
 
 
 def test_files_of_one_name_keep_their_pictures_apart(tmp_path, runs, monkeypatch):
