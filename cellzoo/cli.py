@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -57,6 +59,9 @@ def main() -> None:
         log.addHandler(_Echo())
     log.setLevel(logging.INFO)
     log.propagate = False
+    # Whoever ends a command, a queue or a container, ends it as Ctrl-C does.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _start_tensorflow() -> None:
@@ -159,6 +164,7 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 @click.option("--match", is_flag=True,
               help="Make the cells look like the recipe's natural images, labelled or not.")
 @_settings
+@click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @_verb
 def synth(
     recipe: Path,
@@ -168,6 +174,7 @@ def synth(
     natural: bool,
     match: bool,
     settings: tuple[str, ...],
+    quick: bool,
 ) -> None:
     r"""Write the synthetic cells that a recipe trains on, to look at or to use.
 
@@ -183,7 +190,7 @@ def synth(
 
     if match and natural:
         raise UsageError("--match and --natural exclude each other: choose one.")
-    chosen = load_recipe(recipe, settings)
+    chosen = load_recipe(recipe, settings, quick)
     if match:
         files = match_recipe(chosen, out, number, preview)
     else:

@@ -23,6 +23,7 @@ from cellzoo.evaluation.intervals import Interval
 from cellzoo.evaluation.model_card import CARD_FILE, exported_card
 from cellzoo.files import write_atomically, write_checksums
 from cellzoo.intake import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE
+from cellzoo.run_folder import alone
 from cellzoo.serving.config import model_config
 from cellzoo.serving.messages import PredictionLog
 from cellzoo.serving.tensors import to_message
@@ -72,16 +73,18 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
     try:
         _write(counter, graph, temporary)
         temporary.chmod(0o755)
-        # Read anew: somebody may have edited it meanwhile.
-        config = _models_config(serving, counter.name) if serving else ""
-        folder = _take_next_version(temporary, base)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    if serving:
+        if not serving:
+            return _take_next_version(temporary, base)
         file = (serving / MODELS_CONFIG).resolve()  # a link stays one
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, config)
-    return folder
+        with alone(file.parent, otherwise=None):
+            # Read anew: somebody may have edited it meanwhile.
+            config = _models_config(serving, counter.name)
+            folder = _take_next_version(temporary, base)
+            write_atomically(file, config)
+        return folder
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _models_config(serving: Path, name: str) -> str:

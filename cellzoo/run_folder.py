@@ -24,12 +24,12 @@ def weights_file(run: Path, selection: str = "best") -> Path:
 
 
 @contextmanager
-def alone(folder: Path, otherwise: str) -> Iterator[None]:
+def alone(folder: Path, otherwise: str | None) -> Iterator[None]:
     """Keeps other processes from working in the folder; a killed one keeps nobody.
 
     Args:
         folder: that exists.
-        otherwise: what is said of the folder where another process works there.
+        otherwise: what is said of the folder where another process works there; None: wait for it.
 
     Raises:
         UserError: one does.
@@ -39,7 +39,7 @@ def alone(folder: Path, otherwise: str) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if otherwise else 0))
     except BlockingIOError:
         os.close(handle)
         raise UserError(f"{folder} {otherwise}: wait for it, or choose another --out.") from None

@@ -16,8 +16,8 @@ import numpy as np
 from cellzoo.data import microscope
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.matching import match
-from cellzoo.data.sets import natural_images, simulated_fluorescence, synthetic_cells
-from cellzoo.data.synthetic import SyntheticCells, contact_sheet
+from cellzoo.data.sets import cells_of, natural_images, simulated_fluorescence
+from cellzoo.data.synthetic import contact_sheet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, Synthetic, with_values
@@ -100,7 +100,7 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
     natural = None
     if section.background in ("natural", "groups"):
         natural = _training_images(recipe, ("train", "validation"))
-    cells = _cells(section, natural, recipe)
+    cells = cells_of(recipe, natural)
     images, counts = cells.render(number, (recipe.seed, 0))
     groups = [str(k) for k in range(number)]
     return np.round(images * 255).astype(np.uint8), counts, groups, [""] * number, None
@@ -116,11 +116,6 @@ def _section(recipe: Recipe) -> Synthetic:
 def _training_images(recipe: Recipe, splits: tuple[str, ...] = ("train",)) -> ImageSet:
     known, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed, splits=splits)
     return known.of("train")
-
-
-def _cells(section: Synthetic, natural: ImageSet | None, recipe: Recipe) -> SyntheticCells:
-    controls = section.model_dump(exclude={"images", "fresh"})
-    return synthetic_cells(**controls, natural=natural, image_size=recipe.image_size)
 
 
 def match_recipe(
@@ -151,7 +146,7 @@ def match_recipe(
     for file in files:
         check_new_file(file)
     natural = _training_images(recipe)
-    cells = _cells(section, natural, recipe)
+    cells = cells_of(recipe, natural)
     settled = _counts(section, natural.counts)
     find_counts = section.count_range is None and not settled
     if section.background is None:
@@ -180,7 +175,7 @@ def match_recipe(
         some = np.random.default_rng(recipe.seed).permutation(len(natural))[:number]
         sheets = [
             contact_sheet(natural.images[some], natural.counts[some]),
-            contact_sheet(*_cells(matched.data.synthetic, natural, matched).render(number, 0)),
+            contact_sheet(*cells_of(matched, natural).render(number, 0)),
         ]
         _write_image(files[1], np.concatenate(sheets))
     write_atomically(out, text)

@@ -610,7 +610,8 @@ def test_natural_sections_are_the_functions_that_make_the_images():
 
 def test_synthetic_section_is_the_generator():
     controls = {field.name for field in dataclasses.fields(SyntheticCells)} - {"size"}
-    arguments = set(parameters(synthetic_cells, ["natural", "image_size"]))
+    others = ["natural", "image_size", "intensity", "channel"]
+    arguments = set(parameters(synthetic_cells, others))
     source = set(parameters(SyntheticSource, ["cells", "seed"]))
     section = keys(schema.Synthetic)
     assert set(section) == controls | arguments | source

@@ -54,6 +54,16 @@ def test_images_and_labels_are_a_folder_that_can_be_trained_on(tmp_path, recipe,
     assert all(name.startswith(f"images/{start}_") for name in images.names)
 
 
+def test_an_overlay_may_draw_other_cells(tmp_path, run_cli):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE + "quick:\n  data: {synthetic: {count_range: [7, 7]}}\n")
+    for name, options, low, high in ("full", [], 2, 5), ("quick", ["--quick"], 7, 7):
+        result = run_cli("synth", recipe, "-o", tmp_path / name, "-n", 3, *options)
+        assert result.exit_code == 0, result.output
+        counts = [row["count"] for row in csv.DictReader((tmp_path / name / "labels.csv").open())]
+        assert all(low <= int(count) <= high for count in counts) and len(counts) == 3
+
+
 def test_counts_follow_the_recipe(tmp_path, recipe):
     synth(recipe(), tmp_path / "few", 12, False, False)
     synth(recipe("data.synthetic.count_range=[0, 0]"), tmp_path / "none", 3, False, False)

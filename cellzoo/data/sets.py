@@ -261,12 +261,26 @@ class SyntheticSource:
         return images[indices], counts[indices], masks[indices]
 
 
+def cells_of(recipe: Recipe, natural: ImageSet | None) -> SyntheticCells:
+    """The generator of a recipe's synthetic cells, see :func:`synthetic_cells`."""
+    section = recipe.data.natural
+    return synthetic_cells(
+        **recipe.data.synthetic.model_dump(exclude={"images", "fresh"}),
+        natural=natural,
+        image_size=recipe.image_size,
+        intensity=getattr(section, "intensity", "dtype"),
+        channel=getattr(section, "channel", None),
+    )
+
+
 def synthetic_cells(
     *,
     preset: str,
     background: str | None,
     natural: ImageSet | None,
     image_size: Size,
+    intensity: Literal["dtype"] | tuple[float, float] = "dtype",
+    channel: int | None = None,
     **controls: Any,
 ) -> SyntheticCells:
     """The generator that a recipe's ``data.synthetic`` describes.
@@ -278,6 +292,8 @@ def synthetic_cells(
             None: an even grey; or the path of an image.
         natural: natural training images; None: no natural background, which does for a check.
         image_size: side in pixels.
+        intensity: of the natural images, by which the image of the background is read, too.
+        channel: of the natural images, likewise.
         **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None: the preset's.
 
     Raises:
@@ -310,8 +326,9 @@ def synthetic_cells(
                 f"data.synthetic.background is {background}, and there is no such file: write "
                 "'natural', 'groups', null or the path of an image."
             )
-        frame = next(iter(read_frames(Path(background))))
-        given["background"] = np.clip(resize(to_unit(frame.pixels), height), 0, 1)
+        frame = next(iter(read_frames(Path(background), channel=channel)))
+        unit = to_unit(frame.pixels, intensity, background)
+        given["background"] = np.clip(resize(unit, height), 0, 1)
     return SyntheticCells.preset(preset, size=height, **given)
 
 
@@ -411,8 +428,7 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.model.name == "dcc":
         _check_dcc(recipe)
     if recipe.data.synthetic:
-        section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
-        synthetic_cells(**section, natural=None, image_size=recipe.image_size)
+        cells_of(recipe, natural=None)
     if recipe.train.start_from is not None:
         _check_start(recipe.train.start_from)
 

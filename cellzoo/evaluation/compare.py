@@ -105,6 +105,7 @@ def compare(
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
     split = split_to_score(every_image[min(every_image)])
     images = {seed: _scored(every, split) for seed, every in every_image.items()}
+    out.mkdir(parents=True, exist_ok=True)
     methods = _count_all(by_seed, every_image, images)
     recipe = entrants[0].run.recipe
     # A seed deals a folder's groups out anew; simulated ones it makes anew, under the same names.

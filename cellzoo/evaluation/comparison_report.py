@@ -54,16 +54,15 @@ class About:
 
 
 def check_output(out: Path, begun: bool = False) -> None:
-    """Makes the folder of the comparison.
+    """Sees to it that a comparison can be written to its folder.
 
     Args:
-        out: the folder.
+        out: the folder, which need not exist yet.
         begun: what is in it but for the last file is of this comparison, stopped while it wrote.
 
     Raises:
         UserError: there is a comparison in it, or a file of somebody's own that it would replace.
     """
-    out.mkdir(parents=True, exist_ok=True)
     for name in FILES[-1:] if begun else FILES:
         if (out / name).exists():
             raise UserError(f"{out / name} is there already: choose another --out.")

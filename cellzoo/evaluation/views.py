@@ -4,7 +4,7 @@ import numpy as np
 
 from cellzoo.counter import RunCounter, SavedModelCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import synthetic_cells
+from cellzoo.data.sets import cells_of
 from cellzoo.evaluation.embedding import flat_features
 from cellzoo.evaluation.figures import Column, outlined
 from cellzoo.models.counting import predict, translations
@@ -35,8 +35,7 @@ def draw_synthetic(
         training: its natural training images, of which the background may be made.
         images: how many to draw.
     """
-    section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
-    cells = synthetic_cells(**section, natural=training, image_size=recipe.image_size)
+    cells = cells_of(recipe, training)
     # Training draws with (seed, 0) and (seed, 1, step): see SyntheticSource.
     return cells.render(images, (recipe.seed, 2))
 

@@ -18,7 +18,7 @@ from cellzoo.counter import RunCounter
 from cellzoo.data.augment import augmentation
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.pipeline import Batch, TrainingBatches
-from cellzoo.data.sets import SyntheticSource, check_recipe, natural_images, synthetic_cells
+from cellzoo.data.sets import SyntheticSource, cells_of, check_recipe, natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.familiarity import Familiarity
 from cellzoo.evaluation.intervals import Interval
@@ -113,8 +113,7 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
     size = recipe.image_size
     source = None
     if recipe.data.synthetic:
-        section = recipe.data.synthetic.model_dump(exclude={"images", "fresh"})
-        cells = synthetic_cells(**section, natural=natural, image_size=size)
+        cells = cells_of(recipe, natural)
         source = SyntheticSource(
             cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
         )
@@ -340,13 +339,14 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
 
 def _learning_rate(recipe: Recipe, steps: int):
     settings = recipe.train
-    if settings.schedule == "constant":
-        return settings.learning_rate
+    constant = settings.schedule == "constant"
     warmup = round(settings.warmup * steps)
+    if constant and not warmup:
+        return settings.learning_rate
     return keras.optimizers.schedules.CosineDecay(
         settings.learning_rate * (0.05 if warmup else 1.0),
         max(steps - warmup, 1),
-        alpha=0.01,
+        alpha=1.0 if constant else 0.01,  # the share that is left in the end
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )

@@ -5,18 +5,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from cellzoo.data import microscope
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import (
     SyntheticSource,
+    cells_of,
     folder_natural,
     natural_images,
     simulated_natural,
     synthetic_cells,
 )
 from cellzoo.errors import UsageError, UserError
-from cellzoo.recipe import FolderNatural, SimulatedNatural
+from cellzoo.recipe import FolderNatural, SimulatedNatural, load_recipe
 
 SIZES = {
     "train": 30, "labelled": 7, "validation": 26, "validation_labelled": 5, "test": 4,
@@ -236,6 +238,20 @@ def test_any_image_can_be_the_background(tmp_path):
         preset="bf", background=str(tmp_path / "back.png"), natural=None, image_size=96
     )
     assert cells.background.shape == (96, 96)
+    np.testing.assert_allclose(cells.background, 0.4, atol=1e-6)
+
+
+def test_a_background_is_read_as_the_natural_images_are(tmp_path):
+    path = tmp_path / "back.tif"
+    channels = np.full((2, 20, 30), [[[0]], [[1400]]], np.uint16)
+    tifffile.imwrite(path, channels, metadata={"axes": "CYX"})
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: mine\ndata:\n"
+        "  natural: {source: folder, folder: f, intensity: [200, 3200], channel: 1}\n"
+        f"  synthetic: {{preset: bf, background: {path}}}\nmodel: {{name: twinvae_spatial}}\n"
+    )
+    cells = cells_of(load_recipe(recipe), None)
     np.testing.assert_allclose(cells.background, 0.4, atol=1e-6)
 
 

@@ -109,3 +109,9 @@ def test_a_comparison_is_not_written_over(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=f"{name} is there already: choose another --out"):
         check_output(tmp_path)
+
+
+def test_a_refused_comparison_leaves_no_folder(tmp_path, run_cli):
+    result = run_cli("compare", tmp_path / "none.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "none.yaml" in result.stderr
+    assert not (tmp_path / "out").exists()

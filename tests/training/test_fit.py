@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.recipe import load_recipe
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
 from cellzoo.training.runs import Run
@@ -166,7 +167,7 @@ def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
         assert process.poll() is None, "ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # as queues do; Ctrl-C raises the same
     said, err = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "Interrupted" in said
@@ -178,7 +179,6 @@ def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
 def test_an_interrupt_lets_go_of_the_stream_while_python_still_runs(recipe, tmp_path, monkeypatch):
     from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
-    from cellzoo.recipe import load_recipe
     from cellzoo.training.fit import EpochEnd, fit
 
     def streams():
@@ -222,8 +222,6 @@ def test_the_speed_is_measured_for_a_part_of_the_budget(monkeypatch):
 
 
 def test_a_budget_sets_the_number_of_epochs_and_keeps_it(run_fit, tmp_path):
-    from cellzoo.recipe import load_recipe
-
     out = tmp_path / "budget"
     said = run_fit(out, LIGHT, "train.steps_per_epoch=4", options=("--budget", "5s")).output
     epochs = load_recipe(out / "recipe.yaml").train.epochs
@@ -272,6 +270,15 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(run_fit, tmp_path):
     settings = (LIGHT, "train.learning_rate=1e30", "train.schedule=constant")
     result = run_fit(tmp_path / "nan", *settings, code=1)
     assert "train.learning_rate" in result.stderr
+
+
+def test_a_constant_learning_rate_is_reached_by_a_warmup(recipe):
+    warm = ["train.schedule=constant", "train.warmup=0.1", "train.learning_rate=0.2"]
+    schedule = fit_module._learning_rate(load_recipe(recipe, warm), steps=100)
+    rates = [float(schedule(step)) for step in (0, 5, 10, 50, 99)]
+    np.testing.assert_allclose(rates, [0.01, 0.105, 0.2, 0.2, 0.2], rtol=1e-6)
+    cold = load_recipe(recipe, [*warm, "train.warmup=0"])
+    assert fit_module._learning_rate(cold, steps=100) == 0.2
 
 
 def test_a_quick_run_may_start_from_what_the_full_recipe_cannot(recipe, tmp_path, run_cli):
