@@ -225,6 +225,11 @@ def fit(
     if budget:
         settings = (*settings, f"train.budget={budget}")
     chosen = load_recipe(recipe, settings, quick)
+    if chosen.train.budget and any(s.startswith("train.epochs=") for s in settings):
+        raise UsageError(
+            "train.epochs: the budget decides how many there are, add --set train.budget=null or "
+            "leave train.epochs out."
+        )
     for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
     _start_tensorflow()

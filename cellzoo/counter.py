@@ -201,10 +201,11 @@ class RunCounter:
         from cellzoo.models.thresholds import Threshold
 
         model = self.run.recipe.model
+        method = getattr(model, "threshold", "simple")
         return Threshold(
-            "simple" if model.threshold == "none" else model.threshold,
-            model.threshold_block,
-            model.threshold_offset,
+            "simple" if method == "none" else method,
+            getattr(model, "threshold_block", 101),
+            getattr(model, "threshold_offset", 0.0),
         )
 
 

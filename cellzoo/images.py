@@ -240,7 +240,9 @@ def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def read_mask(path: Path, frame: int | None = None, axes: str | None = None) -> np.ndarray:
+def read_mask(
+    path: Path, frame: int | None = None, axes: str | None = None, or_only: bool = False
+) -> np.ndarray:
     """Read a mask or an instance label image.
 
     Args:
@@ -248,6 +250,7 @@ def read_mask(path: Path, frame: int | None = None, axes: str | None = None) -> 
         frame: which one of a stack, from 0; None: the file's only one.
         axes: of the images' stacks, see `read_frames`; a stack of masks has the same but for
             channels.
+        or_only: take the only frame of a file, whatever `frame` is.
 
     Returns:
         `[height, width]` uint8 or uint16, as stored.
@@ -264,6 +267,8 @@ def read_mask(path: Path, frame: int | None = None, axes: str | None = None) -> 
             f"{path}: holds {len(frames)} frames but is the mask of one image, name the frame: "
             f"{path.name}#0 to {path.name}#{len(frames) - 1}"
         )
+    if or_only and len(frames) == 1:
+        frame = 0
     if (frame or 0) >= len(frames):
         raise UserError(f"{path}: has no frame {frame}, its last one is {len(frames) - 1}")
     pixels = frames[frame or 0].pixels

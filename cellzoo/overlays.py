@@ -116,7 +116,7 @@ class SegmentationPictures:
 
     def _name(self, frame: Frame) -> str:
         """A name that no picture has yet."""
-        stem = self._stems[frame.path] + (f"_{frame.index}" if frame.index else "")
+        stem = self._stems[frame.path] + (f"#{frame.index}" if frame.index else "")
         name, k = stem, 1
         while name in self.written:
             k += 1

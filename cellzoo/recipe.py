@@ -569,11 +569,15 @@ def with_values(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     return _validate(document, ", ".join(f"{k}={_show(v)}" for k, v in values.items()), None)
 
 
+# What changes with the length of a training, see `with_epochs`.
+_SCHEDULE = ("train.epochs", "train.budget", "loss.count_start_epoch")
+
+
 def check_space(recipe: Recipe) -> None:
-    """Sees to it that every key to be searched is one of the recipe's.
+    """Sees to it that every key to be searched is one of the recipe's, and a trial's to choose.
 
     Raises:
-        UsageError: one is not; the sentence names the nearest.
+        UsageError: one is not; the sentence names the nearest. Or the length of a trial decides it.
     """
     document = yaml.safe_load(recipe.to_yaml())
     document.pop("tune", None)
@@ -588,6 +592,12 @@ def check_space(recipe: Recipe) -> None:
                 f"tune.space names {key}, which is no key of {recipe.name} with its "
                 f"{recipe.model.name}; {hint}"
             ) from None
+        tune = recipe.tune
+        if key in _SCHEDULE and (tune.epochs or tune.budget or recipe.train.budget):
+            raise UsageError(
+                f"tune.space names {key}, which follows from how long a trial may take: leave it "
+                "out, or set tune.epochs, tune.budget and train.budget to null."
+            )
 
 
 def _holder(document: dict[str, Any], key: str) -> tuple[Any, Any]:

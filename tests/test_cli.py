@@ -203,7 +203,7 @@ def test_evaluate_says_so_where_there_is_no_test_split(
     labels.write_text(labels.read_text().replace(",test", ",train"))
     shutil.copytree(tiny_run, "run")
     result = run_cli("evaluate", "run")
-    assert result.stdout.startswith("3 images: validation split (the data has no test split)\n")
+    assert result.stdout.startswith("3 images: validation split (no test image has a count)\n")
 
 
 def test_import_labels_says_how_many(run_cli, tmp_path, write_cells):

@@ -106,7 +106,7 @@ def test_masks_and_pictures_have_the_frames_size(tmp_path, runs, run_cli):
         "--overlay", tmp_path / "overlay", "--masks", tmp_path / "masks",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    names = {"a": (30, 41), "b": (16, 24), "b_1": (16, 24)}
+    names = {"a": (30, 41), "b": (16, 24), "b#1": (16, 24)}
     assert {file.stem for file in (tmp_path / "overlay").iterdir()} == set(names)
     for name, size in names.items():
         probability = tifffile.imread(tmp_path / "masks" / f"{name}_probability.tif")

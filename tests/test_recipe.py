@@ -393,6 +393,13 @@ def test_a_counter_that_is_fitted_in_one_go_needs_labels(load):
             check_recipe(load(CLASSICAL, *chosen))
 
 
+def test_a_counter_that_is_fitted_in_one_go_has_no_use_for_synthetic_images(load):
+    from cellzoo.data.sets import check_recipe
+
+    with pytest.raises(UsageError, match="brightness learns from natural images alone"):
+        check_recipe(load(CLASSICAL, "data.synthetic={preset: bf}"))
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

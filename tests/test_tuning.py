@@ -326,6 +326,10 @@ def test_a_space_that_the_recipe_does_not_have_is_one_sentence(load):
         check_space(load(wrong))
     with pytest.raises(UsageError, match="model.channels.2"):
         check_space(load(RECIPE.replace("channels.1", "channels.2")))
+    start = "tune.space={loss.count_start_epoch: {low: 0, high: 5}}"
+    with pytest.raises(UsageError, match="loss.count_start_epoch, which follows from how long"):
+        check_space(load(RECIPE, start, "tune.epochs=3", "tune.budget=null"))
+    check_space(load(RECIPE, start, "tune.epochs=null", "tune.budget=null", "train.budget=null"))
     with pytest.raises(UsageError, match="nothing to tune"):
         tune(load(RECIPE, "tune=null"))
 

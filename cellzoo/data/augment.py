@@ -38,6 +38,9 @@ class Augmentation(Protocol):
         """
 
 
+_TRIES = 10  # of a transform: some turn an image by chance
+
+
 def augmentation(
     *,
     size: Size,
@@ -160,18 +163,20 @@ def _transform(
             transform = known[name](**arguments)
             trial = albumentations.Compose([known[name](**arguments | {"p": 1.0})], seed=0)
             image, mask = np.full(size, 0.5, np.float32), np.zeros(size, np.uint8)
-            done = trial(image=image, mask=mask)
+            trial(image=image)
+            tries = [trial(image=image, mask=mask) for _ in range(_TRIES)]
     except Exception as error:  # albumentations has no exceptions of its own
         raise UsageError(f"{where}: {name} cannot be used so: {_one_line(error)}.") from None
-    same = [
-        (after.shape, after.dtype) == (before.shape, before.dtype)
-        for before, after in ((image, done["image"]), (mask, done["mask"]))
-    ]
-    if not all(same):
-        raise UsageError(
-            f"{where}: {name} makes {done['image'].shape} {done['image'].dtype} of an image of "
-            f"{size} float32: choose one that keeps size and type."
-        )
+    for done in tries:
+        same = [
+            (after.shape, after.dtype) == (before.shape, before.dtype)
+            for before, after in ((image, done["image"]), (mask, done["mask"]))
+        ]
+        if not all(same):
+            raise UsageError(
+                f"{where}: {name} makes {done['image'].shape} {done['image'].dtype} of an image of "
+                f"{size} float32: choose one that keeps size and type."
+            )
     return transform
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from cellzoo.errors import UsageError, UserError
@@ -300,7 +301,7 @@ def _read_labels(path: Path) -> _Table:
         frames[frame] = row
         for column, value in values.items():
             named, _ = _file_and_frame(path.parent, value)
-            if column != "image" and named.suffix.lower() in SUFFIXES:
+            if column != "image" and named.suffix.lower() in SUFFIXES and os.path.exists(named):
                 table.other_files.add(_resolved(named))
     for frames in table.rows.values():
         _fill_in(frames)
@@ -319,9 +320,14 @@ def _fill_in(frames: dict[int | None, _Row]) -> None:
         frames[frame] = replace(
             row,
             group=row.group or common or own,
-            mask=masked.mask,
+            mask=_of_frame(masked.mask, frame) if masked is whole else masked.mask,
             instances=masked.instances,
         )
+
+
+def _of_frame(mask: str, frame: int | None) -> str:
+    """The place of a frame's mask in the file of the whole stack's masks."""
+    return mask if frame is None or not mask or "#" in mask else f"{mask}#{frame}"
 
 
 def _common_group(frames: dict[int | None, _Row]) -> str:
@@ -410,8 +416,11 @@ def _read_mask(
         return None
     file, number = _file_and_frame(folder, row.mask)
     if number is None and frames > 1:
-        number = frame.index  # the masks of a stack are a stack as well
-    mask = read_mask(file, number, axes)
+        # The masks of a stack are a stack as well, but those that its frames' rows name may be
+        # a file each.
+        mask = read_mask(file, frame.index, axes, or_only=frame.index in rows)
+    else:
+        mask = read_mask(file, number, axes)
     if mask.shape != frame.pixels.shape:
         (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
         raise UserError(
@@ -420,11 +429,14 @@ def _read_mask(
         )
     if not row.instances:
         return (mask > 0).astype(np.uint8)
-    if np.isnan(row.count) and mask.max() == 255 and len(np.unique(mask)) == 2:
-        raise UserError(
-            f"{file}: has a single number, 255, so it does not tell cells apart: name it in the "
-            "column mask, or give the count"
-        )
+    numbers = np.unique(mask[mask > 0])
+    if np.isnan(row.count) and len(numbers) == 1:
+        parts = cv2.connectedComponents((mask > 0).astype(np.uint8))[0] - 1
+        if parts > 1 or numbers[0] == 255:
+            raise UserError(
+                f"{file}: has a single number, {numbers[0]}, so it does not tell cells apart: name "
+                "it in the column mask, or give the count"
+            )
     return mask
 
 

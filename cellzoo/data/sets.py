@@ -228,7 +228,10 @@ def folder_natural(
     unassigned = splits == ""
     if (splits == "").all():
         splits = split_by_group(
-            images.groups, shares or {"train": 0.7, "validation": 0.15, "test": 0.15}, seed
+            images.groups,
+            shares or {"train": 0.7, "validation": 0.15, "test": 0.15},
+            seed,
+            images.labelled,
         )
     elif unassigned.any():
         # A table that assigns some images has the last word; the rest may only help to learn.
@@ -415,6 +418,10 @@ def check_recipe(recipe: Recipe) -> None:
     natural = recipe.data.natural
     if natural.unlabelled:
         _check_unlabelled(recipe)
+    if recipe.classical and recipe.data.synthetic:
+        raise UsageError(
+            f"{recipe.model.name} learns from natural images alone: leave data.synthetic out."
+        )
     if natural.source == "folder":
         checked_axes(natural.axes)
     if natural.source == "simulated_fluorescence":

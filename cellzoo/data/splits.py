@@ -8,17 +8,24 @@ from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UsageError, UserError
 
 
-def split_by_group(groups: np.ndarray, shares: dict[str, float], seed: int) -> np.ndarray:
+def split_by_group(
+    groups: np.ndarray,
+    shares: dict[str, float],
+    seed: int,
+    labelled: np.ndarray | None = None,
+) -> np.ndarray:
     """Deal whole groups out to splits, so that each split gets about its share of the images.
 
     In random order each group goes to the split that lacks most images, so that no split exceeds
     its share by as much as the largest group. Should a split go without a group, it gets the
     smallest one of the split that is most above its share. The order of the images plays no part.
+    Groups that hold a label are dealt first, so that each split gets its share of them as well.
 
     Args:
         groups: `[n]` str.
         shares: split -> share of the images in [0, 1]; they sum to 1. Share 0 gets nothing.
         seed: of the random order.
+        labelled: bool `[n]`, which images have a count; None: all.
 
     Returns:
         `[n]` str, the split of each image.
@@ -38,15 +45,22 @@ def split_by_group(groups: np.ndarray, shares: dict[str, float], seed: int) -> n
             f"the images form {len(names)} groups, too few to split into {', '.join(splits)}, "
             "give more groups or set a share in data.natural.shares to 0"
         )
-    lacking = np.array([shares[split] for split in splits]) * sizes.sum()
-    split_of_group = np.empty(len(names), int)
-    for group in np.random.default_rng(seed).permutation(len(names)):
-        neediest = int(np.argmax(lacking))
-        split_of_group[group] = neediest
-        lacking[neediest] -= sizes[group]
-    for split in range(len(splits)):
-        if not (split_of_group == split).any():
-            _give_smallest_group(split, split_of_group, sizes, lacking)
+    order = np.random.default_rng(seed).permutation(len(names))
+    first = np.ones(len(names), bool)
+    if labelled is not None:
+        first = np.bincount(group_of_image, labelled, len(names)) > 0
+    lacking = np.zeros(len(splits))
+    split_of_group = np.full(len(names), len(splits))  # none yet
+    for part in (order[first[order]], order[~first[order]]):
+        lacking += np.array([shares[split] for split in splits]) * sizes[part].sum()
+        for group in part:
+            neediest = int(np.argmax(lacking))
+            split_of_group[group] = neediest
+            lacking[neediest] -= sizes[group]
+        dealt = split_of_group < len(splits)
+        for split in range(len(splits)):
+            if dealt.sum() >= len(splits) and not (split_of_group == split).any():
+                _give_smallest_group(split, split_of_group, sizes, lacking)
     return np.array(splits, str)[split_of_group][group_of_image]
 
 
@@ -94,7 +108,7 @@ def _give_smallest_group(
     split: int, split_of_group: np.ndarray, sizes: np.ndarray, lacking: np.ndarray
 ) -> None:
     """Move one group to the empty split, in place, out of a split that keeps another."""
-    groups_in_split = np.bincount(split_of_group, minlength=len(lacking))
+    groups_in_split = np.bincount(split_of_group, minlength=len(lacking))[: len(lacking)]
     giver = int(np.argmin(np.where(groups_in_split > 1, lacking, np.inf)))
     candidates = np.flatnonzero(split_of_group == giver)
     group = candidates[np.argmin(sizes[candidates])]

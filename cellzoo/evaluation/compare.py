@@ -73,7 +73,7 @@ def compare(
 ) -> Comparison:
     """Trains the recipes, loads the runs, and scores all of them on the same images.
 
-    The images are the test split, or the validation split where there is no test split. A twin
+    The images are the test split, or the validation split where no test image has a count. A twin
     network also counts fresh synthetic images with its synthetic half.
 
     Args:

@@ -286,10 +286,12 @@ def plot_mre(methods: Sequence[Method], images: dict[int, ImageSet], about: Abou
             axes.axhline(relative.mean(), color=color, linewidth=2, alpha=0.7)
     axes.set_yscale("log")
     axes.set(xlabel="true count", ylabel="mean relative error (open circle: none)")
-    axes.set_title(f"{about.data}, {about.subject}; bars: mean of each method", fontsize=9)
+    title = f"{about.data}, {about.subject}; bars: mean of each method"
+    axes.set_title(title, fontsize=9, parse_math=False)
     if len(cells) <= 31:
         axes.set_xticks(cells)
-    figure.legend(loc="outside right center", fontsize=8)
+    for text in figure.legend(loc="outside right center", fontsize=8).get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -307,7 +309,7 @@ def plot_counts(images: ImageSet, about: About, seed: int) -> Figure:
         axes.bar(places + (k - (len(splits) - 1) / 2) * width, often, width, label=split)
     simulated = "simulated " if about.simulated else ""
     axes.set(xlabel="true count", ylabel=f"labelled {simulated}images")
-    axes.set_title(f"{about.data}, seed {seed}", fontsize=9)
+    axes.set_title(f"{about.data}, seed {seed}", fontsize=9, parse_math=False)
     axes.legend()
     return figure
 

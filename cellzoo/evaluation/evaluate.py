@@ -262,10 +262,13 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
         except UserError as error:
             if "data.natural." not in str(error):
                 raise
-            raise UserError(
+            sentence = (
                 f"{error}. That is a setting of the recipe {counter.name} was trained with, so "
                 "here the file has to be changed."
-            ) from None
+            )
+            if "data.natural.size" in sentence and getattr(counter, "any_size", False):
+                sentence += " `cellzoo count` takes it as it is; to score it, cut it into pieces."
+            raise UserError(sentence) from None
         name = data.resolve().name
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)
@@ -381,7 +384,7 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     section = recipe.data.natural
     kind = "simulated images" if section.simulated else "images"
     if split == "validation":
-        return "validation split (the data has no test split)"
+        return "validation split (no test image has a count)"
     groups = {"simulated": "chambers", "simulated_fluorescence": "layouts"}
     return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cellzoo import __version__
-from cellzoo.data.folder import SPLITS, ImageSet, Skipped
+from cellzoo.data.folder import ImageSet, Skipped
 from cellzoo.evaluation.illustrate import Findings, Illustrations
 from cellzoo.evaluation.metrics import interval_in_words, round_count
 from cellzoo.evaluation.model_card import (
@@ -243,17 +243,20 @@ def _report(
         )
     if result.subject.startswith("validation"):
         warnings.append(
-            "The data has no test split. On these images checkpoint and settings may have been "
+            "No test image has a count. On these images checkpoint and settings may have been "
             "chosen, and intervals were calibrated: expect somewhat worse on images never seen."
         )
+    if result.subject.endswith("the folder it was trained on)"):
+        warnings.append("It was trained on images of this folder: expect worse on others.")
     if run is not None and not run.finished:
         warnings.append("The training was not finished.")
     if about.protocol != "cellzoo":
         warnings.append("Counted with the authors' protocol: augmented images, sampled latents.")
     if result.skipped:
         warnings.append(f"{len(result.skipped)} files could not be read and were left out.")
+    split = "" if findings.folder else " split"
     return Report(
-        title=f"{counter.name}: {what}" + (" split" if what in SPLITS else ""),
+        title=f"{counter.name}: {what}{split}",
         headline=_headline(result, findings, _images_in_words(findings, run, what)),
         key_numbers=_key_numbers(result, numbers),
         sections=sections,

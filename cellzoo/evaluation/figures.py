@@ -75,7 +75,7 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
             axes.imshow(column.pictures[row], cmap="gray", vmin=low, vmax=high,
                         interpolation=smooth)  # fmt: skip
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(column.captions[row], fontsize=10, labelpad=2)
+            axes.set_xlabel(column.captions[row], fontsize=10, labelpad=2, parse_math=False)
         grid[0, k].set_title(column.title, fontsize=11, fontweight="bold")
     _save(figure, file, dpi=120)
 
@@ -221,7 +221,7 @@ def plot_residuals_by_group(
         axes.scatter(own, height, s=11, color=BLUE, alpha=0.5, linewidth=0)
         axes.plot([means[k]] * 2, [place - 0.33, place + 0.33], color=ORANGE, linewidth=2.5)
     labels = [name if len(name) <= 26 else "…" + name[-25:] for name in names[shown]]
-    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.set_yticks(range(len(shown)), labels, fontsize=8, parse_math=False)
     axes.set(xlabel="predicted - true count", ylim=(-0.7, len(shown) - 0.3))
     _tidy(axes, grid="x")
     _save(figure, file)

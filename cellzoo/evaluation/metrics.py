@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
+
+_MIN_GROUPS = 5  # of an interval of scores
 
 
 def count_metrics(counts: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -55,9 +58,12 @@ def bootstrap_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval of each metric.
+    """Expanded percentile bootstrap interval of each metric.
 
-    Whole groups are drawn: two frames of one chamber say less than two of different ones.
+    Whole groups are drawn: two frames of one chamber say less than two of different ones. Few
+    groups vary less among themselves than those to come, so the percentiles lie further out, as
+    Student's t does from the normal distribution (Hesterberg 2015,
+    doi 10.1080/00031305.2015.1089789).
 
     Args:
         counts: true counts, ``[n]``.
@@ -69,20 +75,22 @@ def bootstrap_intervals(
         seed: of the resampling.
 
     Returns:
-        Lower and upper end of each metric; nothing for a single group, which does not tell how
+        Lower and upper end of each metric; nothing for fewer than 5 groups, which do not tell how
         groups differ, nor of a metric that no resample has.
     """
     random = np.random.default_rng(seed)
     groups = np.arange(len(counts)) if groups is None else np.unique(groups, return_inverse=True)[1]
     members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
-    if len(members) < 2:
+    if len(members) < _MIN_GROUPS:
         return {}
     rows = []
     for _ in range(repeats):
         drawn = random.integers(len(members), size=len(members))
         chosen = np.concatenate([members[group] for group in drawn])
         rows.append(metrics(counts[chosen], predicted[chosen]))
-    tails = (50 * (1 - level), 50 * (1 + level))
+    few = len(members)
+    tail = ndtr(-np.sqrt(few / (few - 1)) * stdtrit(few - 1, (1 + level) / 2))
+    tails = (100 * tail, 100 * (1 - tail))
     return {
         name: tuple(float(q) for q in np.nanpercentile([row[name] for row in rows], tails))
         for name in rows[0]

@@ -50,7 +50,7 @@ def write_model_card(run: Run) -> Path | None:
         The file; None where it is somebody's own and stays as it is.
     """
     file = run.path / CARD_FILE
-    existing = file.read_text(encoding="utf-8") if file.is_file() else None
+    existing = _read_card(file)
     card = merge_card(existing, run_blocks(run), title=run.recipe.name)
     if existing is not None and not _BLOCK.search(existing):
         log.info("%s is no model card of cellzoo's and stays as it is.", file)
@@ -60,6 +60,17 @@ def write_model_card(run: Run) -> Path | None:
     return file
 
 
+def _read_card(file: Path) -> str | None:
+    """The text of a card, also where an editor saved it as Latin-1; None: there is none."""
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
 def exported_card(run: Run, interface: str) -> str:
     """The card of an export: the run's own, with what somebody added, and how to call the model.
 
@@ -67,8 +78,7 @@ def exported_card(run: Run, interface: str) -> str:
         run: that is exported.
         interface: Markdown of the inputs and outputs, under a heading.
     """
-    file = run.path / CARD_FILE
-    existing = file.read_text(encoding="utf-8") if file.is_file() else None
+    existing = _read_card(run.path / CARD_FILE)
     blocks = run_blocks(run) | {"interface": interface}
     return merge_card(existing, blocks, title=run.recipe.name, add=("interface",))
 
@@ -198,8 +208,11 @@ def _scores(run: Run) -> str:
 
 
 def _score_table(file: Path) -> list[str]:
-    report = json.loads(file.read_text(encoding="utf-8"))
-    if not report["scores"]:
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        if not report["scores"] or not report["subject"]:
+            return []
+    except (ValueError, KeyError, TypeError):  # somebody's own
         return []
     protocol = "" if report["protocol"] == "cellzoo" else f", protocol of the {report['protocol']}"
     lines = [f"{report['images']} images, {report['subject']}{protocol}:", ""]

@@ -160,6 +160,8 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
                 f"{folder} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
                 "choose another --out."
             )
+        elif not (run.finished or run.last_state.is_file()):
+            run.replace_recipe(recipe)  # a budget is planned anew, from the recipe's own schedule
         yield run
 
 
@@ -266,7 +268,7 @@ def _trainer_in_scope(
 ) -> Trainer:
     network = _new_network(recipe)
     devices.synchronize(network)
-    _adapt(network, batches)
+    _adapt(network, batches, counts=recipe.train.start_from is None)
     settings = recipe.train
     loss = LossWeights(**recipe.loss.model_dump())
     trainer = Trainer(network, loss, steps_per_epoch, devices)
@@ -320,8 +322,12 @@ def _new_network(recipe: Recipe) -> keras.Model:
     return network
 
 
-def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
-    """Sets by what grey levels and counts are scaled, where the model has layers for it."""
+def _adapt(network: keras.Model, batches: TrainingBatches, counts: bool) -> None:
+    """Sets by what grey levels and perhaps counts are scaled, where the model has layers for it.
+
+    A network that counts already keeps its scale of counts: a handful of labels, all alike perhaps,
+    would turn every count into theirs.
+    """
     samples = {"natural": batches.natural.images}
     if batches.synthetic:
         source = batches.synthetic
@@ -333,7 +339,7 @@ def _adapt(network: keras.Model, batches: TrainingBatches) -> None:
                     layer.adapt(images)
     known = batches.natural.counts[batches.natural.labelled]
     for layer in network.layers:
-        if hasattr(layer, "adapt_to_counts") and len(known):
+        if counts and hasattr(layer, "adapt_to_counts") and len(known):
             layer.adapt_to_counts(known)
 
 

@@ -190,6 +190,12 @@ def test_named_transforms_move_image_and_mask_together():
     assert moved.max() == 7
 
 
+@pytest.mark.parametrize("name", ["D4", "SquareSymmetry", "MaskDropout"])
+def test_a_transform_that_fails_by_chance_or_without_a_mask_is_refused(name):
+    with pytest.raises(UsageError, match=f"augment.extra.0: {name} (makes|cannot be used so)"):
+        augmentation(size=(8, 12), extra=[{"name": name}])
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [

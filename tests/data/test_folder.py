@@ -445,6 +445,15 @@ def test_a_label_image_gives_the_count_where_there_is_none(folder):
     np.testing.assert_array_equal(without.counts, [3, 2, 0])
 
 
+@pytest.mark.parametrize("values", [[255], [1, 0, 1]])
+def test_a_mask_that_numbers_no_cells_is_no_label_image(folder, values):
+    write_mask(folder, "masks/a.png", values)
+    text = "image,count,label_image\nimages/a.png,,masks/a.png\n"
+    with pytest.raises(UserError, match="a.png: has a single number, (1|255), so it does not tell"):
+        load(folder, text)
+    assert load(folder, text.replace(",,", ",2,"))[0].counts[0] == 2
+
+
 def test_a_binary_mask_gives_no_count(folder):
     write_mask(folder, "masks/a.png", [1, 2])
     image_set, _ = load(folder, "image,count,mask\nimages/a.png,,masks/a.png\n")
@@ -488,6 +497,17 @@ def test_frames_of_a_stack_have_frames_of_a_mask(folder):
         assert image_set.masks[3:, 0, 0].tolist() == [1, 2, 3]
 
 
+def test_frames_of_a_stack_may_have_a_mask_file_each(folder):
+    add_stack(folder)
+    for k in range(3):
+        write_mask(folder, f"m{k}.png", [k + 4])
+    rows = [f"stack.tif#{k},,m{k}.png\n" for k in range(3)]
+    image_set, _ = load(folder, "image,count,label_image\n" + "".join(rows))
+    assert image_set.masks[3:, 0, 0].tolist() == [4, 5, 6]
+    with pytest.raises(UserError, match="m0.png: has no frame 1"):  # one for all
+        load(folder, "image,count,label_image\nstack.tif,,m0.png\nstack.tif#1,,\n")
+
+
 def test_a_stack_of_masks_has_the_axes_of_its_images_and_serves_listed_frames_too(folder):
     images = np.zeros((3, 8, 8), np.uint8)
     masks = images.copy()
@@ -502,10 +522,16 @@ def test_a_stack_of_masks_has_the_axes_of_its_images_and_serves_listed_frames_to
     assert stack.counts[:2].tolist() == [4, 2]
 
 
-def test_a_long_note_is_no_file(folder):
-    note = "seen at the border, " * 20 + "see #12"
+@pytest.mark.parametrize("end", ["see #12", "see b.png"])
+def test_a_long_note_is_no_file(folder, end):
+    note = "seen at the border, " * 20 + end
     image_set, _ = load(folder, f'image,count,note\nimages/a.png,1,"{note}"\n')
     assert image_set.counts[0] == 1
+
+
+def test_a_file_that_is_not_there_hides_none_that_is(folder):
+    image_set, _ = load(folder, "image,count,original\nimages/a.png,1,images.tif\n")
+    assert len(image_set) == 3
 
 
 def test_masks_are_resized_without_new_numbers(folder):

@@ -38,6 +38,23 @@ def test_splits_keep_groups_whole_and_meet_the_shares(groups, seed):
             assert np.sum(splits == split) < share * len(groups) + sizes.max()
 
 
+@given(groups=group_lists, seed=st.integers(0, 50), data=st.data())
+def test_each_split_gets_its_share_of_the_labels(groups, seed, data):
+    names = sorted(set(groups))
+    if len(names) < 3:
+        return
+    few = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+    labelled = np.isin(groups, few)
+    splits = split_by_group(groups, SHARES, seed, labelled)
+    assert set(splits) == set(SHARES)
+    assert all(len(set(splits[groups == name])) == 1 for name in names)
+    if len(few) >= 3:
+        assert set(splits[labelled]) == set(SHARES)
+    every = split_by_group(groups, SHARES, seed)
+    all_labelled = split_by_group(groups, SHARES, seed, np.ones(len(groups), bool))
+    np.testing.assert_array_equal(all_labelled, every)
+
+
 @given(groups=group_lists, seed=st.integers(0, 50))
 def test_splits_do_not_depend_on_the_order_of_images(groups, seed):
     if len(set(groups)) < 3:

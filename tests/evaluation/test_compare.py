@@ -102,7 +102,7 @@ def test_without_a_test_split_the_validation_split_is_scored_and_said(make_run, 
     labels.write_text(labels.read_text().replace(",test", ",train"))
     make_run("two", 2)
     result = compare(["two"], tmp_path / "out")
-    assert result.subject == "validation split (the data has no test split)"
+    assert result.subject == "validation split (no test image has a count)"
     # 2, 1 and 0 cells.
     assert pooled(result)["twinvae_spatial, natural only"]["natural_mae"] == 1
     text = (tmp_path / "out/comparison.md").read_text()

@@ -280,6 +280,8 @@ def test_the_folder_it_was_trained_on_is_called_so(twin, tmp_path, caplog):
     result = evaluate(twin.path, tmp_path / "cells", tmp_path / "out")
     assert "of the folder it was trained on" in result.subject
     assert "the test split is scored" in caplog.text
+    report = (tmp_path / "out" / "index.html").read_text()
+    assert "trained on images of this folder: expect worse" in report
 
 
 def test_training_images_that_are_gone_are_no_reason_to_fail(twin, tmp_path):

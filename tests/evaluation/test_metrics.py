@@ -92,10 +92,10 @@ def test_the_interval_depends_on_its_seed_alone():
 
 
 def test_resamples_without_cells_do_not_spoil_the_interval():
-    counts, predicted = np.array([0, 0, 0, 4]), np.array([0.0, 0.0, 1.0, 5.0])
+    counts, predicted = np.array([0, 0, 0, 0, 4]), np.array([0.0, 0.0, 0.0, 1.0, 5.0])
     intervals = bootstrap_intervals(counts, predicted, repeats=200)
     assert intervals["mre"] == (0.25, 0.25)
-    assert "mre" not in bootstrap_intervals(np.zeros(3), np.ones(3), repeats=20)
+    assert "mre" not in bootstrap_intervals(np.zeros(5), np.ones(5), repeats=20)
 
 
 def test_other_metrics_can_be_given():
@@ -153,7 +153,25 @@ def test_holm():
     np.testing.assert_allclose(holm(np.array([0.7, 0.8])), [1, 1])
 
 
-def test_one_group_does_not_tell_how_groups_differ():
+def test_few_groups_do_not_tell_how_groups_differ():
     counts, predicted = np.arange(40.0), np.arange(40.0) + 1
-    assert bootstrap_intervals(counts, predicted, groups=np.zeros(40)) == {}
-    assert bootstrap_intervals(counts, predicted, groups=np.arange(40) % 2)["mae"] == (1.0, 1.0)
+    for few in (1, 2, 4):
+        assert bootstrap_intervals(counts, predicted, groups=np.arange(40) % few) == {}
+    assert bootstrap_intervals(counts, predicted, groups=np.arange(40) % 5)["mae"] == (1.0, 1.0)
+
+
+def test_percentiles_lie_further_out_where_groups_are_few():
+    """As far as those of a t interval that knows how resamples are too alike."""
+    from scipy.stats import norm, t
+
+    random = np.random.default_rng(3)
+    for few in (7, 40):
+        errors = random.gamma(2, 1, few)
+        found = bootstrap_intervals(
+            np.zeros(few), errors, metrics=lambda c, p: {"mean": p.mean()}, repeats=20000
+        )["mean"]
+        means = random.choice(errors, (20000, few)).mean(1)
+        tail = norm.cdf(-np.sqrt(few / (few - 1)) * t.ppf(0.975, few - 1))
+        assert tail < 0.025
+        expected = np.quantile(means, [tail, 1 - tail])
+        np.testing.assert_allclose(found, expected, atol=0.05 * errors.std())

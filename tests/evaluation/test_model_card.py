@@ -121,6 +121,16 @@ def test_a_readme_of_somebodys_own_stays(run):
     assert card.startswith("My notes.\n") and "Pixels in." in card
 
 
+def test_what_others_left_in_the_run_is_no_obstacle(run):
+    card = write_model_card(run)
+    card.write_bytes((card.read_text() + "\nFragen an Jürgen.\n").encode("latin-1", "replace"))
+    (run.path / "report").mkdir(exist_ok=True)
+    (run.path / "report" / "evaluation_notes.json").write_text('{"my": 1}')
+    (run.path / "report" / "evaluation_draft.json").write_text("{")
+    assert write_model_card(run) == card
+    assert "Fragen an Jürgen." in exported_card(run, "## Inputs and outputs\nPixels in.")
+
+
 def test_an_export_has_the_runs_card_with_what_was_added(run):
     card = write_model_card(run)
     card.write_text(card.read_text() + "\nAsk Ada about the medium.\n")

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cellzoo.evaluation.evaluate import evaluate
-from cellzoo.recipe import load_recipe
+from cellzoo.recipe import load_recipe, with_epochs
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
 from cellzoo.training.runs import Run
@@ -279,6 +280,37 @@ def test_a_constant_learning_rate_is_reached_by_a_warmup(recipe):
     np.testing.assert_allclose(rates, [0.01, 0.105, 0.2, 0.2, 0.2], rtol=1e-6)
     cold = load_recipe(recipe, [*warm, "train.warmup=0"])
     assert fit_module._learning_rate(cold, steps=100) == 0.2
+
+
+def test_a_budget_decides_the_epochs(run_fit, tmp_path):
+    said = run_fit(tmp_path / "run", "train.epochs=3", options=("--budget", "5s"), code=2).stderr
+    assert "train.epochs: the budget decides" in said and not (tmp_path / "run").exists()
+
+
+def test_a_budget_is_planned_anew_where_nothing_was_kept(recipe, tmp_path):
+    """From the recipe's own schedule, not from the one that a first plan shortened to nothing."""
+    chosen = load_recipe(recipe, ["train.budget=9s", "loss.count_start_epoch=2"])
+    run = Run.create(tmp_path / "run", with_epochs(chosen, 2))
+    assert run.recipe.loss.count_start_epoch == 0
+    run.best_weights.write_bytes(b"of an interrupted first epoch")
+    with fit_module._open_run(chosen, run.path, fresh=False) as opened:
+        assert opened.recipe.loss.count_start_epoch == 2
+    assert load_recipe(run.recipe_file).train.epochs == chosen.train.epochs
+
+
+def test_what_counts_already_keeps_its_scale_of_counts():
+    adapted = []
+    counts = SimpleNamespace(name="count", adapt_to_counts=lambda known: adapted.append("counts"))
+    grey = SimpleNamespace(name="natural_scaling", adapt=lambda images: adapted.append("grey"))
+    network = SimpleNamespace(layers=[counts, grey])
+    natural = SimpleNamespace(
+        images=np.zeros((2, 4, 4)), counts=np.ones(2), labelled=np.ones(2, bool)
+    )
+    batches = SimpleNamespace(natural=natural, synthetic=None)
+    fit_module._adapt(network, batches, counts=False)
+    assert adapted == ["grey"]
+    fit_module._adapt(network, batches, counts=True)
+    assert adapted == ["grey", "grey", "counts"]
 
 
 def test_a_quick_run_may_start_from_what_the_full_recipe_cannot(recipe, tmp_path, run_cli):
