@@ -316,12 +316,14 @@ def _check_same_sections(plan: Sequence[Entrant | _Training]) -> None:
 
 
 def _check_same_splits(one: Run, other: Run) -> None:
-    if one.splits() and other.splits():
-        files = (one.splits_file, other.splits_file)
-        if files[0].read_bytes() != files[1].read_bytes():
+    tables = one.split_table(), other.split_table()
+    if all(tables):
+        columns = tables[0][0].keys() & tables[1][0].keys()  # earlier versions kept no counts
+        first, second = ([{c: row[c] for c in columns} for row in table] for table in tables)
+        if first != second:
             raise UserError(
-                f"{files[0]} and {files[1]} are not the same, so the runs did not have the same "
-                "images and labels in the same splits: train them anew on one folder."
+                f"{one.splits_file} and {other.splits_file} are not the same, so the runs did not "
+                "have the same images and labels in the same splits: train them anew on one folder."
             )
 
 

@@ -239,7 +239,10 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     interval = report.get("count_interval")
     if interval:
         share, width = 100 * interval["coverage"], interval["mean_width"]
-        rows.append(("true count within its 95 % interval", f"{share:.1f} % of images", ""))
+        within = "true count within its 95 % interval"
+        if str(report.get("subject")).startswith("validation"):
+            within += ", calibrated on these images"
+        rows.append((within, f"{share:.1f} % of images", ""))
         rows.append(("mean width of that interval", f"{width:.2f} cells", ""))
     if report.get("mean_prediction_mae") is not None:
         floor = f"{report['mean_prediction_mae']:.2f} cells"

@@ -215,16 +215,19 @@ class Run:
         Raises:
             UserError: the images are not those that the training began with.
         """
-        header = ["image", "group", "split", "labelled"]
+        header = ["image", "group", "split", "labelled", "count"]
         rows = [
-            [str(name), str(group), str(split), str(int(labelled))]
-            for name, group, split, labelled in zip(
-                images.names, images.groups, images.splits, images.labelled, strict=True
+            [str(name), str(group), str(split), str(int(known)), f"{count:g}" if known else ""]
+            for name, group, split, known, count in zip(
+                images.names, images.groups, images.splits, images.labelled, images.counts,
+                strict=True,
             )
-        ]
+        ]  # fmt: skip
         if self.splits_file.is_file():
             with self.splits_file.open(newline="", encoding="utf-8") as file:
-                if list(csv.reader(file)) != [header, *rows]:
+                kept = list(csv.reader(file))
+                columns = len(kept[0]) if kept else 0  # earlier versions kept no counts
+                if kept != [row[:columns] for row in (header, *rows)]:
                     raise UserError(
                         f"The images or labels differ from those in {self.splits_file}, with which "
                         "this training began: bring them back or choose another --out."
@@ -232,12 +235,11 @@ class Run:
             return
         write_csv(self.splits_file, header, rows)
 
-    def splits(self) -> dict[str, str]:
-        """The split of each image by name; empty for a run that was not trained here."""
-        return {row["image"]: row["split"] for row in self.split_table()}
-
     def split_table(self) -> list[dict[str, str]]:
-        """The rows of ``splits.csv``: ``image``, ``group``, ``split``, ``labelled`` (0 or 1)."""
+        """The rows of ``splits.csv``: ``image``, ``group``, ``split``, ``labelled`` and ``count``.
+
+        ``labelled`` is 0 or 1, ``count`` empty where none was known.
+        """
         if not self.splits_file.is_file():
             return []
         with self.splits_file.open(newline="", encoding="utf-8") as file:

@@ -67,10 +67,18 @@ def test_groups_of_one_name_are_one_if_they_are_the_same_cells(methods, two_seed
 
 
 def test_intervals_come_from_whole_groups(rows):
-    row = rows["good", POOLED]
-    # Only group b has an error, 1 cell in one of its two images: with group a alone the error is 0,
-    # with b alone 1/2.
-    assert (row["natural_mae_low"], row["natural_mae_high"]) == (0, 0.5)
+    assert rows["good", POOLED]["natural_mae_low"] is None  # of two groups
+    method = Method("good", natural={1: np.array([2.0] * 10 + [3.0] * 2)})
+
+    def interval(groups):
+        found = by_method_and_seed(table([method], {1: images([2] * 12, groups)}, same_groups=True))
+        return [found["good", POOLED][f"natural_mae_{end}"] for end in ("low", "high")]
+
+    # Only the last group has an error, 1 cell in each of its images: resamples have it never, once,
+    # twice, ... of six times.
+    low, high = interval(list("aabbccddeeff"))
+    assert low == 0 and 6 * high == pytest.approx(round(6 * high))
+    assert high > interval(list("abcdefghijkl"))[1] + 1 / 6
 
 
 def test_synthetic_scores_only_where_there_are_any(rows):

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cellzoo.data.folder import ImageSet
+from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
 from cellzoo.training import fit as fit_module
@@ -280,6 +283,22 @@ def test_a_constant_learning_rate_is_reached_by_a_warmup(recipe):
     np.testing.assert_allclose(rates, [0.01, 0.105, 0.2, 0.2, 0.2], rtol=1e-6)
     cold = load_recipe(recipe, [*warm, "train.warmup=0"])
     assert fit_module._learning_rate(cold, steps=100) == 0.2
+
+
+def test_a_training_does_not_go_on_with_other_counts(recipe, tmp_path):
+    run = Run.create(tmp_path / "run", load_recipe(recipe))
+    images = ImageSet(
+        images=np.zeros((2, 4, 4), np.float32), counts=np.array([3, np.nan], np.float32),
+        groups=np.array(["g", "h"]), names=np.array(["a", "b"]), splits=np.array(["train"] * 2),
+    )  # fmt: skip
+    corrected = replace(images, counts=np.array([4, np.nan], np.float32))
+    run.keep_splits(images)
+    run.keep_splits(images)
+    with pytest.raises(UserError, match="The images or labels differ"):
+        run.keep_splits(corrected)
+    assert [row["count"] for row in run.split_table()] == ["3", ""]
+    run.splits_file.write_text("image,group,split,labelled\na,g,train,1\nb,h,train,0\n")
+    run.keep_splits(corrected)  # begun by an earlier version, which kept no counts
 
 
 def test_a_budget_decides_the_epochs(run_fit, tmp_path):
