@@ -85,7 +85,7 @@ def _start_tensorflow() -> None:
 def _settings(function: Callable) -> Callable:
     return click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE",
-        help="Change a key of the recipe, such as train.epochs=20.",
+        help="Change a key of the recipe, such as data.natural.folder=images.",
     )(function)  # fmt: skip
 
 
