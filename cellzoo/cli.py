@@ -225,7 +225,7 @@ def fit(
     if budget:
         settings = (*settings, f"train.budget={budget}")
     chosen = load_recipe(recipe, settings, quick)
-    if chosen.train.budget and any(s.startswith("train.epochs=") for s in settings):
+    if chosen.train.budget and any(s.partition("=")[0].strip() == "train.epochs" for s in settings):
         raise UsageError(
             "train.epochs: the budget decides how many there are, add --set train.budget=null or "
             "leave train.epochs out."

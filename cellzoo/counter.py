@@ -188,11 +188,7 @@ class RunCounter:
         """
         if self.classical is not None:
             return self.classical.segment(image) > 0, None
-        if image.dtype.kind == "u":
-            image = to_unit(image, self.intake.intensity)
-        if not self.any_size:
-            image = resize(image, self.size)
-        probability = self.tiled.map("mask", image)
+        probability = self.tiled.map("mask", self.intake.seen(image, self.any_size))
         mask = np.asarray(self._threshold()(probability[None]))[0] > 0
         return mask, probability
 

@@ -158,10 +158,19 @@ class Intake:
         # One by one: sums over many images would be rounded otherwise.
         flags = []
         for image in images:
-            unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
-            flag = familiarity.reason(unit if any_size else resize(unit, self.size))
+            flag = familiarity.reason(self.seen(image, any_size))
             flags.append(self._few_bits(image) or flag if flag else "")
         return flags
+
+    def seen(self, image: np.ndarray, any_size: bool = False) -> np.ndarray:
+        """A prepared image ``[h, w]`` as the network sees it: float32 in [0, 1], in its size.
+
+        Args:
+            image: as :meth:`prepare` gives it.
+            any_size: it keeps its own size, see :meth:`flags`.
+        """
+        unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
+        return unit if any_size else resize(unit, self.size)
 
     def _few_bits(self, image: np.ndarray) -> str:
         """What to say of 16 bits of which a camera of 12, or fewer, left the upper ones empty."""

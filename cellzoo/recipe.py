@@ -570,7 +570,7 @@ def with_values(recipe: Recipe, values: dict[str, Any]) -> Recipe:
 
 
 # What changes with the length of a training, see `with_epochs`.
-_SCHEDULE = ("train.epochs", "train.budget", "loss.count_start_epoch")
+_SCHEDULE = ("train.epochs", "loss.count_start_epoch")
 
 
 def check_space(recipe: Recipe) -> None:
@@ -579,9 +579,13 @@ def check_space(recipe: Recipe) -> None:
     Raises:
         UsageError: one is not; the sentence names the nearest. Or the length of a trial decides it.
     """
+    if recipe.tune is None:
+        return
     document = yaml.safe_load(recipe.to_yaml())
     document.pop("tune", None)
-    for key in recipe.tune.searched if recipe.tune else ():
+    timed = recipe.tune.epochs or recipe.tune.budget
+    budget = recipe.train.budget or "train.budget" in recipe.tune.searched
+    for key in recipe.tune.searched:
         try:
             _holder(document, key)
         except KeyError:
@@ -592,11 +596,10 @@ def check_space(recipe: Recipe) -> None:
                 f"tune.space names {key}, which is no key of {recipe.name} with its "
                 f"{recipe.model.name}; {hint}"
             ) from None
-        tune = recipe.tune
-        if key in _SCHEDULE and (tune.epochs or tune.budget or recipe.train.budget):
+        if (key in _SCHEDULE and (timed or budget)) or (key == "train.budget" and timed):
             raise UsageError(
                 f"tune.space names {key}, which follows from how long a trial may take: leave it "
-                "out, or set tune.epochs, tune.budget and train.budget to null."
+                "out, or set what decides that (tune.epochs, tune.budget, train.budget) to null."
             )
 
 

@@ -329,7 +329,15 @@ def test_a_space_that_the_recipe_does_not_have_is_one_sentence(load):
     start = "tune.space={loss.count_start_epoch: {low: 0, high: 5}}"
     with pytest.raises(UsageError, match="loss.count_start_epoch, which follows from how long"):
         check_space(load(RECIPE, start, "tune.epochs=3", "tune.budget=null"))
-    check_space(load(RECIPE, start, "tune.epochs=null", "tune.budget=null", "train.budget=null"))
+    free = ("tune.epochs=null", "tune.budget=null", "train.budget=null")
+    check_space(load(RECIPE, start, *free))
+    length = "tune.space={train.budget: {choice: [1m, 2m]}}"
+    check_space(load(RECIPE, length, *free[:2], "train.budget=1m"))
+    with pytest.raises(UsageError, match="train.budget, which follows from how long"):
+        check_space(load(RECIPE, length, "tune.epochs=3", "tune.budget=null"))
+    with pytest.raises(UsageError, match="train.epochs, which follows from how long"):
+        both = length[:-1] + ", train.epochs: {low: 1, high: 9}}"
+        check_space(load(RECIPE, both, *free))
     with pytest.raises(UsageError, match="nothing to tune"):
         tune(load(RECIPE, "tune=null"))
 

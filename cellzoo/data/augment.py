@@ -163,7 +163,7 @@ def _transform(
             transform = known[name](**arguments)
             trial = albumentations.Compose([known[name](**arguments | {"p": 1.0})], seed=0)
             image, mask = np.full(size, 0.5, np.float32), np.zeros(size, np.uint8)
-            trial(image=image)
+            trial(image=image)  # not every image has a mask
             tries = [trial(image=image, mask=mask) for _ in range(_TRIES)]
     except Exception as error:  # albumentations has no exceptions of its own
         raise UsageError(f"{where}: {name} cannot be used so: {_one_line(error)}.") from None

@@ -415,12 +415,10 @@ def _read_mask(
     if row is None or not row.mask:
         return None
     file, number = _file_and_frame(folder, row.mask)
+    alone = number is None and frame.index in rows  # the row of a frame may name a file of its own
     if number is None and frames > 1:
-        # The masks of a stack are a stack as well, but those that its frames' rows name may be
-        # a file each.
-        mask = read_mask(file, frame.index, axes, or_only=frame.index in rows)
-    else:
-        mask = read_mask(file, number, axes)
+        number = frame.index  # the masks of a stack are a stack as well
+    mask = read_mask(file, number, axes, or_only=alone)
     if mask.shape != frame.pixels.shape:
         (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
         raise UserError(
