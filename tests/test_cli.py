@@ -163,6 +163,8 @@ def test_evaluate_leaves_what_training_wrote(run_cli, tmp_path, tiny_run, write_
     assert result.exit_code == 0
     assert "always predicting the training mean: MAE 2.00" in result.stdout
     assert own.read_text() == '{"training_mean": 3.0, "interval": null}'
+    report = (run / "report" / "evaluation_validation" / "index.html").read_text()
+    assert "may have been chosen" not in report  # as of the run's own validation split
 
 
 def test_evaluate_takes_the_split_that_training_wrote_down(
@@ -204,6 +206,7 @@ def test_evaluate_says_so_where_there_is_no_test_split(
     shutil.copytree(tiny_run, "run")
     result = run_cli("evaluate", "run")
     assert result.stdout.startswith("3 images: validation split (no test image has a count)\n")
+    assert "may have been chosen" in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
 def test_import_labels_says_how_many(run_cli, tmp_path, write_cells):

@@ -24,7 +24,7 @@ from cellzoo.evaluation.illustrate import Findings, Illustrations, illustrate
 from cellzoo.evaluation.intervals import interval_scores
 from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics
-from cellzoo.evaluation.model_card import write_model_card
+from cellzoo.evaluation.model_card import VALIDATION_ALONE, write_model_card
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.views import has_latent
 from cellzoo.intake import Counts
@@ -384,7 +384,7 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     section = recipe.data.natural
     kind = "simulated images" if section.simulated else "images"
     if split == "validation":
-        return "validation split (no test image has a count)"
+        return VALIDATION_ALONE
     groups = {"simulated": "chambers", "simulated_fluorescence": "layouts"}
     return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
 

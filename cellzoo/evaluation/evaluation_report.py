@@ -15,6 +15,7 @@ from cellzoo.data.folder import ImageSet, Skipped
 from cellzoo.evaluation.illustrate import Findings, Illustrations
 from cellzoo.evaluation.metrics import interval_in_words, round_count
 from cellzoo.evaluation.model_card import (
+    VALIDATION_ALONE,
     data_in_words,
     licence,
     score_rows,
@@ -241,7 +242,7 @@ def _report(
         warnings.append(
             "These images are simulated: how well it counts on a microscope is another question."
         )
-    if result.subject.startswith("validation"):
+    if result.subject == VALIDATION_ALONE:
         warnings.append(
             "No test image has a count. On these images checkpoint and settings may have been "
             "chosen, and intervals were calibrated: expect somewhat worse on images never seen."

@@ -25,6 +25,8 @@ log = logging.getLogger("cellzoo")
 
 CARD_FILE = "README.md"
 NOT_STATED = "not stated"
+# What a report is about where there is no labelled test image.
+VALIDATION_ALONE = "validation split (no test image has a count)"
 # Key of a score -> what a reader calls it, by what to multiply it, and its unit.
 SCORE_NAMES = {
     "mae": ("MAE", 1, "cells"),
@@ -240,7 +242,7 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     if interval:
         share, width = 100 * interval["coverage"], interval["mean_width"]
         within = "true count within its 95 % interval"
-        if str(report.get("subject")).startswith("validation"):
+        if report.get("subject") == VALIDATION_ALONE:
             within += ", calibrated on these images"
         rows.append((within, f"{share:.1f} % of images", ""))
         rows.append(("mean width of that interval", f"{width:.2f} cells", ""))

@@ -40,6 +40,7 @@ WARMUP_STEPS, TIMED_STEPS = 2, 4
 # Of a budget; the rest is for validation and pictures. Four steps alone would tell how busy the
 # machine was in that half a second.
 TRAINING_SHARE, TIMED_SHARE, TIMED_AT_MOST = 0.91, 0.01, 60.0
+NOT_TIMED = 100  # Steps of a training, without a budget, that is over as soon as it were timed.
 
 
 def fit(
@@ -219,9 +220,10 @@ def _train_network(
     trainer = _new_trainer(recipe, batches, steps_per_epoch, devices)
     # Not run.history(): a kill may fall between the first epoch's row and its state.
     if not run.last_state.is_file():
-        _plan(run, trainer, batches, steps_per_epoch, other)
-        # Measuring has trained a little: start from the seed again, with the planned length.
-        trainer = _new_trainer(run.recipe, batches, steps_per_epoch, devices)
+        if recipe.train.budget or recipe.train.epochs * steps_per_epoch > NOT_TIMED:
+            _plan(run, trainer, batches, steps_per_epoch, other)
+            # Measuring has trained a little: start from the seed again, with the planned length.
+            trainer = _new_trainer(run.recipe, batches, steps_per_epoch, devices)
         _write_environment(run)
     else:
         run.load_state(training_state(trainer))

@@ -215,30 +215,41 @@ class Run:
         Raises:
             UserError: the images are not those that the training began with.
         """
-        header = ["image", "group", "split", "labelled", "count"]
+        header = ["image", "group", "split", "labelled", "count", "mean"]
+        means = images.images.mean(axis=(1, 2), dtype=float)
         rows = [
-            [str(name), str(group), str(split), str(int(known)), f"{count:g}" if known else ""]
-            for name, group, split, known, count in zip(
-                images.names, images.groups, images.splits, images.labelled, images.counts,
+            [str(name), str(group), str(split), str(int(known)), f"{count:g}" if known else "",
+             f"{mean:.7f}"]
+            for name, group, split, known, count, mean in zip(
+                images.names, images.groups, images.splits, images.labelled, images.counts, means,
                 strict=True,
             )
         ]  # fmt: skip
-        if self.splits_file.is_file():
-            with self.splits_file.open(newline="", encoding="utf-8") as file:
-                kept = list(csv.reader(file))
-                columns = len(kept[0]) if kept else 0  # earlier versions kept no counts
-                if kept != [row[:columns] for row in (header, *rows)]:
-                    raise UserError(
-                        f"The images or labels differ from those in {self.splits_file}, with which "
-                        "this training began: bring them back or choose another --out."
-                    )
+        if not self.splits_file.is_file():
+            write_csv(self.splits_file, header, rows)
             return
-        write_csv(self.splits_file, header, rows)
+        with self.splits_file.open(newline="", encoding="utf-8") as file:
+            kept = list(csv.reader(file)) or [[]]
+        columns = len(kept[0])  # earlier versions kept no counts, then no means
+        texts = min(columns, len(header) - 1)
+        same = [row[:texts] for row in kept] == [row[:texts] for row in (header, *rows)]
+        if same and columns > texts:
+            try:
+                # Another machine may round another way.
+                same = np.allclose([float(row[texts]) for row in kept[1:]], means, 0, 1e-5)
+            except (ValueError, IndexError):
+                same = False
+        if not same:
+            raise UserError(
+                f"The images or labels differ from those in {self.splits_file}, with which "
+                "this training began: bring them back or choose another --out."
+            )
 
     def split_table(self) -> list[dict[str, str]]:
-        """The rows of ``splits.csv``: ``image``, ``group``, ``split``, ``labelled`` and ``count``.
+        """The rows of ``splits.csv``: image, group, split, ``labelled``, ``count`` and ``mean``.
 
-        ``labelled`` is 0 or 1, ``count`` empty where none was known.
+        ``labelled`` is 0 or 1, ``count`` empty where none was known, ``mean`` that of the image's
+        grey levels in [0, 1].
         """
         if not self.splits_file.is_file():
             return []

@@ -209,7 +209,7 @@ def test_counts_that_are_found_have_a_tail(short_search):
 
 def test_drawn_cells_are_found_again(monkeypatch):
     """From the bright-field preset, which looks quite otherwise, in a search cut short."""
-    monkeypatch.setattr(matching, "_DRAWN", 32)
+    monkeypatch.setattr(matching, "_DRAWN", 16)
     monkeypatch.setattr(matching, "_FIRST", 60)
     monkeypatch.setattr(matching, "_CLIMBS", 1)
     images, _ = replace(CELLS, background_level=120).render(100, 5)

@@ -96,7 +96,7 @@ def write_recipe(folder, model, train):
         ("twinvae_spatial", "1.0e-2", 1),
         pytest.param("twinvae_spatial alone", "1.0e-2", 1, marks=pytest.mark.slow),
         pytest.param("twinvae", "null", 1, marks=pytest.mark.slow),
-        ("dcc", "null", 1),
+        pytest.param("dcc", "null", 1, marks=pytest.mark.slow),
         # Its last layer begins with zeros, so that the first step changes nothing else.
         pytest.param("efficientnet", "1.0e-2", 2, marks=pytest.mark.slow),
     ],

@@ -285,20 +285,36 @@ def test_a_constant_learning_rate_is_reached_by_a_warmup(recipe):
     assert fit_module._learning_rate(cold, steps=100) == 0.2
 
 
-def test_a_training_does_not_go_on_with_other_counts(recipe, tmp_path):
+def test_a_training_does_not_go_on_with_other_counts_or_images(recipe, tmp_path):
     run = Run.create(tmp_path / "run", load_recipe(recipe))
     images = ImageSet(
-        images=np.zeros((2, 4, 4), np.float32), counts=np.array([3, np.nan], np.float32),
+        images=np.full((2, 4, 4), 0.5, np.float32), counts=np.array([3, np.nan], np.float32),
         groups=np.array(["g", "h"]), names=np.array(["a", "b"]), splits=np.array(["train"] * 2),
     )  # fmt: skip
     corrected = replace(images, counts=np.array([4, np.nan], np.float32))
+    retaken = replace(images, images=images.images + [[[0]], [[0.001]]])
     run.keep_splits(images)
-    run.keep_splits(images)
-    with pytest.raises(UserError, match="The images or labels differ"):
-        run.keep_splits(corrected)
+    run.keep_splits(replace(images, images=images.images + 1e-7))  # as another machine rounds
+    for changed in (corrected, retaken):
+        with pytest.raises(UserError, match="The images or labels differ"):
+            run.keep_splits(changed)
     assert [row["count"] for row in run.split_table()] == ["3", ""]
-    run.splits_file.write_text("image,group,split,labelled\na,g,train,1\nb,h,train,0\n")
-    run.keep_splits(corrected)  # begun by an earlier version, which kept no counts
+    run.splits_file.write_text(run.splits_file.read_text().replace("0.5", "half"))
+    with pytest.raises(UserError, match="The images or labels differ"):
+        run.keep_splits(images)
+
+
+@pytest.mark.parametrize("count", ["", ",count"])
+def test_a_training_goes_on_that_an_earlier_version_began(recipe, tmp_path, count):
+    """Which kept no means, and before that no counts."""
+    run = Run.create(tmp_path / "run", load_recipe(recipe))
+    images = ImageSet(
+        images=np.zeros((1, 4, 4), np.float32), counts=np.array([3], np.float32),
+        groups=np.array(["g"]), names=np.array(["a"]), splits=np.array(["train"]),
+    )  # fmt: skip
+    row = "a,g,train,1" + count.replace("count", "3")
+    run.splits_file.write_text(f"image,group,split,labelled{count}\n{row}\n")
+    run.keep_splits(images)
 
 
 def test_a_budget_decides_the_epochs(run_fit, tmp_path):
