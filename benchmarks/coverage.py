@@ -30,7 +30,7 @@ from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.evaluation.intervals import LEVEL, Interval, conformal_rank, interval_scores
 from cellzoo.images import resize
 
-KEY = ("recipe", "data")
+KEY = ("recipe", "data", "training_seed")
 SIMULATED = 1000
 OTHERS = 300  # images of other kinds that are looked at
 Ends = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

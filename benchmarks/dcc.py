@@ -110,6 +110,7 @@ def brightness(training, test) -> np.ndarray:
     by_stain, test_by_stain = kinds(training.names), kinds(test.names)
     for stain in [kind for kind in by_stain if kind != "all"] or ["all"]:
         learn = training.take(by_stain[stain])
+        learn = learn.take(learn.labelled)
         grey = [set_.images.mean(axis=(1, 2)) for set_ in (learn, test)]
         slope, offset = np.polyfit(grey[0], learn.counts, 1)
         places = test_by_stain.get(stain, np.array([], int))

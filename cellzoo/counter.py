@@ -165,7 +165,7 @@ class RunCounter:
         model = recipe.model.model_copy(update={"threshold": method})
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
-        other.models = {"natural": domain_counter(other.network, "natural")}
+        other.models = {"natural": domain_counter(other.network)}
         other.interval, other._graph = None, None
         return other
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -70,6 +71,15 @@ def write_new(path: Path, text: str) -> None:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """The same with None for what is not a finite number, for which JSON has no word."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -99,7 +99,7 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
     section = _section(recipe)
     natural = None
     if section.background in ("natural", "groups"):
-        natural = _training_images(recipe, ("train", "validation"))
+        natural = _training_images(recipe)
     cells = cells_of(recipe, natural)
     images, counts = cells.render(number, (recipe.seed, 0))
     groups = [str(k) for k in range(number)]
@@ -113,9 +113,11 @@ def _section(recipe: Recipe) -> Synthetic:
     return recipe.data.synthetic
 
 
-def _training_images(recipe: Recipe, splits: tuple[str, ...] = ("train",)) -> ImageSet:
-    known, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed, splits=splits)
-    return known.of("train")
+def _training_images(recipe: Recipe) -> ImageSet:
+    images, _ = natural_images(
+        recipe.data.natural, recipe.image_size, recipe.seed, splits=("train",)
+    )
+    return images.of("train")
 
 
 def match_recipe(

@@ -245,9 +245,9 @@ class Search:
         """The score of the model that the run kept, or the best of a history column."""
         name = self.settings.objective
         scores = json.loads((run / "report" / "validation.json").read_text(encoding="utf-8"))
-        kept = scores.get(name.removeprefix("validation_"))
-        if name.startswith("validation_") and kept is not None:
-            values = [float(kept)]
+        score = name.removeprefix("validation_")
+        if name.startswith("validation_") and score in scores:
+            values = [math.nan if scores[score] is None else float(scores[score])]
         else:
             history = run / "history.csv"
             if not history.is_file():

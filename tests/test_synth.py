@@ -54,6 +54,14 @@ def test_images_and_labels_are_a_folder_that_can_be_trained_on(tmp_path, recipe,
     assert all(name.startswith(f"images/{start}_") for name in images.names)
 
 
+def test_cells_are_drawn_on_images_without_a_label(tmp_path, recipe, write_cells):
+    write_cells(tmp_path / "own", size=128)
+    (tmp_path / "own" / "labels.csv").unlink()
+    natural = f"{{source: folder, folder: {tmp_path / 'own'}, labels: null, labelled: 0}}"
+    chosen = recipe(f"data.natural={natural}", "data.synthetic.background=natural")
+    assert synth(chosen, tmp_path / "cells", 2, False, False) == [tmp_path / "cells"]
+
+
 def test_an_overlay_may_draw_other_cells(tmp_path, run_cli):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE + "quick:\n  data: {synthetic: {count_range: [7, 7]}}\n")

@@ -13,16 +13,15 @@ def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
 
     Args:
         mask: ``[h, w]``, 0 background; instance numbers, or one number for all cells.
-        count: cells in the image, where it is not known which of the two the mask is: several
-            numbers are then instances, a single one is all cells. None: it has instances, even
-            where there is a single number.
+        count: cells in the image of a mask that only tells foreground from background; None: it
+            has instance numbers.
 
     Returns:
         Cells per pixel, float32 ``[h, w]``, the same everywhere in a part, with the sum ``count``;
         of instances, with the sum of their number.
     """
     parts, areas = mask, np.bincount(mask.ravel())
-    if count is None or (areas[1:] > 0).sum() > 1:
+    if count is None:
         cells = np.ones(len(areas))
     else:
         _, parts = cv2.connectedComponents((mask > 0).astype(np.uint8), connectivity=8)

@@ -74,6 +74,9 @@ class TrainingBatches:
             self.streams = [(np.arange(len(natural)), batch)]
         else:
             self.streams = [(labelled, n), (others, batch - n)]
+        # Before augmentation, which may leave a single one of several numbers.
+        masks = () if natural.masks is None else natural.masks
+        self.numbered = np.array([len(np.unique(mask[mask > 0])) > 1 for mask in masks], bool)
         self.orders = [_Shuffled(len(s), (seed, 10 + k)) for k, (s, _) in enumerate(self.streams)]
         if synthetic is not None:
             self.synthetic_order = _Shuffled(synthetic.size, (seed, 20))
@@ -119,7 +122,12 @@ class TrainingBatches:
             y["natural_mask"] = (masks > 0).astype(np.float32)
             y["natural_mask_weight"] = self.natural.has_mask[chosen].astype(np.float32)
             y["natural_density"] = np.stack(
-                [cells_per_pixel(m, c) for m, c in zip(masks, y["natural_count"], strict=True)]
+                [
+                    cells_per_pixel(mask, None if numbered else count)
+                    for mask, numbered, count in zip(
+                        masks, self.numbered[chosen], y["natural_count"], strict=True
+                    )
+                ]
             )
         if self.synthetic is not None:
             order = self.synthetic_order.take(step * self.batch_size, self.batch_size)

@@ -24,7 +24,7 @@ from cellzoo.evaluation.model_card import (
     versions_in_words,
 )
 from cellzoo.evaluation.report import Commands, Report, Section, Table, write_report
-from cellzoo.files import write_atomically, write_csv
+from cellzoo.files import finite, write_atomically, write_csv
 from cellzoo.intake import Counts
 from cellzoo.training.runs import Run
 
@@ -144,15 +144,7 @@ def _numbers(result: Evaluation, protocol: str, images: ImageSet) -> dict[str, A
         "flagged": result.flagged,
         "mixing": result.mixing,
     }
-    return _finite(numbers)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return finite(numbers)
 
 
 def _count_rows(findings: Findings) -> tuple[list[str], list[list[object]]]:

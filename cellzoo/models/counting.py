@@ -11,13 +11,11 @@ from cellzoo.tiling import TILE, Tile, Tiling, pad_to, sheets, tiles
 PIXELS_AT_A_TIME = 2**20
 
 
-def natural_counter(network: keras.Model) -> keras.Model:
-    """The path from a natural image to its count: ``[batch, h, w]`` in [0, 1] -> ``[batch]``."""
-    return domain_counter(network, "natural")
+def domain_counter(network: keras.Model, domain: str = "natural") -> keras.Model:
+    """The path from an image of ``"natural"`` or ``"synthetic"`` kind to its count.
 
-
-def domain_counter(network: keras.Model, domain: str) -> keras.Model:
-    """The path from an image of ``"natural"`` or ``"synthetic"`` kind to its count."""
+    Images are ``[batch, h, w]`` in [0, 1], counts ``[batch]``.
+    """
     return keras.Model(network.input[domain], network.output[f"{domain}_count"], name="counter")
 
 
@@ -71,7 +69,7 @@ class TiledMaps:
         self.tiling = tiling
         image = network.input["natural"]
         self.size = image.shape[1:] if None not in image.shape[1:] else None
-        self.counter = natural_counter(network)
+        self.counter = domain_counter(network)
         self.models = {
             name: keras.Model(image, network.output[f"natural_{name}"])
             for name in ("mask", "density")

@@ -12,7 +12,7 @@ import numpy as np
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.metrics import count_metrics
-from cellzoo.models.counting import natural_counter, predict, translations
+from cellzoo.models.counting import domain_counter, predict, translations
 from cellzoo.recipe import parse_duration
 from cellzoo.training.devices import Devices
 from cellzoo.training.runs import Run
@@ -95,7 +95,7 @@ class EpochEnd(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Starts the clock."""
-        self.counter = natural_counter(self.model.network)
+        self.counter = domain_counter(self.model.network)
         self.started = self.epoch_started = self.saved = time.monotonic()
         self.saving = 0.0
 
@@ -154,11 +154,12 @@ class EpochEnd(keras.callbacks.Callback):
             self.validated = self.done
         if self.done <= self.count_start:
             return
-        if SELECTIONS["best"](scores) < self.best_scores["best"]:
-            self.best_epoch = self.done
+        awaited = "best" if self.settings.select == "last" else self.settings.select
         for selection, score in SELECTIONS.items():
             if score(scores) < self.best_scores[selection]:
                 self.best_scores[selection] = score(scores)
+                if selection == awaited:
+                    self.best_epoch = self.done
 
     def _save(self, at_once: bool) -> None:
         """Saves the state to go on from, unless saving would take over a twentieth of the time."""

@@ -1,6 +1,7 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
 import logging
+import math
 import platform
 import sys
 import tempfile
@@ -27,7 +28,14 @@ from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
 from cellzoo.run_folder import alone, recipe_file
-from cellzoo.training.callbacks import EpochEnd, Pictures, Together, duration, training_state
+from cellzoo.training.callbacks import (
+    EpochEnd,
+    Pictures,
+    Together,
+    averaged_weights,
+    duration,
+    training_state,
+)
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.optimizers import make_optimizer
@@ -180,12 +188,13 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     _fetch_from_chief(run, devices)
     recipe = run.recipe
     check_recipe(recipe)
-    # Of the test split only a folder's file names are kept, for `evaluate` to find them again.
+    # Of the test split only a line of each image is kept, for `evaluate` to find it again.
     wanted = SPLITS if hasattr(recipe.data.natural, "folder") else ("train", "validation")
     natural, skipped = natural_images(
         recipe.data.natural, recipe.image_size, recipe.seed, splits=wanted
     )
     run.keep_splits(natural)
+    _check_start_is_innocent(recipe, natural)
     training, validation = natural.of("train"), natural.of("validation")
     if devices.chief:
         run.keep_familiarity(
@@ -238,7 +247,8 @@ def _train_network(
         if not devices.chief:
             raise
         if not run.best_weights.exists():
-            run.save_best(trainer.network)
+            with averaged_weights(trainer):
+                run.save_best(trainer.network)
         log.info(
             "Interrupted. The model so far counts with `--model %s`; the same command goes on.",
             run.path,
@@ -322,6 +332,35 @@ def _new_network(recipe: Recipe) -> keras.Model:
             f"({'; '.join(differ[:3]) or 'model'}): make the model sections alike."
         ) from None
     return network
+
+
+def _check_start_is_innocent(recipe: Recipe, natural: ImageSet) -> None:
+    """Sees to it that no image held out here taught the weights that the training begins with.
+
+    Groups are dealt out anew where a folder has grown, or the seed is another.
+
+    Raises:
+        UserError: some did.
+    """
+    if recipe.train.start_from is None:
+        return
+    start = Run(zoo.find(recipe.train.start_from))
+    folders = [getattr(r.data.natural, "folder", None) for r in (recipe, start.recipe)]
+    if None in folders or len({Path(folder).resolve() for folder in folders}) > 1:
+        return
+    taught = {row["image"] for row in start.split_table() if row["split"] == "train"}
+    held_out = [
+        name
+        for name, split in zip(natural.names, natural.splits, strict=True)
+        if split in ("validation", "test") and name in taught
+    ]
+    if held_out:
+        raise UserError(
+            f"train.start_from: {start.path} learned from {held_out[0]}"
+            f"{f' and {len(held_out) - 1} more' if held_out[1:] else ''}, which would be held out "
+            f"now: write a split column into labels.csv as {start.splits_file} has it, or start "
+            "without those weights."
+        )
 
 
 def _adapt(network: keras.Model, batches: TrainingBatches, counts: bool) -> None:
@@ -521,10 +560,11 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
     write_model_card(run)
     simulated = "simulated " if run.recipe.data.natural.simulated else ""
+    relative = "" if math.isnan(scores["mre"]) else f" MRE {100 * scores['mre']:.1f} %,"
     log.info(
-        "validation: MAE %.2f, MRE %.1f %%, exact %.0f %% of %d %simages",
+        "validation: MAE %.2f,%s exact %.0f %% of %d %simages",
         scores["mae"],
-        100 * scores["mre"],
+        relative,
         100 * scores["exact"],
         len(validation),
         simulated,

@@ -15,7 +15,7 @@ import numpy as np
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.familiarity import Familiarity
-from cellzoo.files import write_atomically, write_csv
+from cellzoo.files import finite, write_atomically, write_csv
 from cellzoo.models import BUILDERS, CLASSICAL
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.run_folder import recipe_file, weights_file
@@ -174,8 +174,8 @@ class Run:
             self.history_file.unlink()
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Writes ``content`` to the file ``name`` of this folder."""
-        write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+        """Writes ``content`` to the file ``name`` of this folder; null for what is no number."""
+        write_atomically(self.path / name, json.dumps(finite(content), indent=2) + "\n")
 
     def save_state(self, variables: Iterable[keras.Variable]) -> None:
         """Saves the variables, in their order, as ``checkpoints/last.npz``."""

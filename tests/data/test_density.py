@@ -24,7 +24,7 @@ def test_parts_share_the_count_by_area_in_whole_cells():
 def test_an_instance_is_a_cell_however_large():
     mask = np.zeros((6, 6), np.uint16)
     mask[0, :4], mask[1, :2], mask[5, 5] = 3, 7, 12  # the first two touch
-    density = cells_per_pixel(mask, 3)
+    density = cells_per_pixel(mask)
     assert density[0, 0] == pytest.approx(1 / 4)
     assert density[1, 0] == pytest.approx(1 / 2)
     assert density[5, 5] == 1
@@ -33,7 +33,7 @@ def test_an_instance_is_a_cell_however_large():
 
 def test_instances_that_fill_the_image_are_all_counted():
     mask = np.array([[1, 1, 2], [1, 1, 2]], np.uint8)
-    np.testing.assert_allclose(cells_per_pixel(mask, 2), [[0.25, 0.25, 0.5]] * 2)
+    np.testing.assert_allclose(cells_per_pixel(mask), [[0.25, 0.25, 0.5]] * 2)
 
 
 def test_a_single_number_is_all_cells_with_a_count_and_one_instance_without():

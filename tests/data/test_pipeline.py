@@ -280,9 +280,14 @@ def test_a_crop_that_leaves_one_numbered_cell_leaves_one_cell():
     def crop(images, seed, masks=None):
         return images if masks is None else (images, np.where(masks == 3, masks, 0))
 
-    _, y = batches(natural_set(n=10), synthetic_source(False), augment=crop)(0)
+    numbered = np.zeros((4, 4, 4), np.uint8)
+    numbered[:, 0, :3] = 1, 2, 3
+    natural = replace(natural_set(4, labelled=4), counts=np.full(4, 3, np.float32))
+    natural = replace(natural, masks=numbered, has_mask=np.ones(4, bool))
+    _, y = batches(natural, synthetic_source(False), augment=crop)(0)
     left = y["synthetic_density"].sum(axis=(1, 2))
     np.testing.assert_allclose(left, y["synthetic_count"] >= 3, rtol=1e-5)
+    np.testing.assert_allclose(y["natural_density"].sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
 def test_images_are_the_same_with_and_without_masks():

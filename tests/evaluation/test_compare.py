@@ -28,7 +28,7 @@ def make_run(tmp_path, tiny_recipe, write_cells, monkeypatch):
     def make(name, count, *settings, selections=()):
         recipe = load_recipe("tiny.yaml", settings)
         run = Run.create(tmp_path / name, recipe)
-        run.keep_splits(natural_images(recipe.data.natural, 16, recipe.seed)[0])
+        run.keep_splits(natural_images(recipe.data.natural, recipe.image_size, recipe.seed)[0])
         if count is not None:
             network = build_network(recipe)
             for selection, value in {"best": count, **dict(selections)}.items():
@@ -79,6 +79,16 @@ def test_the_table_of_two_runs(make_run, tmp_path):
     assert rows[floor]["parameters"] is None
     assert [file.name for file in result.files if file.is_file()] == [f.name for f in result.files]
     assert result.subject == "test split (images of groups never trained on)"
+
+
+def test_images_may_be_read_at_another_size_but_must_have_the_same_counts(make_run, tmp_path):
+    large = Run(make_run("large", None, "data.natural.size=resize", "model.image_size=24"))
+    small = Run(make_run("small", None))
+    module._check_same_splits(small, large)
+    labels = tmp_path / "cells/labels.csv"
+    labels.write_text(labels.read_text().replace("03.png,3", "03.png,4"))
+    with pytest.raises(UserError, match="are not the same, so the runs did not"):
+        module._check_same_splits(small, Run(make_run("corrected", None)))
 
 
 def test_a_twin_also_has_the_papers_selections_and_synthetic_scores(make_run, tmp_path):

@@ -70,7 +70,9 @@ def train(tmp_path, tiny_recipe, monkeypatch):
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
         nothing = np.zeros((0, 16, 16), np.float32)
         callback = EpochEnd(run, ImageSet(nothing, *[np.zeros(0)] * 4), 1)
-        monkeypatch.setattr(callback, "_validate", lambda: validated.append(epoch + 1) or scores)
+        monkeypatch.setattr(
+            callback, "_validate", lambda: validated.append(epoch + 1) or scores(epoch + 1)
+        )
         callback.set_model(trainer)
         callback.started = callback.saved = callback.saving = 0.0
         trainer.stop_training = False
@@ -87,17 +89,25 @@ def train(tmp_path, tiny_recipe, monkeypatch):
 
 def test_patience_is_of_validated_epochs(train):
     settings = ("train.patience=3", "train.validate_every=5")
-    assert train(SCORES[0], *settings)[:2] == (10, [5, 10])
+    assert train(lambda epoch: SCORES[0], *settings)[:2] == (10, [5, 10])
+
+
+@pytest.mark.parametrize("select, stopped", [("best", 4), ("max_acc", 8), ("last", 4)])
+def test_patience_waits_for_what_selects(train, select, stopped):
+    def scores(epoch):
+        return SCORES[0] | {"exact": min(epoch, 5) / 10, "mae_raw": 1 + epoch / 10}
+
+    assert train(scores, f"train.select={select}", "train.patience=3")[0] == stopped
 
 
 def test_the_last_epoch_within_a_budget_is_validated(train):
     settings = ("train.budget=50s", "train.validate_every=4")
-    epochs, validated, run = train(SCORES[0], *settings)
+    epochs, validated, run = train(lambda epoch: SCORES[0], *settings)
     assert (epochs, validated) == (6, [4, 6])
     assert run.best_weights.exists()
 
 
 def test_the_papers_selection_works_without_a_cell_in_validation_images(train):
     scores = SCORES[0] | {"mre": float("nan")}
-    *_, run = train(scores, "train.select=min_dev", "train.patience=2")
+    *_, run = train(lambda epoch: scores, "train.select=min_dev", "train.patience=2")
     assert run.best_weights.exists()

@@ -51,6 +51,17 @@ def test_the_run_folder_is_that_of_a_network(run_cli, recipe):
     assert (run / "report" / "familiarity.json").is_file()
 
 
+def test_scores_that_are_no_numbers_are_null(run_cli, recipe):
+    labels = recipe.parent / "cells" / "labels.csv"
+    rows = [line.split(",") for line in labels.read_text().splitlines()]
+    empty = [[n, "0" if split == "validation" else c, split] for n, c, split in rows]
+    labels.write_text("".join(",".join(row) + "\n" for row in empty))
+    said = run_cli("fit", recipe, "--out", "run").output
+    assert "validation: MAE" in said and "nan" not in said
+    text = (recipe.parent / "run" / "report" / "validation.json").read_text()
+    assert json.loads(text)["mre"] is None and "NaN" not in text
+
+
 def test_every_verb_takes_it(run_cli, recipe):
     assert run_cli("check", recipe).stdout == f"{recipe}: ok\n"
     run_cli("fit", recipe, "--out", "run")
