@@ -55,8 +55,7 @@ def main() -> None:
     """Count the cells in microscope images: train on a handful of labels, trust the number."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log = logging.getLogger("cellzoo")
-    if not log.handlers:
-        log.addHandler(_Echo())
+    log.handlers = [_Echo()]
     log.setLevel(logging.INFO)
     log.propagate = False
     # Whoever ends a command, a queue or a container, ends it as Ctrl-C does.
@@ -478,7 +477,7 @@ def serve(**service: Any) -> None:
     r"""Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
 
     Looks for new versions each second; nothing but this computer can reach it unless --host says
-    so. SIGTERM lets requests under way finish.
+    so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
 
     \b
     Example: cellzoo serve saved_models
@@ -486,6 +485,10 @@ def serve(**service: Any) -> None:
     """
     from cellzoo.serving.engines import Service, serve
 
+    for handler in logging.getLogger("cellzoo").handlers:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        )
     serve(Service(**service), _start_tensorflow)
 
 

@@ -265,11 +265,17 @@ class SavedModelCounter:
         return self.intake.count(self._functions, images)
 
 
+def version_number(folder: Path) -> int | None:
+    """The version that a folder's name is: digits that fit in 64 bits; None: it is none."""
+    number = int(folder.name) if folder.name.isascii() and folder.name.isdigit() else None
+    return None if number is None or number >= 2**63 else number
+
+
 def newest_version(folder: Path) -> Path | None:
-    """The highest of the folders named by an integer that a SavedModel is in."""
+    """The highest of the folders named by a version number that a SavedModel is in."""
     versions = [path.parent for path in folder.glob("*/saved_model.pb")]
-    versions = [path for path in versions if path.name.isascii() and path.name.isdigit()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+    versions = [path for path in versions if version_number(path) is not None]
+    return max(versions, key=version_number, default=None)
 
 
 def is_saved_model(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo import __version__
-from cellzoo.counter import RunCounter
+from cellzoo.counter import RunCounter, version_number
 from cellzoo.counting_graph import MAX_PIXELS, CountingGraph
 from cellzoo.errors import UserError
 from cellzoo.evaluation.intervals import Interval
@@ -98,7 +98,7 @@ def _models_config(serving: Path, name: str) -> str:
 
 def _take_next_version(temporary: Path, base: Path) -> Path:
     while True:
-        taken = [int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdigit()]
+        taken = [version_number(path) or 0 for path in base.iterdir()]
         folder = base / str(max(taken, default=0) + 1)
         try:
             os.rename(temporary, folder)  # whole, at once; fails where another export was faster

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from cellzoo.counter import newest_version
+from cellzoo.counter import newest_version, version_number
 from cellzoo.errors import UserError
 from cellzoo.serving.messages import (
     BatchingParameters,
@@ -104,9 +104,9 @@ def find_versions(folder: Path) -> dict[int, Path] | None:
     """Number -> folder of the versions below a model's folder; None where it cannot be read."""
     try:
         return {
-            int(path.name): path
+            number: path
             for path in folder.iterdir()
-            if path.name.isascii() and path.name.isdigit() and path.is_dir()
+            if (number := version_number(path)) is not None and path.is_dir()
         }
     except OSError:
         return None

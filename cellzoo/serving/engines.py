@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from cellzoo.errors import UsageError, UserError
 from cellzoo.serving.config import read_batching, read_model_config, read_monitoring, watch_models
 from cellzoo.serving.messages import ModelServerConfig
+from cellzoo.serving.metrics import PATH
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,8 @@ def _engine(service: Service) -> str:
     return service.engine
 
 
-def stock_command(service: Service, config_file: Path) -> list[str]:
-    """How TensorFlow Serving is started for a service."""
+def stock_command(service: Service, config_file: Path, monitoring_file: Path) -> list[str]:
+    """How TensorFlow Serving is started for a service, with its metrics unless that has a file."""
     command = [
         STOCK,
         f"--port={service.grpc_port}",
@@ -110,11 +111,10 @@ def stock_command(service: Service, config_file: Path) -> list[str]:
         f"--model_config_file={config_file}",
         "--allow_version_labels_for_unavailable_models=true",
         "--enable_grpc_healthcheck_service=true",
+        f"--monitoring_config_file={service.monitoring_file or monitoring_file}",
     ]
     if service.batching_file:
         command += ["--enable_batching", f"--batching_parameters_file={service.batching_file}"]
-    if service.monitoring_file:
-        command += [f"--monitoring_config_file={service.monitoring_file}"]
     return command
 
 
@@ -127,7 +127,9 @@ def _serve_with_tensorflow(service: Service, configs: list[Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="cellzoo_serve_") as folder:
         file = Path(folder) / "models.config"
         file.write_text(text_format.MessageToString(config), encoding="utf-8")
-        server = subprocess.Popen(stock_command(service, file))
+        monitoring = Path(folder) / "monitoring.config"
+        monitoring.write_text(f'prometheus_config {{ enable: true path: "{PATH}" }}\n')
+        server = subprocess.Popen(stock_command(service, file, monitoring))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: server.send_signal(number))
         code = server.wait()
@@ -136,7 +138,7 @@ def _serve_with_tensorflow(service: Service, configs: list[Any]) -> None:
 
 
 def _serve_embedded(service: Service, configs: Callable[[], list[Any]]) -> None:
-    from cellzoo.serving.server import Server, Settings, run_until_stopped
+    from cellzoo.serving.server import Server, Settings, bracketed, run_until_stopped
 
     settings: dict[str, Any] = {
         "host": service.host, "grpc_port": service.grpc_port, "rest_port": service.rest_port,
@@ -147,9 +149,10 @@ def _serve_embedded(service: Service, configs: Callable[[], list[Any]]) -> None:
         prometheus = read_monitoring(service.monitoring_file).prometheus_config
         settings["metrics_path"] = prometheus.path if prometheus.enable else None
     server = Server(configs, Settings(**settings))
+    host = bracketed(service.host)
     log.info(
-        "gRPC at %s:%d, REST at http://%s:%d/v1/models; Ctrl-C stops",
-        service.host, server.grpc_port, service.host, server.rest_port,
+        "gRPC at %s:%d, REST at http://%s:%d/v1/models/NAME; Ctrl-C stops",
+        host, server.grpc_port, host, server.rest_port,
     )  # fmt: skip
     run_until_stopped(server)
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import logging
 import re
 import socket
 import threading
@@ -24,6 +25,8 @@ from cellzoo.serving.messages import (
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.protocol import Protocol
 from cellzoo.serving.tensors import TYPES, DataType, from_message, to_message
+
+log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 2**20  # bytes
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -282,17 +285,19 @@ class RestServer(ThreadingHTTPServer):
         self.protocol, self.counted, self.metrics_path = protocol, counted, metrics_path
         self._most = most
         self._busy = 0
+        self.draining = False
         self._idle = threading.Condition()
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
 
     def drain(self, seconds: float) -> None:
-        """Takes no more connections and waits for the answers under way."""
+        """Takes no more connections, ends each after its answer and waits for those under way."""
+        self.draining = True
         self.shutdown()
+        self.server_close()
         with self._idle:
             self._idle.wait_for(lambda: self._busy == 0, seconds)
-        self.server_close()
 
     def enter(self, limited: bool = True) -> bool:
         """Counts a request in, unless too many are under way; says whether it did."""
@@ -318,6 +323,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a word
 
     def do_GET(self) -> None:
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # nobody reads that body, which is no next request
         self.server.enter(limited=False)  # probes and scrapes are answered however busy it is
         try:
             self._answer(b"")
@@ -332,14 +339,18 @@ class _Handler(BaseHTTPRequestHandler):
         elif int(length) > MAX_BODY:
             self.close_connection = True
             self._send(413, {"error": f"the request is larger than {MAX_BODY} bytes"})
-        elif not self.server.enter():
-            self.close_connection = True
-            self._send(503, {"error": "too many requests are under way"})
         else:
-            try:
-                self._answer(self.rfile.read(int(length)))
-            finally:
-                self.server.leave()
+            body = self.rfile.read(int(length))  # first: whoever sends slowly keeps no place
+            if len(body) < int(length):
+                self.close_connection = True  # the client is gone
+            elif not self.server.enter():
+                self.close_connection = True
+                self._send(503, {"error": "too many requests are under way"})
+            else:
+                try:
+                    self._answer(body)
+                finally:
+                    self.server.leave()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Prometheus counts the requests."""
@@ -359,10 +370,12 @@ class _Handler(BaseHTTPRequestHandler):
         except ServingError as error:
             code = error.code
             self._send(_HTTP.get(code, 500), {"error": error.message})
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):  # in mid-answer, to which nothing can be added
             code = "CANCELLED"
+            self.close_connection = True
         except Exception as error:  # the connection must hear of it, whatever it was
             code = "INTERNAL"
+            log.exception("a request failed")
             self._send(500, {"error": f"{type(error).__name__}: {error}"})
         finally:
             match = _PREDICT.fullmatch(path)
@@ -378,5 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        self.close_connection = self.close_connection or self.server.draining
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)

@@ -4,8 +4,9 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,9 @@ from cellzoo.serving.versions import Models
 log = logging.getLogger(__name__)
 
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-# Requests answered at the same time, each by a thread; as many more may wait for one. What comes
-# beyond is refused: neither threads nor memory grow with the number of clients.
-THREADS = 256
+# Predictions under way at the same time, each with a thread; further ones are refused. Other threads
+# answer probes and questions about models, so that a busy server is not taken for a dead one.
+THREADS, SPARE_THREADS = 512, 32
 MAX_MESSAGE = 256 * 2**20  # bytes
 
 
@@ -44,7 +45,7 @@ class Settings:
         batch_wait: seconds.
         max_waiting: batches.
         batch_threads: number of them.
-        threads: requests answered at the same time.
+        threads: predictions under way at the same time, of each protocol.
         metrics_path: of Prometheus' page on the REST port; None: none.
         credentials: of gRPC's transport security; None: none.
     """
@@ -90,6 +91,7 @@ class Server:
         self._metrics = Metrics()
         self._protocol = Protocol(self.models, self._batcher)
         self._stopping = threading.Event()
+        self._places = threading.Semaphore(settings.threads)
         self.rest_port = None
         self._rest = None
         self._health = health.HealthServicer()
@@ -114,7 +116,7 @@ class Server:
             self._rest.drain(self._settings.drain_seconds)
         done.wait()
         self._batcher.close()
-        self._poller.join()
+        self._poller.join(self._settings.drain_seconds)  # which may be loading a model
 
     def _listen(self) -> tuple[grpc.Server, int]:
         options = [
@@ -123,13 +125,13 @@ class Server:
             ("grpc.so_reuseport", 0),  # a second server at the port is a mistake
         ]
         server = grpc.server(
-            futures.ThreadPoolExecutor(self._settings.threads),
+            futures.ThreadPoolExecutor(self._settings.threads + SPARE_THREADS),
             options=options,
-            maximum_concurrent_rpcs=2 * self._settings.threads,
+            maximum_concurrent_rpcs=self._settings.threads + SPARE_THREADS,
         )
         server.add_generic_rpc_handlers(self._handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        address = f"{_bracketed(self._settings.host)}:{self._settings.grpc_port}"
+        address = f"{bracketed(self._settings.host)}:{self._settings.grpc_port}"
         try:
             if self._settings.credentials:
                 return server, server.add_secure_port(address, self._settings.credentials)
@@ -144,7 +146,7 @@ class Server:
         try:
             return RestServer(
                 settings.host, settings.rest_port, self._protocol, self._metrics,
-                settings.metrics_path, 2 * settings.threads,
+                settings.metrics_path, settings.threads,
             )  # fmt: skip
         except OSError as error:
             self._grpc.stop(None)
@@ -189,11 +191,12 @@ class Server:
         def handle(request_bytes: bytes, context: grpc.ServicerContext) -> bytes:
             started, code, name = time.monotonic(), "OK", None
             try:
-                request = _parsed(kind, request_bytes)
-                if counted_as:
+                if not counted_as:
+                    return method(_parsed(kind, request_bytes)).SerializeToString()
+                with self._place():
+                    request = _parsed(kind, request_bytes)
                     name = request.model_spec.name
                     return method(request, context.is_active).SerializeToString()
-                return method(request).SerializeToString()
             except ServingError as error:
                 code = error.code
                 context.set_code(grpc.StatusCode[code])
@@ -210,6 +213,15 @@ class Server:
             return b""
 
         return handle
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise ServingError("UNAVAILABLE", "too many requests are under way")
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _poll(self) -> None:
         while not self._stopping.wait(self._settings.poll_seconds):
@@ -252,5 +264,6 @@ def _parsed(kind: Any, content: bytes) -> Any:
         ) from error
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host

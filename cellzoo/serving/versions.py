@@ -71,12 +71,24 @@ class Models:
 
         Raises:
             ServingError: a configuration is wrong, a new model has no version that can be loaded,
-                or a label names a version that does not answer. The models before it stay.
+                a model that answers is to come from another folder, or a label names a version
+                that does not answer. The models before it stay.
         """
         for config in configs:
             if not config.name or not config.base_path:
                 raise ServingError("INVALID_ARGUMENT", "Each model needs a name and a base_path.")
+        if len({config.name for config in configs}) < len(configs):
+            raise ServingError("INVALID_ARGUMENT", "A model is named twice: remove one.")
         with self._change:
+            here = {config.name: Path(config.base_path) for config in self._configs()}
+            for config in configs:
+                folder = here.get(config.name, Path(config.base_path))
+                if folder != Path(config.base_path) and config.name in self.names:
+                    raise ServingError(
+                        "INVALID_ARGUMENT",
+                        f"Model {config.name} is served from {folder}: remove it by a reload "
+                        "first, or give the other one another name.",
+                    )
             wanted = self._bring_up_all(configs)
             try:
                 self._check(configs, wanted)

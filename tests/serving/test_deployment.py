@@ -185,7 +185,7 @@ def test_the_stock_server_only_where_everybody_may_reach_it(monkeypatch):
         engines._engine(Service(Path("m"), engine="tensorflow"))
     service = Service(Path("m"), batching_file=Path("b"), monitoring_file=Path("p"))
     assert {"--port=8500", "--rest_api_port=8501", "--enable_batching"} <= set(
-        stock_command(service, Path("models.config"))
+        stock_command(service, Path("models.config"), Path("metrics.config"))
     )
 
 

@@ -21,10 +21,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cellzoo.counter import newest_version
 from cellzoo.files import write_checksums
 from cellzoo.serving import messages, versions
 from cellzoo.serving.batching import Batcher
-from cellzoo.serving.config import watch_models
+from cellzoo.serving.config import find_versions, watch_models
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.rest import RestServer
@@ -188,6 +189,14 @@ def test_labels_hold_under_ten_thousand_requests_of_64_clients(serve, half):
     move_label_while_asked(serve, half, requests=10_000, clients=64)
 
 
+def test_a_version_is_a_number_of_64_bits(tmp_path):
+    for name in ("7", str(2**63 - 1), str(2**63), "20261121101500123456", "²", "-1", "x"):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        (tmp_path / "cells" / name / "saved_model.pb").touch()
+    assert set(find_versions(tmp_path / "cells")) == {7, 2**63 - 1}
+    assert newest_version(tmp_path / "cells").name == str(2**63 - 1)
+
+
 def test_a_refused_reload_takes_nothing_away(tmp_path):
     """Not even for the time that the new models take to fail."""
     seen = []
@@ -215,6 +224,11 @@ def test_a_refused_reload_takes_nothing_away(tmp_path):
         assert models.servable(spec) is before
         assert models.names == ["half"]
     assert seen == ["AVAILABLE"]
+    elsewhere = messages.ModelConfig(name="half", base_path=other.base_path)
+    for configs, said in ([elsewhere], "half is served from"), ([other, other], "named twice"):
+        with pytest.raises(ServingError, match=said):
+            models.reload(configs)
+        assert models.servable(spec) is before
     (tmp_path / "half" / "2").mkdir()  # by policy version 1 goes when this one comes
     with pytest.raises(ServingError, match="label to version 1 of model half"):
         models.reload([messages.ModelConfig(
@@ -414,13 +428,16 @@ def test_two_thousand_malformed_requests_leave_the_memory_flat(serve, served_mod
     throw_rubbish(serve, served_models, 2000)
 
 
-def test_health(serve, half):
-    server = serve(half.parent)
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+def healthy(port, service=""):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
-        for service in ("", "tensorflow.serving.PredictionService"):
-            reply = check(health_pb2.HealthCheckRequest(service=service), timeout=20)
-            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        reply = check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+        return reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("service", ["", "tensorflow.serving.PredictionService"])
+def test_health(serve, half, service):
+    assert healthy(serve(half.parent).grpc_port, service)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="all of 127.0.0.0/8 is loopback on Linux")
@@ -436,7 +453,7 @@ def test_nobody_else_reaches_it_unless_told_so(serve, half):
     ("settings", "accepted", "code"),
     [
         ({"max_batch": 1, "max_waiting": 1, "batch_threads": 1}, 1, "UNAVAILABLE"),
-        ({"threads": 2}, 3, "RESOURCE_EXHAUSTED"),
+        ({"threads": 4}, 3, "UNAVAILABLE"),
     ],
 )
 def test_too_many_requests_are_refused(serve, half, monkeypatch, settings, accepted, code):
@@ -448,13 +465,15 @@ def test_too_many_requests_are_refused(serve, half, monkeypatch, settings, accep
         return run(*arguments)
 
     monkeypatch.setattr(Servable, "run", slow)
-    call = caller(serve(half.parent, **settings).grpc_port)
+    server = serve(half.parent, **settings)
+    call = caller(server.grpc_port)
     with ThreadPoolExecutor(12) as pool:
         first = pool.submit(call, half_request(1))
         assert running.wait(30)
         others = [pool.submit(call, half_request(1)) for _ in range(11)]
         wait_for(lambda: sum(other.done() for other in others) == 11 - accepted)
         refusals = [other.exception().code().name for other in others if other.done()]
+        assert healthy(server.grpc_port)
         go.set()
         assert version_of(first.result(), 1) == 1
         assert sum(other.exception() is None for other in others) == accepted
@@ -470,6 +489,18 @@ def test_too_many_requests_are_refused(serve, half, monkeypatch, settings, accep
     ],
 )  # fmt: skip
 def test_rest_says_what_went_wrong_by_the_status(code, status):
+    with failing_rest_server(code) as server:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/cells"
+            urllib.request.urlopen(url, timeout=20)
+        assert caught.value.code == status
+        assert caught.value.read() == b'{\n "error": "why"\n}\n'
+
+
+@contextmanager
+def failing_rest_server(code):
+    """Answers every question about a model with a status."""
+
     def fail(request):
         raise ServingError(code, "why")
 
@@ -477,13 +508,33 @@ def test_rest_says_what_went_wrong_by_the_status(code, status):
     server = RestServer("127.0.0.1", 0, protocol, Metrics())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/cells"
-            urllib.request.urlopen(url, timeout=20)
-        assert caught.value.code == status
-        assert caught.value.read() == b'{\n "error": "why"\n}\n'
+        yield server
     finally:
         server.drain(5)
+
+
+def test_the_body_of_a_get_is_no_next_request():
+    inner = b"GET /v1/models/cells HTTP/1.1\r\nHost: x\r\n\r\n"
+    outer = inner[:-2] + f"Content-Length: {len(inner)}\r\n\r\n".encode() + inner
+    with failing_rest_server("NOT_FOUND") as server:
+        with socket.create_connection(server.server_address, 20) as client:
+            client.sendall(outer)
+            assert client.makefile("rb").read().count(b"HTTP/1.1 404") == 1
+
+
+def test_a_server_that_stops_ends_its_connections():
+    asked = b"GET /v1/models/cells HTTP/1.1\r\nHost: x\r\n\r\n"
+    with failing_rest_server("NOT_FOUND") as server:
+        with socket.create_connection(server.server_address, 20) as client:
+            answers = client.makefile("rb")
+            client.sendall(asked)
+            while answers.readline().strip() != b"}":
+                pass
+            server.drain(5)
+            client.sendall(asked)
+            assert b"Connection: close" in answers.read()  # to its end
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(server.server_address, 20)
 
 
 def test_sigterm_lets_the_requests_under_way_finish(half, tmp_path):
@@ -496,7 +547,7 @@ def test_sigterm_lets_the_requests_under_way_finish(half, tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     )
     try:
-        line = next(line for line in server.stdout if line.startswith("gRPC at"))
+        line = next(line for line in server.stdout if " INFO gRPC at " in line)
         call = caller(int(line.split(",")[0].rpartition(":")[2]))
         with ThreadPoolExecutor(1) as pool:
             reply = pool.submit(call, half_request(3))
