@@ -120,10 +120,12 @@ def list_(what: str | None) -> None:
     from cellzoo.catalogue import counters, exports, models, recipes
 
     titled = {"models": models, "recipes": recipes, "zoo": counters, "exports": exports}
-    for title, rows in titled.items():
+    places = {"recipes": "recipes", "exports": "saved_models"}
+    for title, find in titled.items():
         if what in (None, title):
-            click.echo(f"{title}:")
-            for name, line in rows():
+            rows = find()
+            click.echo(f"{title}:" if rows else f"{title}: none in a folder {places[title]} here")
+            for name, line in rows:
                 click.echo(f"  {name:<28} {line}")
 
 

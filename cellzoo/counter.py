@@ -59,7 +59,8 @@ class RunCounter:
             self.models = {d: domain_counter(self.network, d) for d in self.network.input}
             if tiling := TILINGS.get(recipe.model.name):
                 self.tiled = TiledMaps(self.network, tiling(**recipe.model.model_dump()))
-        self.name, self.version, self.size = recipe.name, self.run.version, recipe.image_size
+        self.name = zoo.name_of(self.run.path) or recipe.name
+        self.version, self.size = self.run.version, recipe.image_size
         natural = recipe.data.natural
         resized = getattr(natural, "size", "error") == "resize"
         # BBBC005's own images are resized, which tells how large cells are in others.

@@ -65,8 +65,8 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
     if not counter.run.finished:
         log.info("The run has no validation scores: its best weights so far, without intervals.")
     if serving:
-        _models_config(serving, counter.name)  # a wrong one is told before the work
-    base = to / counter.name
+        _models_config(serving, counter.run.recipe.name)  # a wrong one is told before the work
+    base = to / counter.run.recipe.name
     base.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving looks only at folders named by an integer.
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
@@ -79,7 +79,7 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         file.parent.mkdir(parents=True, exist_ok=True)
         with alone(file.parent, otherwise=None):
             # Read anew: somebody may have edited it meanwhile.
-            config = _models_config(serving, counter.name)
+            config = _models_config(serving, counter.run.recipe.name)
             folder = _take_next_version(temporary, base)
             write_atomically(file, config)
         return folder
@@ -119,7 +119,7 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     examples = {name: _example(name, counter.intake.size) for name in signatures}
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
         for name, images in examples.items():
-            writer.write(_warmup_record(counter.name, name, images))
+            writer.write(_warmup_record(counter.run.recipe.name, name, images))
     outputs = {name: signatures[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
     write_atomically(folder / FACTS_FILE, facts_text)
@@ -187,7 +187,7 @@ def _verify(folder: Path, examples: dict, outputs: dict) -> None:
 def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     run, section = counter.run, counter.run.recipe.data.natural
     return {
-        "name": counter.name,
+        "name": counter.run.recipe.name,
         "model": run.recipe.model.name,
         "run": counter.version,
         "finished": run.finished,

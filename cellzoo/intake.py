@@ -159,7 +159,10 @@ class Intake:
         flags = []
         for image in images:
             flag = familiarity.reason(self.seen(image, any_size))
-            flags.append(self._few_bits(image) or flag if flag else "")
+            flag = self._few_bits(image) or flag if flag else ""
+            if self.resize and image.shape != self.size:  # else it may have been resized already
+                flag = familiarity.size_reason(*image.shape) or flag
+            flags.append(flag)
         return flags
 
     def seen(self, image: np.ndarray, any_size: bool = False) -> np.ndarray:

@@ -86,7 +86,7 @@ def test_list_of_one_kind(run_cli, what, other):
 def test_list_where_there_are_no_recipes(run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run_cli("list", "recipes")
-    assert (result.exit_code, result.stdout) == (0, "recipes:\n")
+    assert (result.exit_code, result.stdout) == (0, "recipes: none in a folder recipes here\n")
 
 
 def test_check_says_what_is_sound_and_what_is_not(run_cli, tmp_path, tiny_recipe):

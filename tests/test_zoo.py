@@ -39,7 +39,7 @@ def fit_from_zoo(run_cli, tiny_zoo, tiny_recipe, write_cells, tmp_path, monkeypa
 def test_a_name_stands_for_its_newest_version(tiny_zoo):
     assert zoo.find("zoo:tiny") == tiny_zoo / "tiny" / "10"
     counter = load_counter("zoo:tiny")
-    assert (counter.name, counter.version) == ("tiny", "10")
+    assert (counter.name, counter.version) == ("zoo:tiny", "10")
 
 
 def test_other_paths_stay(tmp_path):
@@ -70,6 +70,7 @@ def test_count_evaluate_and_list_take_a_name(
 def test_training_begins_with_the_weights(fit_from_zoo, tmp_path):
     result = fit_from_zoo("train.learning_rate=1e-12")
     assert result.exit_code == 0, result.output
+    assert "zoo:tiny, with which it began: MAE " in result.output
     pairs = zip(
         Run(tmp_path / "run").load_network().trainable_variables,
         Run(zoo.find("zoo:tiny")).load_network().trainable_variables,

@@ -10,6 +10,8 @@ in which each cell has a number of its own, so that it also gives the count wher
 """
 
 import csv
+import difflib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -34,7 +36,10 @@ from cellzoo.images import (
     to_unit,
 )
 
+log = logging.getLogger("cellzoo")
+
 SPLITS = ("train", "validation", "test")
+_COLUMNS = ("image", "count", "group", "series", "split", "time", "mask", "label_image")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,7 @@ class ImageSet:
         has_mask: `[n]` bool: which images have a mask; None where `masks` is. Left out: all of
             them.
         times: `[n]` float32: when, in the unit of the table; NaN = unknown. None: none is known.
+        sizes: `[n, 2]` int: height and width in pixels that the files have. None: of no files.
     """
 
     images: np.ndarray
@@ -62,6 +68,7 @@ class ImageSet:
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
     times: np.ndarray | None = None
+    sizes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
@@ -177,15 +184,15 @@ def load_folder(
             skipped.append(Skipped(name, str(error)))
             continue
         frame_rows = _row_per_frame(csv_path, name, rows, len(images))
-        for image, mask, row in zip(images, masks, frame_rows, strict=True):
+        for frame, image, mask, row in zip(frames, images, masks, frame_rows, strict=True):
             if row.instances and np.isnan(row.count):
                 row = replace(row, count=float(len(np.unique(mask[mask > 0]))))
             small = None if mask is None else resize_mask(mask, image_size)
-            found.append((image, small, row))
+            found.append((image, small, row, frame.pixels.shape))
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")
-    images, masks, rows = zip(*found, strict=True)
+    images, masks, rows, shapes = zip(*found, strict=True)
     has_mask = np.array([mask is not None for mask in masks])
     if has_mask.any():
         none = np.zeros(sides(image_size), np.uint8)
@@ -200,6 +207,7 @@ def load_folder(
         masks=masks if has_mask.any() else None,
         has_mask=has_mask if has_mask.any() else None,
         times=None if np.isnan(times).all() else times,
+        sizes=np.array(shapes),
     )
     return image_set, skipped
 
@@ -229,7 +237,10 @@ def parse_count(text: str) -> float:
 
 
 def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a comma-separated file that are not blank, each with its line number from 1.
+    """The rows of a CSV that are not blank, each with its line number from 1.
+
+    Commas separate, or, where the first line has none, the semicolons or tabs that it has: those of
+    a spreadsheet program in a country with a decimal comma.
 
     Raises:
         UserError: the file is missing, or is no UTF-8 text.
@@ -237,7 +248,11 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         # utf-8-sig: Excel writes a byte order mark before the header.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            first = file.readline()
+            file.seek(0)
+            others = [character for character in ";\t" if character in first]
+            delimiter = others[0] if others and "," not in first else ","
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
@@ -245,8 +260,7 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {reader.line_num}: is no comma-separated row ({error}), correct the "
-            "line or, if semicolons or tabs separate, save it comma separated"
+            f"{path}: line {reader.line_num}: is no row of a CSV ({error}), correct the line"
         ) from error
     for line, row in rows:
         if any("\n" in cell or "\r" in cell for cell in row):
@@ -341,9 +355,6 @@ def _common_group(frames: dict[int | None, _Row]) -> str:
 def _header(path: Path, line: int, cells: list[str]) -> list[str]:
     header = [cell.lower() for cell in cells]
     if "image" not in header and "count" not in header:
-        for character, name in ((";", "';'"), ("\t", "tabs")):
-            if character in cells[0]:
-                raise UserError(f"{path}: line {line}: uses {name}, save it comma separated")
         raise UserError(
             f"{path}: line {line}: is no header, begin the file with the line image,count"
         )
@@ -355,6 +366,10 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
     for column in set(header) - {""}:
         if header.count(column) > 1:
             raise UserError(f"{path}: line {line}: names the column {column} twice, rename one")
+    for column in set(header) - set(_COLUMNS):
+        near = difflib.get_close_matches(column, set(_COLUMNS) - set(header), n=1, cutoff=0.8)
+        if near:
+            log.warning("%s: the column %s tells nothing; is it the %s?", path, column, near[0])
     return header
 
 
@@ -369,7 +384,7 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[_Row, Pat
         raise UserError(
             f"{where}: {error}, write a whole number of cells or leave it empty if unlabelled"
         ) from error
-    split = values.get("split", "")
+    split = values.get("split", "").lower()
     if split not in (*SPLITS, ""):
         raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
     file, frame = _file_and_frame(path.parent, name)

@@ -202,7 +202,7 @@ def _findings(
         counter=counter,
         images=material.images,
         counts=counts,
-        flags=_flags(counter, images),
+        flags=_flags(counter, material.images),
         unlabelled=material.unlabelled,
         training=training,
         folder=folder,
@@ -232,9 +232,18 @@ def _score(material: _Material, findings: Findings, made: Illustrations) -> Eval
     )
 
 
-def _flags(counter: RunCounter | SavedModelCounter, images: np.ndarray) -> list[str] | None:
+def _flags(counter: RunCounter | SavedModelCounter, images: ImageSet) -> list[str] | None:
     """Why each image may not be trusted; None if nothing is known of the training images."""
-    return None if counter.familiarity is None else counter.flags(images)
+    familiarity = counter.familiarity
+    if familiarity is None:
+        return None
+    flags = counter.flags(images.images)
+    if images.sizes is None or not counter.intake.resize:
+        return flags
+    return [
+        familiarity.size_reason(*size) or flag
+        for size, flag in zip(images.sizes, flags, strict=True)
+    ]
 
 
 def _network(counter: RunCounter) -> keras.Model:
@@ -421,7 +430,7 @@ def _thresholds(
 
 
 def _command(run_folder: Path, data: Path | None, out: Path, protocol: str) -> str:
-    words = ["cellzoo", "evaluate", str(run_folder)]
+    words = ["cellzoo", "evaluate", zoo.name_of(run_folder) or str(run_folder)]
     words += ["--data", str(data)] if data else []
     words += ["--protocol", protocol] if protocol != "cellzoo" else []
     return shlex.join([*words, "--out", str(out)])

@@ -17,6 +17,7 @@ from cellzoo.evaluation.metrics import interval_in_words, round_count
 from cellzoo.evaluation.model_card import (
     VALIDATION_ALONE,
     data_in_words,
+    groups_in_words,
     licence,
     score_rows,
     split_rows,
@@ -405,8 +406,7 @@ def _data(findings: Findings, run: Run | None) -> list[str | Table]:
     )
     rows = split_rows(run)
     if rows:
-        caption = "No group (chamber, time-lapse, layout) is in two splits."
-        parts.append(Table(["split", "images", "labelled", "groups"], rows, caption))
+        parts.append(Table(["split", "images", "labelled", "groups"], rows, groups_in_words(rows)))
     return parts
 
 

@@ -1,6 +1,6 @@
 """Is an image like those that a model was trained on? If not, its count may be far off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ _KEPT = 0.98  # share of held-out images of its own that is not flagged
 # training are no reason to flag the first one that does.
 _LEAST_SCALE = 0.02
 _LEAST_VARIANCE = 0.005  # within the images around a prototype, of that of all images
+_SIZE_TOLERANCE = 1.25  # times which cells may be larger or smaller, once resized
 
 _DARK = "darker than the training images"
 _BRIGHT = "brighter than the training images"
@@ -63,16 +64,23 @@ class Familiarity:
         scale: of each feature, float ``[f]``.
         prototypes: centred and scaled, float ``[k, f]``.
         threshold: distance from which on an image is flagged.
+        sizes: least and most height and width in pixels that the files had, ``[2, 2]``; None: it is
+            not known.
     """
 
     center: np.ndarray
     scale: np.ndarray
     prototypes: np.ndarray
     threshold: float
+    sizes: np.ndarray | None = None
 
     @classmethod
     def fit(
-        cls, training: np.ndarray, groups: np.ndarray, validation: np.ndarray
+        cls,
+        training: np.ndarray,
+        groups: np.ndarray,
+        validation: np.ndarray,
+        sizes: np.ndarray | None = None,
     ) -> "Familiarity":
         """Looks at images, labelled or not.
 
@@ -80,6 +88,7 @@ class Familiarity:
             training: ``[n, h, w]`` in [0, 1].
             groups: of the training images, ``[n]``.
             validation: images that take part in the threshold alone, ``[m, h, w]``.
+            sizes: of the files that the training images were read from, ``[n, 2]``.
         """
         seen = np.stack([features(image) for image in training])
         familiarity = cls._of(seen)
@@ -88,7 +97,8 @@ class Familiarity:
             others = np.stack([features(image) for image in validation])
             distances.append(familiarity.distances(others))
         threshold = max(_bound(part) for part in distances)
-        return cls(familiarity.center, familiarity.scale, familiarity.prototypes, threshold)
+        ends = None if sizes is None else np.stack([sizes.min(axis=0), sizes.max(axis=0)])
+        return replace(familiarity, threshold=threshold, sizes=ends)
 
     @classmethod
     def _of(cls, seen: np.ndarray) -> "Familiarity":
@@ -115,7 +125,12 @@ class Familiarity:
         prototypes = np.array([_numbers(row) for row in found["prototypes"]])
         if not len(center) == len(scale) == prototypes.shape[1] == len(FEATURES):
             raise ValueError("the numbers are not one for each feature")
-        return cls(center, scale, prototypes, float(found["threshold"]))
+        sizes = None
+        if "sizes" in found:  # earlier versions kept none
+            sizes = np.array([[int(side) for side in ends] for ends in found["sizes"]])
+            if sizes.shape != (2, 2):
+                raise ValueError("the sizes are not two heights and widths")
+        return cls(center, scale, prototypes, float(found["threshold"]), sizes)
 
     def facts(self) -> dict[str, Any]:
         """What :meth:`from_facts` reads: four digits say enough, rows of them are short."""
@@ -125,11 +140,29 @@ class Familiarity:
             "scale": _text(self.scale),
             "prototypes": [_text(row) for row in self.prototypes],
             "threshold": float(f"{self.threshold:.4g}"),
+            **({} if self.sizes is None else {"sizes": self.sizes.tolist()}),
         }
 
     def distances(self, found: np.ndarray) -> np.ndarray:
         """Distances ``[n]`` of features ``[n, f]`` to the nearest prototype."""
         return _distances((found - self.center) / self.scale, self.prototypes).min(axis=1)
+
+    def size_reason(self, height: int, width: int) -> str:
+        """What to say of an image's own size in pixels, for a counter that resizes what it counts.
+
+        Twice as many pixels are cells half as large to it, unless the camera has more pixels.
+
+        Returns:
+            A few words; empty for a size near those of training, or where these are not known.
+        """
+        if self.sizes is None:
+            return ""
+        least, most = self.sizes
+        own = np.array([height, width])
+        if (own <= _SIZE_TOLERANCE * most).all() and (own * _SIZE_TOLERANCE >= least).all():
+            return ""
+        known = " to ".join(dict.fromkeys(f"{w} x {h}" for h, w in self.sizes))
+        return f"{width} x {height} px, trained on {known}: are cells as large once resized?"
 
     def reason(self, image: np.ndarray) -> str:
         """Why an image, float ``[h, w]`` in [0, 1], is unlike the training images.

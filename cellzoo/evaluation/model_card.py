@@ -264,9 +264,9 @@ def _data(run: Run) -> str:
         lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
         table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
     return (
-        f"## Data\nNatural images: {data_in_words(recipe)}. Splits are by group (chamber, "
-        "time-lapse, layout), none of which is in two. A test split, where there is one, chose "
-        f"nothing. From the recipe, `recipe.yaml` of the run:\n\n```yaml\n{section}```\n\n{table}"
+        f"## Data\nNatural images: {data_in_words(recipe)}. {groups_in_words(rows)} A test split, "
+        "where there is one, chose nothing. From the recipe, `recipe.yaml` of the run:\n\n"
+        f"```yaml\n{section}```\n\n{table}"
         f"Licence of the images: {licence(recipe)}. It applies to what is learned from them."
     )
 
@@ -294,6 +294,16 @@ def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
         for split in SPLITS
         if images[split]
     ]
+
+
+def groups_in_words(rows: list[tuple[str, str, str, str]]) -> str:
+    """What is known of groups, of :func:`split_rows`."""
+    if rows and all(images == groups for _, images, _, groups in rows):
+        return (
+            "No two images are of one group: if some show the same cells, name their groups in the "
+            "column group of labels.csv, as they may now be in different splits."
+        )
+    return "No group (chamber, time-lapse, layout) is in two splits."
 
 
 def environment(run: Run) -> dict[str, Any]:

@@ -196,9 +196,12 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     run.keep_splits(natural)
     _check_start_is_innocent(recipe, natural)
     training, validation = natural.of("train"), natural.of("validation")
+    _look_at_range(recipe, training.images)
     if devices.chief:
         run.keep_familiarity(
-            Familiarity.fit(training.images, training.groups, validation.images)
+            Familiarity.fit(
+                training.images, training.groups, validation.images, training.sizes
+            )
         )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
@@ -217,6 +220,16 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     for file in skipped:
         log.warning("skipped %s: %s", file.name, file.reason)
     return run
+
+
+def _look_at_range(recipe: Recipe, images: np.ndarray) -> None:
+    """Says so if a camera of 12 bits or fewer wrote 16, of which the upper ones are empty."""
+    most = float(images.max())
+    if getattr(recipe.data.natural, "intensity", None) == "dtype" and 0 < most < 1 / 16:
+        log.warning(
+            "All training images lie in the lowest sixteenth of the grey levels: if 12 of 16 bits "
+            "are used, set data.natural.intensity: [0, 4095]."
+        )
 
 
 def _train_network(
@@ -569,6 +582,21 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         len(validation),
         simulated,
     )
+    if run.recipe.train.start_from:
+        _compare_with_start(run, validation, scores["mae_raw"])
+
+
+def _compare_with_start(run: Run, validation: ImageSet, error: float) -> None:
+    """Says how well the model counted that the training began with: a short one may spoil it."""
+    name = run.recipe.train.start_from
+    start = RunCounter(zoo.find(name))
+    if sides(start.size) != sides(run.recipe.image_size):
+        return
+    scores = count_metrics(validation.counts, start.count(validation.images).raw)
+    log.info("%s, with which it began: MAE %.2f, exact %.0f %%",
+             name, scores["mae"], 100 * scores["exact"])  # fmt: skip
+    if scores["mae_raw"] < error:
+        log.warning("%s counts these images better: count with it, or train for longer.", name)
 
 
 def _write_environment(run: Run) -> None:

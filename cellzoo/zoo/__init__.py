@@ -18,6 +18,13 @@ def names() -> list[str]:
     return sorted({file.parents[1].name for file in FOLDER.glob("*/*/recipe.yaml")})
 
 
+def name_of(folder: Path) -> str | None:
+    """The ``zoo:NAME`` that stands for a run folder; None where it is not of the package."""
+    if not folder.is_relative_to(FOLDER):
+        return None
+    return PREFIX + folder.relative_to(FOLDER).parts[0]
+
+
 def find(model: Path | str) -> Path:
     """The run folder that ``zoo:NAME`` stands for; any other path as it is.
 

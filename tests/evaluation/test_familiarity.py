@@ -34,6 +34,19 @@ def test_images_of_its_own_are_not_flagged(known):
     assert np.mean([bool(reason) for reason in reasons]) <= 0.05, reasons
 
 
+def test_an_image_of_another_size_than_the_files_of_training_is_asked_about(known):
+    images = np.stack([chamber(k) for k in range(9)])
+    sizes = np.array([[200, 200], [219, 225], [220, 220]] * 3)
+    resized = Familiarity.fit(images, np.arange(9), images[:0], sizes)
+    again = Familiarity.from_facts({"familiarity": resized.facts()})
+    for one in (resized, again):
+        assert one.size_reason(220, 220) == one.size_reason(260, 170) == ""
+        said = "440 x 220 px, trained on 200 x 200 to 225 x 220: are cells as large once resized?"
+        assert one.size_reason(220, 440) == said
+        assert one.size_reason(100, 100)
+    assert known.size_reason(9, 9) == "" and "sizes" not in known.facts()
+
+
 CHANGES = {
     "darker than": lambda image: image * 0.3,
     "less fine detail": lambda image: cv2.GaussianBlur(image, (0, 0), 2.5),

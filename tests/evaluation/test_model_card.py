@@ -85,6 +85,10 @@ def test_a_card_says_what_the_run_knows(run):
     ):  # fmt: skip
         assert words in text, words
     assert "not finished" not in text and "999" not in text and "MRE" not in text
+    assert "No group (chamber, time-lapse, layout) is in two splits." in text
+    (run.path / "splits.csv").write_text("image,group,split,labelled\na,a,train,1\nb,b,test,1\n")
+    write_model_card(run)
+    assert "No two images are of one group: if some show the same cells" in card.read_text()
 
 
 def test_the_recipe_says_what_no_image_tells(run):

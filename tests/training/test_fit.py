@@ -349,6 +349,19 @@ def test_what_counts_already_keeps_its_scale_of_counts():
     assert adapted == ["grey", "grey", "counts"]
 
 
+def test_twelve_bits_in_sixteen_are_told(tmp_path, tiny_recipe, caplog, monkeypatch):
+    monkeypatch.setattr(fit_module.log, "propagate", True)
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    images = np.full((2, 4, 4), 4095 / 65535, np.float32)
+    scaled = load_recipe(tmp_path / "tiny.yaml", ["data.natural.intensity=[0, 4095]"])
+    plain = load_recipe(tmp_path / "tiny.yaml")
+    fit_module._look_at_range(scaled, images)
+    fit_module._look_at_range(plain, 2 * images)
+    assert not caplog.messages
+    fit_module._look_at_range(plain, images)
+    assert "set data.natural.intensity: [0, 4095]" in caplog.text
+
+
 def test_a_start_may_not_have_learned_from_what_is_held_out(
     tmp_path, tiny_recipe, write_cells, monkeypatch
 ):
