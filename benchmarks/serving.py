@@ -45,8 +45,8 @@ def main() -> None:
     command = [*CELLZOO, "serve", arguments.model, "--grpc-port", "0", "--rest-port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        line = next(line for line in server.stdout if line.startswith("gRPC at"))
-        rows = measure(arguments, line.split()[2].rstrip(","))
+        line = next(line for line in server.stdout if "gRPC at" in line)
+        rows = measure(arguments, line.partition("gRPC at ")[2].partition(",")[0])
     finally:
         server.terminate()
         server.wait()
