@@ -248,7 +248,7 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         # utf-8-sig: Excel writes a byte order mark before the header.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
+            first = next((line for line in file if line.strip()), "")
             file.seek(0)
             others = [character for character in ";\t" if character in first]
             delimiter = others[0] if others and "," not in first else ","

@@ -406,7 +406,8 @@ def _data(findings: Findings, run: Run | None) -> list[str | Table]:
     )
     rows = split_rows(run)
     if rows:
-        parts.append(Table(["split", "images", "labelled", "groups"], rows, groups_in_words(rows)))
+        caption = groups_in_words(recipe, rows)
+        parts.append(Table(["split", "images", "labelled", "groups"], rows, caption))
     return parts
 
 

@@ -200,7 +200,7 @@ def _scores(run: Run) -> str:
     if not parts:
         parts = ["No evaluation yet: `cellzoo evaluate` writes the scores here.", ""]
     validation = run.validation_scores()
-    if "mae" in validation:
+    if validation.get("mae") is not None:
         parts.append(
             f"On the {validation['images']} images of the validation split, which may have chosen "
             "checkpoint and settings: "
@@ -264,8 +264,8 @@ def _data(run: Run) -> str:
         lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
         table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
     return (
-        f"## Data\nNatural images: {data_in_words(recipe)}. {groups_in_words(rows)} A test split, "
-        "where there is one, chose nothing. From the recipe, `recipe.yaml` of the run:\n\n"
+        f"## Data\nNatural images: {data_in_words(recipe)}. {groups_in_words(recipe, rows)} A test "
+        "split, where there is one, chose nothing. From the recipe, `recipe.yaml` of the run:\n\n"
         f"```yaml\n{section}```\n\n{table}"
         f"Licence of the images: {licence(recipe)}. It applies to what is learned from them."
     )
@@ -296,9 +296,10 @@ def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def groups_in_words(rows: list[tuple[str, str, str, str]]) -> str:
-    """What is known of groups, of :func:`split_rows`."""
-    if rows and all(images == groups for _, images, _, groups in rows):
+def groups_in_words(recipe: Recipe, rows: list[tuple[str, str, str, str]]) -> str:
+    """What is known of the groups in :func:`split_rows`."""
+    alone = rows and all(images == groups for _, images, _, groups in rows)
+    if alone and hasattr(recipe.data.natural, "labels"):
         return (
             "No two images are of one group: if some show the same cells, name their groups in the "
             "column group of labels.csv, as they may now be in different splits."

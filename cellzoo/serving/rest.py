@@ -339,18 +339,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif int(length) > MAX_BODY:
             self.close_connection = True
             self._send(413, {"error": f"the request is larger than {MAX_BODY} bytes"})
+        elif not self.server.enter():
+            self.close_connection = True
+            self._send(503, {"error": "too many requests are under way"})
         else:
-            body = self.rfile.read(int(length))  # first: whoever sends slowly keeps no place
-            if len(body) < int(length):
-                self.close_connection = True  # the client is gone
-            elif not self.server.enter():
-                self.close_connection = True
-                self._send(503, {"error": "too many requests are under way"})
-            else:
-                try:
-                    self._answer(body)
-                finally:
-                    self.server.leave()
+            try:
+                self._answer(self.rfile.read(int(length)))
+            finally:
+                self.server.leave()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Prometheus counts the requests."""

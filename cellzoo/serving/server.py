@@ -25,8 +25,8 @@ from cellzoo.serving.versions import Models
 log = logging.getLogger(__name__)
 
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-# Predictions under way at the same time, each with a thread; further ones are refused. Spare
-# threads answer probes and questions about models: a busy server must not be taken for a dead one.
+# Predictions under way at the same time, each with a thread; further ones are refused, so that
+# spare threads can answer probes: a busy server is not to be taken for a dead one.
 THREADS, SPARE_THREADS = 512, 32
 MAX_MESSAGE = 256 * 2**20  # bytes
 

@@ -80,10 +80,11 @@ class Models:
         if len({config.name for config in configs}) < len(configs):
             raise ServingError("INVALID_ARGUMENT", "A model is named twice: remove one.")
         with self._change:
-            here = {config.name: Path(config.base_path) for config in self._configs()}
+            here = {config.name: Path(config.base_path).resolve() for config in self._configs()}
             for config in configs:
-                folder = here.get(config.name, Path(config.base_path))
-                if folder != Path(config.base_path) and config.name in self.names:
+                wanted_folder = Path(config.base_path).resolve()
+                folder = here.get(config.name, wanted_folder)
+                if folder != wanted_folder and config.name in self.names:
                     raise ServingError(
                         "INVALID_ARGUMENT",
                         f"Model {config.name} is served from {folder}: remove it by a reload "

@@ -38,7 +38,8 @@ def _product(mae: float, mre: float) -> float:
 @contextmanager
 def averaged_weights(trainer: keras.Model) -> Iterator[None]:
     """Puts the averages of the weights in their place for a while, if the optimiser keeps them."""
-    if not trainer.optimizer.use_ema:
+    steps = keras.ops.convert_to_numpy(trainer.optimizer.iterations)
+    if not trainer.optimizer.use_ema or not steps:  # before the first step they are all 0
         yield
         return
     # Copies: JAX would give an array to two variables, and a prediction then use it up for both.

@@ -182,7 +182,7 @@ def test_resize_intensity_and_channel_reach_the_images(folder):
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_semicolons_or_tabs_may_separate(folder, mark):
     text = "image,count,split\nimages/a.png,3,Train\nimages/b.png,,test\n"
-    (folder / "labels.csv").write_text(text.replace(",", mark))
+    (folder / "labels.csv").write_text("\n" + text.replace(",", mark))
     images, _ = load(folder)
     (place,) = np.flatnonzero(images.names == "images/a.png")
     assert (images.counts[place], images.splits[place]) == (3, "train")

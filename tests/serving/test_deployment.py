@@ -184,8 +184,11 @@ def test_the_stock_server_only_where_everybody_may_reach_it(monkeypatch):
     with pytest.raises(UsageError, match="--host 0.0.0.0"):
         engines._engine(Service(Path("m"), engine="tensorflow"))
     service = Service(Path("m"), batching_file=Path("b"), monitoring_file=Path("p"))
-    assert {"--port=8500", "--rest_api_port=8501", "--enable_batching"} <= set(
-        stock_command(service, Path("models.config"), Path("metrics.config"))
+    command = set(stock_command(service, Path("models.config"), Path("metrics.config")))
+    assert {"--port=8500", "--rest_api_port=8501", "--enable_batching"} <= command
+    assert "--monitoring_config_file=p" in command
+    assert "--monitoring_config_file=metrics.config" in stock_command(
+        Service(Path("m")), Path("models.config"), Path("metrics.config")
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.recipe import load_recipe
-from cellzoo.training.callbacks import EpochEnd
+from cellzoo.training.callbacks import EpochEnd, averaged_weights
 from cellzoo.training.runs import Run
 
 SCORES = [
@@ -53,6 +53,20 @@ def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_
         return float(network.get_weights()[0][0, 0])
 
     assert (kept("best"), kept("max_acc"), kept("min_dev")) == (chosen, 3, 2)
+
+
+def test_before_the_first_step_there_is_no_average():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    model.set_weights([np.ones((1, 1))])
+    with averaged_weights(model):
+        assert model.get_weights()[0] == 1
+    model.fit(np.ones((1, 1)), np.zeros((1, 1)), epochs=2, verbose=0)
+    after = model.get_weights()[0].copy()
+    with averaged_weights(model):
+        assert model.get_weights()[0] != after
+    assert model.get_weights()[0] == after
 
 
 @pytest.fixture
