@@ -57,7 +57,7 @@ def test_each_selection_keeps_its_epoch(select, chosen, resumed, tmp_path, tiny_
 
 def test_before_the_first_step_there_is_no_average():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5), loss="mse")
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), loss="mse")
     model.optimizer.build(model.trainable_variables)
     model.set_weights([np.ones((1, 1))])
     with averaged_weights(model):
