@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from cellzoo import zoo
+from cellzoo.counter import version_number
 from cellzoo.intake import FACTS_FILE
 from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
 from cellzoo.run_folder import recipe_file
@@ -39,7 +40,7 @@ def exports() -> list[tuple[str, str]]:
     rows = []
     for file in Path("saved_models").glob(f"*/*/{FACTS_FILE}"):
         version = file.parents[1]
-        if not version.name.isdigit():  # one that is being written
+        if version_number(version) is None:  # one that is being written
             continue
         try:
             facts = json.loads(file.read_text(encoding="utf-8"))

@@ -62,11 +62,12 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
             f"{run_folder} holds {counter.run.recipe.model.name}, which is no network and cannot "
             "become a SavedModel: `cellzoo count --model` takes the run folder itself."
         )
+    name = counter.run.recipe.name
     if not counter.run.finished:
         log.info("The run has no validation scores: its best weights so far, without intervals.")
     if serving:
-        _models_config(serving, counter.run.recipe.name)  # a wrong one is told before the work
-    base = to / counter.run.recipe.name
+        _models_config(serving, name)  # a wrong one is told before the work
+    base = to / name
     base.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving looks only at folders named by an integer.
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
@@ -79,7 +80,7 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         file.parent.mkdir(parents=True, exist_ok=True)
         with alone(file.parent, otherwise=None):
             # Read anew: somebody may have edited it meanwhile.
-            config = _models_config(serving, counter.run.recipe.name)
+            config = _models_config(serving, name)
             folder = _take_next_version(temporary, base)
             write_atomically(file, config)
         return folder

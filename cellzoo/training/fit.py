@@ -194,7 +194,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
         recipe.data.natural, recipe.image_size, recipe.seed, splits=wanted
     )
     run.keep_splits(natural)
-    _check_start_is_innocent(recipe, natural)
+    _check_start_is_innocent(run)
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)
     if devices.chief:
@@ -347,7 +347,7 @@ def _new_network(recipe: Recipe) -> keras.Model:
     return network
 
 
-def _check_start_is_innocent(recipe: Recipe, natural: ImageSet) -> None:
+def _check_start_is_innocent(run: Run) -> None:
     """Sees to it that no image held out here taught the weights that the training begins with.
 
     Groups are dealt out anew where a folder has grown, or the seed is another.
@@ -355,21 +355,17 @@ def _check_start_is_innocent(recipe: Recipe, natural: ImageSet) -> None:
     Raises:
         UserError: some did.
     """
-    if recipe.train.start_from is None:
+    if run.recipe.train.start_from is None:
         return
-    start = Run(zoo.find(recipe.train.start_from))
+    start = Run(zoo.find(run.recipe.train.start_from))
+
+    def means(of: Run, *splits: str) -> dict[str, float]:
+        rows = (row for row in of.split_table() if row["split"] in splits)
+        return {row["image"]: float(row["mean"]) for row in rows if row.get("mean")}
+
     # By name and grey level: the folder may have been moved, and others have the same names.
-    taught = {
-        row["image"]: float(row["mean"])
-        for row in start.split_table()
-        if row["split"] == "train" and row.get("mean")  # earlier versions kept none
-    }
-    means = natural.images.mean(axis=(1, 2), dtype=float)
-    held_out = [
-        name
-        for name, split, mean in zip(natural.names, natural.splits, means, strict=True)
-        if split in ("validation", "test") and abs(taught.get(name, math.inf) - mean) < 1e-6
-    ]
+    taught, here = means(start, "train"), means(run, "validation", "test")
+    held_out = [n for n, mean in here.items() if abs(taught.get(n, math.inf) - mean) < 1e-6]
     if held_out:
         raise UserError(
             f"train.start_from: {start.path} learned from {held_out[0]}"

@@ -371,12 +371,17 @@ def test_a_start_may_not_have_learned_from_what_is_held_out(
     recipe = load_recipe(tmp_path / "tiny.yaml", ["train.start_from=first"])
     natural, _ = natural_images(recipe.data.natural, 16, recipe.seed)
     Run.create(tmp_path / "first", recipe).keep_splits(natural)
-    fit_module._check_start_is_innocent(recipe, natural)
+
+    def check(name, images):
+        run = Run.create(tmp_path / name, recipe)
+        run.keep_splits(images)
+        fit_module._check_start_is_innocent(run)
+
+    check("same", natural)
     anew = replace(natural, splits=np.roll(natural.splits, -1))
     with pytest.raises(UserError, match="first learned from 01.png and 2 more, which would be"):
-        fit_module._check_start_is_innocent(recipe, anew)
-    others = replace(anew, images=1 - anew.images)  # of another folder, with the same names
-    fit_module._check_start_is_innocent(recipe, others)
+        check("anew", anew)
+    check("others", replace(anew, images=1 - anew.images))  # another folder with the same names
 
 
 def test_a_quick_run_may_start_from_what_the_full_recipe_cannot(recipe, tmp_path, run_cli):
