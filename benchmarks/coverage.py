@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from table import add_rows, origin, print_markdown, read_rows
 
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
 from cellzoo.data.folder import ImageSet, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.evaluation.evaluate import images_as_trained
-from cellzoo.evaluation.intervals import LEVEL, Interval, conformal_rank, interval_scores
 from cellzoo.images import resize
+from cellzoo.trust.intervals import LEVEL, Interval, conformal_rank, interval_scores
 
 KEY = ("recipe", "data", "training_seed")
 SIMULATED = 1000

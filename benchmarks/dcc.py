@@ -54,10 +54,10 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     name = f"{arguments.data}-{head}-{size}-{seed}"
     folder, origin = train(words, arguments.runs, name)
 
-    from cellzoo.counter import RunCounter
+    from cellzoo.counters.load import RunCounter
     from cellzoo.data.sets import natural_images
     from cellzoo.evaluation.evaluate import scored_images
-    from cellzoo.evaluation.metrics import count_metrics
+    from cellzoo.scores.counts import count_metrics
 
     counter = RunCounter(folder)
     recipe = counter.run.recipe

@@ -25,11 +25,11 @@ from coverage import data_name
 from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo import zoo
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
+from cellzoo.counters.network_parts import mean_over_views, predict
 from cellzoo.data.sets import synthetic_cells
 from cellzoo.evaluation.evaluate import images_as_trained
-from cellzoo.evaluation.metrics import round_count
-from cellzoo.models.counting import mean_over_views, predict
+from cellzoo.scores.counts import round_count
 
 SEAM = 16  # px on each side of where two parts meet
 

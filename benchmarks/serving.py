@@ -24,8 +24,8 @@ import numpy as np
 from table import add_rows, origin
 from training import CELLZOO
 
-from cellzoo.counter import SavedModelCounter
-from cellzoo.serving.client import WINDOW, Connection, RemoteCounter, parse_address
+from cellzoo.counters.load import SavedModelCounter
+from cellzoo.counters.served import WINDOW, Connection, RemoteCounter, parse_address
 
 ROUNDS = 3
 TARGET_BATCH, TARGET_SHARE = 64, 0.8

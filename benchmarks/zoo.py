@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from cellzoo import zoo
-from cellzoo.training.runs import Run
+from cellzoo.runs import Run
 
 KEPT = (
     "recipe.yaml",

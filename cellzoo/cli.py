@@ -89,7 +89,7 @@ def _settings(function: Callable) -> Callable:
 
 
 def _connection(function: Callable) -> Callable:
-    """Options that are the fields of :class:`cellzoo.serving.client.Connection`."""
+    """Options that are the fields of :class:`cellzoo.counters.served.Connection`."""
     options = (
         click.option(
             "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
@@ -117,7 +117,7 @@ def list_(what: str | None) -> None:
 
     Example: cellzoo list recipes
     """
-    from cellzoo.catalogue import counters, exports, models, recipes
+    from cellzoo.commands.list import counters, exports, models, recipes
 
     titled = {"models": models, "recipes": recipes, "zoo": counters, "exports": exports}
     places = {"recipes": "recipes", "exports": "saved_models"}
@@ -186,8 +186,8 @@ def synth(
     Example: cellzoo synth recipes/twinvae_pc.yaml -o cells --preview
              cellzoo synth my.yaml --match -o matched.yaml --preview
     """
+    from cellzoo.commands.synth import match_recipe, synth
     from cellzoo.recipe import load_recipe
-    from cellzoo.synth import match_recipe, synth
 
     if match and natural:
         raise UsageError("--match and --natural exclude each other: choose one.")
@@ -300,7 +300,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
-    from cellzoo.evaluation.metrics import interval_in_words
+    from cellzoo.scores.counts import interval_in_words
 
     result = evaluate(run, data, out, protocol)
     click.echo(f"{result.images} images: {result.subject}")
@@ -360,13 +360,13 @@ def compare(
 
     Example: cellzoo compare recipes/twinvae_bf.yaml watershed=runs/watershed --quick --seed 1
     """
-    from cellzoo.evaluation.comparison_report import check_output
+    from cellzoo.evaluation.report.comparison import check_output
 
     check_output(out, begun=True)  # before the wait for TensorFlow
     if budget:
         settings = (*settings, f"train.budget={budget}")
     _start_tensorflow()
-    from cellzoo.evaluation.compare import compare
+    from cellzoo.commands.compare import compare
 
     result = compare(
         methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only
@@ -402,7 +402,7 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
 
     run = zoo.find(run)
     _start_tensorflow()
-    from cellzoo.export import export
+    from cellzoo.commands.export import export
 
     click.echo(f"wrote {export(run, to, serving)}")
     if serving:
@@ -439,14 +439,14 @@ def count(
     Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
              cellzoo count images/ --model localhost:8500/twinvae_bf
     """
-    from cellzoo.counting import count_files
+    from cellzoo.commands.count import count_files
     from cellzoo.files import check_new_file
 
     check_new_file(out)
-    from cellzoo.counter import is_served, load_counter
+    from cellzoo.counters.load import is_served, load_counter
 
     if is_served(model):
-        from cellzoo.serving.client import Connection
+        from cellzoo.counters.served import Connection
 
         counter = load_counter(model, Connection(**connection))
     else:
@@ -505,7 +505,7 @@ def import_labels(csv_file: Path, out: Path) -> None:
 
     Example: cellzoo import-labels train.csv -o images/labels.csv
     """
-    from cellzoo.data.importers import import_twinvae_csv
+    from cellzoo.labelling.importers import import_twinvae_csv
 
     click.echo(f"wrote {import_twinvae_csv(csv_file, out)} rows to {out}")
 
@@ -520,6 +520,6 @@ def import_checkpoint(file: Path, out: Path) -> None:
     Example: cellzoo import-checkpoint twinvae.pth --out runs/authors
     """
     _start_tensorflow()
-    from cellzoo.import_checkpoint import import_checkpoint
+    from cellzoo.convert.checkpoint import import_checkpoint
 
     click.echo(f"run folder: {import_checkpoint(file, out).path}")

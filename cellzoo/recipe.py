@@ -7,14 +7,11 @@ its class below; ``tests/test_recipe.py`` holds keys and defaults to that functi
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -24,174 +21,22 @@ from pydantic import (
     model_validator,
 )
 
+from cellzoo.data.sources.section import (
+    SOURCE_SECTIONS,
+    BBBC005Natural,
+    FolderNatural,
+    SimulatedFluorescence,
+    SimulatedNatural,
+)
 from cellzoo.errors import UsageError
+from cellzoo.section import ImageSize, Pixels, Section, Share, _seconds
+from cellzoo.synthetic.settings import Synthetic
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
-ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 # The sections that say how a network learns and counts.
 NETWORK_SECTIONS = ("augment", "loss", "train", "count")
 
 
-def _seconds(text: Any) -> str | None:
-    if text is None:
-        return None
-    parse_duration(str(text))
-    return text
-
-
-def _sum_to_one(shares: dict[str, float]) -> dict[str, float]:
-    if abs(sum(shares.values()) - 1) > 1e-6:
-        raise ValueError("the shares have to sum to 1")
-    return shares
-
-
-def _rising(ends: tuple[float, float]) -> tuple[float, float]:
-    if not ends[0] < ends[1]:
-        raise ValueError("the value of black comes first and is the lower one")
-    return ends
-
-
-Shares = Annotated[
-    dict[Literal["train", "validation", "test"], Share], AfterValidator(_sum_to_one)
-]
-Intensity = Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_rising)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Natural(_Section):
-    """A source of natural images."""
-
-    @property
-    def unlabelled(self) -> bool:
-        """Whether no training image keeps its label: synthetic ones alone tell what a count is."""
-        return getattr(self, "labelled", None) == 0
-
-
-class SimulatedNatural(_Natural):
-    """Arguments of :func:`cellzoo.data.sets.simulated_natural`."""
-
-    simulated: ClassVar[bool] = True
-    source: Literal["simulated"]
-    modality: Literal["bf", "pc"]
-    train: PositiveInt = 784
-    labelled: Labels = 59
-    validation: PositiveInt = 172
-    validation_labelled: PositiveInt = 62
-    test: PositiveInt = 172
-    test_labelled: PositiveInt = 62
-
-
-class FolderNatural(_Natural):
-    """Arguments of :func:`cellzoo.data.sets.folder_natural`."""
-
-    simulated: ClassVar[bool] = False
-    source: Literal["folder"]
-    folder: str
-    labels: str | None = "labels.csv"
-    labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
-    shares: Shares | None = None
-    size: Literal["error", "resize"] = "error"
-    intensity: Intensity = "dtype"
-    axes: str | None = None
-    channel: NonNegativeInt | None = None
-    on_error: Literal["stop", "skip"] = "stop"
-
-
-class BBBC005Natural(_Natural):
-    """Arguments of :func:`cellzoo.data.bbbc005.load_bbbc005`."""
-
-    simulated: ClassVar[bool] = True
-    source: Literal["bbbc005"]
-    folder: str
-    stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1, 2]
-    blurs: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
-    labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
-    shares: Shares | None = None
-    size: Literal["error", "resize"] = "error"
-    on_error: Literal["stop", "skip"] = "stop"
-
-
-class SimulatedFluorescence(_Natural):
-    """Arguments of :func:`cellzoo.data.sets.simulated_fluorescence`.
-
-    From ``stains`` on they go to :class:`cellzoo.data.fluorescence.Fluorescence`.
-    """
-
-    simulated: ClassVar[bool] = True
-    source: Literal["simulated_fluorescence"]
-    train: PositiveInt = 200
-    validation: PositiveInt = 50
-    test: PositiveInt = 50
-    count_range: tuple[NonNegativeInt, NonNegativeInt] = (1, 100)
-    test_count_range: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1]
-    radius: tuple[PositiveFloat, PositiveFloat] | None = None
-    irregularity: Annotated[float, Field(ge=0, le=0.6)] | None = None
-    brightness: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
-    texture: Share | None = None
-    clustering: Share | None = None
-    overlap: Share | None = None
-    blur: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 2.6)
-    background: Annotated[float, Field(ge=0, le=255)] = 1.0
-    photons: PositiveFloat = 20000.0
-    read_noise: NonNegativeFloat = 1.1
-    offset: Annotated[float, Field(ge=0, le=255)] = 0.2
-
-
-class Synthetic(_Section):
-    """Arguments of :func:`cellzoo.data.sets.synthetic_cells`; unset keys follow the preset.
-
-    ``images`` and ``fresh`` go to :class:`cellzoo.data.sets.SyntheticSource`.
-    """
-
-    preset: Literal["bf", "pc"]
-    images: PositiveInt = 1000
-    fresh: bool = False
-    background: str | None = "natural"
-    count_range: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    count_weights: Literal["falling", "uniform"] | list[NonNegativeFloat] | None = None
-    radius: tuple[PositiveFloat, PositiveFloat] | None = None
-    shorten: NonNegativeFloat | None = None
-    elongation: Annotated[float, Field(ge=1)] | None = None
-    irregularity: NonNegativeFloat | None = None
-    rotation: tuple[float, float] | None = None
-    rim_width: NonNegativeFloat | None = None
-    fill: tuple[float, float] | None = None
-    core: tuple[float, float] | None = None
-    rim: tuple[float, float] | None = None
-    rim_noise: NonNegativeFloat | None = None
-    halo: tuple[float, float] | None = None
-    organelles: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    organelle_contrast: NonNegativeFloat | None = None
-    overlap: float | None = None
-    oversized: Share | None = None
-    clumping: Share | None = None
-    shading: NonNegativeFloat | None = None
-    contrast: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
-    divisions: Share | None = None
-    division_overlap: float | None = None
-    division_rim_noise: NonNegativeFloat | None = None
-    margins: tuple[float, float, float, float] | None = None
-    cut: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    background_level: float | None = None
-    background_gradient: NonNegativeFloat | None = None
-    background_shift: tuple[float, float] | None = None
-    specks: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    ghosts: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    lines: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    clutter_contrast: NonNegativeFloat | None = None
-    gain: NonNegativeFloat | None = None
-    offset: NonNegativeFloat | None = None
-    blur: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
-    blur_blend: Share | None = None
-    noise: NonNegativeFloat | None = None
-
-
-class Data(_Section):
+class Data(Section):
     """What the model is fed."""
 
     natural: Annotated[
@@ -201,7 +46,7 @@ class Data(_Section):
     synthetic: Synthetic | None = None
 
 
-class Augment(_Section):
+class Augment(Section):
     """Arguments of :func:`cellzoo.data.augment.augmentation`."""
 
     flip: bool = True
@@ -216,7 +61,7 @@ class Augment(_Section):
     extra: list[dict[str, Any]] = []
 
 
-class TwinVAE(_Section):
+class TwinVAE(Section):
     """Arguments of :func:`cellzoo.models.twinvae.twinvae`."""
 
     name: Literal["twinvae"]
@@ -234,7 +79,7 @@ class TwinVAE(_Section):
     center: bool = False
 
 
-class TwinVAESpatial(_Section):
+class TwinVAESpatial(Section):
     """Arguments of :func:`cellzoo.models.twinvae_spatial.twinvae_spatial`."""
 
     name: Literal["twinvae_spatial"]
@@ -248,10 +93,7 @@ class TwinVAESpatial(_Section):
     reconstruct: bool = True
 
 
-Pixels = Annotated[int, Field(ge=2)]
-
-
-class DCC(_Section):
+class DCC(Section):
     """Arguments of :func:`cellzoo.models.dcc.dcc`."""
 
     name: Literal["dcc"]
@@ -268,7 +110,7 @@ class DCC(_Section):
     density_channels: PositiveInt = 32
 
 
-class EfficientNet(_Section):
+class EfficientNet(Section):
     """Arguments of :func:`cellzoo.models.efficientnet.efficientnet`."""
 
     name: Literal["efficientnet"]
@@ -280,7 +122,7 @@ class EfficientNet(_Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class _Classical(_Section):
+class _Classical(Section):
     """A counter that is fitted in one go: its recipe has none of the sections of a network."""
 
 
@@ -309,7 +151,7 @@ class Watershed(_Classical):
     subtract: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0, 1, 2, 3, 4]
 
 
-class Loss(_Section):
+class Loss(Section):
     """Arguments of :class:`cellzoo.training.trainer.LossWeights`."""
 
     reconstruction: Literal["mse", "bce"] = "mse"
@@ -326,7 +168,7 @@ class Loss(_Section):
     density_loss: Literal["squared", "poisson"] = "squared"
 
 
-class Train(_Section):
+class Train(Section):
     """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows.
 
     ``start_from`` names a run folder, or ``zoo:NAME``, with whose weights the network begins.
@@ -351,8 +193,8 @@ class Train(_Section):
     devices: Literal["auto", "cpu"] | PositiveInt = "auto"
 
 
-class Count(_Section):
-    """How the network counts: arguments of :func:`cellzoo.models.counting.mean_over_views`.
+class Count(Section):
+    """How the network counts: arguments of :func:`cellzoo.counters.network_parts.mean_over_views`.
 
     So count a run, its export and a server. Between the epochs of a training, for ``history.csv``
     and for choosing a checkpoint, images are counted as they are.
@@ -361,7 +203,7 @@ class Count(_Section):
     views: Literal[1, 4, 8] = 1
 
 
-class Parameter(_Section):
+class Parameter(Section):
     """What a search may put in a key's place: numbers from low to high, or one of a choice."""
 
     low: int | float | None = None
@@ -400,7 +242,7 @@ OBJECTIVES = [
 ]
 
 
-class Tune(_Section):
+class Tune(Section):
     """What :func:`cellzoo.tuning.tune` searches, and how."""
 
     space: dict[str, Parameter | None]
@@ -436,15 +278,15 @@ class Tune(_Section):
         return {key: parameter for key, parameter in self.space.items() if parameter}
 
 
-class Card(_Section):
-    """What the model card says that no image tells, see :mod:`cellzoo.evaluation.model_card`."""
+class Card(Section):
+    """What the model card says that no image tells, see :mod:`cellzoo.cards.model_card`."""
 
     modality: str | None = None
     pixel_size_um: PositiveFloat | None = None
     licence: str | None = None
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -623,22 +465,6 @@ def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.glob("*.yaml")):
         header = path.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
         yield path, header[0].lstrip("# ").strip() if header else ""
-
-
-def parse_duration(text: str) -> float:
-    """Seconds in ``90s``, ``10m`` or ``2h``.
-
-    Raises:
-        ValueError: on anything else.
-    """
-    units = {"s": 1, "m": 60, "h": 3600}
-    try:
-        seconds = float(text[:-1]) * units[text[-1]]
-    except (ValueError, KeyError, IndexError):
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 2h")
-    return seconds
 
 
 class _Loader(yaml.SafeLoader):
@@ -842,7 +668,7 @@ def _keys_of(location: Sequence[Any]) -> list[Any]:
 
 def _sibling_keys(location: Sequence[Any]) -> set[str]:
     """The valid keys of the section in which ``location`` ends."""
-    kinds: list[type[_Section]] = [Recipe]
+    kinds: list[type[Section]] = [Recipe]
     previous = None
     for part in location[:-1]:
         if previous in ("natural", "model") and part in _TAGS:
@@ -854,8 +680,8 @@ def _sibling_keys(location: Sequence[Any]) -> set[str]:
     return {key for kind in kinds for key in kind.model_fields}
 
 
-def _sections_in(annotation: Any) -> list[type[_Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, _Section):
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [s for part in getattr(annotation, "__args__", ()) for s in _sections_in(part)]
 
@@ -881,12 +707,6 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-SOURCE_SECTIONS = {
-    "simulated": SimulatedNatural,
-    "folder": FolderNatural,
-    "bbbc005": BBBC005Natural,
-    "simulated_fluorescence": SimulatedFluorescence,
-}
 MODEL_SECTIONS = {
     "twinvae": TwinVAE,
     "twinvae_spatial": TwinVAESpatial,
@@ -895,4 +715,4 @@ MODEL_SECTIONS = {
     "brightness": Brightness,
     "watershed": Watershed,
 }
-_TAGS: dict[Any, type[_Section]] = SOURCE_SECTIONS | MODEL_SECTIONS
+_TAGS: dict[Any, type[Section]] = SOURCE_SECTIONS | MODEL_SECTIONS

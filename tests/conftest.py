@@ -99,7 +99,7 @@ def reference_images():
 @pytest.fixture(scope="session")
 def reference_network():
     """Our Twin-VAE with the reference's parameters; not to be changed by a test."""
-    from cellzoo.import_checkpoint import set_weights_from_state_dict
+    from cellzoo.convert.checkpoint import set_weights_from_state_dict
     from cellzoo.models.twinvae import twinvae
 
     network = twinvae()
@@ -204,8 +204,8 @@ def write_bbbc005():
 def tiny_run(tmp_path_factory):
     """A run folder whose model was never trained, but tells images apart. Not to be changed."""
     from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run
     from cellzoo.training.fit import build_network
-    from cellzoo.training.runs import Run
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "tiny.yaml").write_text(TINY_RECIPE)

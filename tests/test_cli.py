@@ -246,7 +246,7 @@ def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
 
 def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells):
     """What the operating system refuses is said, too."""
-    from cellzoo.data import importers
+    from cellzoo.labelling import importers
 
     def full(*arguments):
         raise OSError(28, "No space left on device", "labels.csv")

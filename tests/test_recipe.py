@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from cellzoo import recipe as schema
 from cellzoo.data.augment import augmentation
 from cellzoo.data.bbbc005 import load_bbbc005
-from cellzoo.data.fluorescence import Fluorescence
 from cellzoo.data.sets import (
     SyntheticSource,
     folder_natural,
@@ -25,9 +24,11 @@ from cellzoo.data.sets import (
     simulated_natural,
     synthetic_cells,
 )
-from cellzoo.data.synthetic import SyntheticCells
 from cellzoo.errors import UsageError
-from cellzoo.recipe import find_recipes, load_recipe, parse_duration
+from cellzoo.recipe import find_recipes, load_recipe
+from cellzoo.section import parse_duration
+from cellzoo.simulators.fluorescence import Fluorescence
+from cellzoo.synthetic.drawing import SyntheticCells
 
 SIMPLE = """\
 name: simple
@@ -463,7 +464,7 @@ PATHS = sorted(_paths(FULL))
 VALID_WORDS = {
     key
     for section in vars(schema).values()
-    if isinstance(section, type) and issubclass(section, schema._Section)
+    if isinstance(section, type) and issubclass(section, schema.Section)
     for key in section.model_fields
 } | {"quick"}
 
@@ -662,7 +663,7 @@ def test_loss_section_is_the_loss():
 
 
 def test_count_section_is_the_mean_over_views():
-    from cellzoo.models.counting import mean_over_views
+    from cellzoo.counters.network_parts import mean_over_views
 
     assert keys(schema.Count) == parameters(mean_over_views, ["count", "images"])
 
@@ -698,7 +699,7 @@ def test_docstrings_name_what_exists():
 
     found = 0
     for section in vars(schema).values():
-        if isinstance(section, type) and issubclass(section, schema._Section):
+        if isinstance(section, type) and issubclass(section, schema.Section):
             for name in re.findall(r":(?:func|class):`(cellzoo[\w.]+)`", section.__doc__ or ""):
                 module, _, attribute = name.rpartition(".")
                 assert hasattr(importlib.import_module(module), attribute), name

@@ -161,7 +161,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
 
 @pytest.mark.parametrize("path", CLASSICAL, ids=lambda path: path.stem)
 def test_a_classical_counter_is_fitted_and_counts(path, tmp_path, write_cells, write_bbbc005):
-    from cellzoo.counter import load_counter
+    from cellzoo.counters.load import load_counter
     from cellzoo.training.fit import fit
 
     settings = small_images(path, False, tmp_path, write_cells, write_bbbc005)

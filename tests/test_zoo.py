@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cellzoo import zoo
-from cellzoo.counter import load_counter
+from cellzoo.counters.load import load_counter
 from cellzoo.errors import UserError
-from cellzoo.training.runs import Run
+from cellzoo.runs import Run
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_each_counter_counts_and_has_a_card(name, tmp_path):
     height, width = counter.intake.size
     file = tmp_path / "even.png"
     cv2.imwrite(str(file), np.full((height, width), 128, np.uint8))
-    from cellzoo.counting import count_files
+    from cellzoo.commands.count import count_files
 
     (row,) = count_files([file], counter, tmp_path / "counts.csv")
     assert row.error == "" and float(row.count_high) >= float(row.count_low)

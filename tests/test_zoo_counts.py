@@ -95,7 +95,7 @@ def files(name, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def here(name, files):
-    from cellzoo.counter import load_counter
+    from cellzoo.counters.load import load_counter
 
     return counted(load_counter(f"zoo:{name}"), files)
 
@@ -115,8 +115,9 @@ def test_the_counts_tell_pictures_apart(here):
 
 
 def test_export_and_server_count_as_the_run_folder(name, files, here, tmp_path):
-    from cellzoo.counter import load_counter
-    from cellzoo.export import export
+    from cellzoo.counters.load import load_counter
+    from cellzoo.commands.export import export
+
     from cellzoo.serving.config import watch_models
     from cellzoo.serving.server import Server, Settings
     from cellzoo.zoo import find
@@ -140,7 +141,7 @@ def test_export_and_server_count_as_the_run_folder(name, files, here, tmp_path):
 
 
 if __name__ == "__main__":
-    from cellzoo.counter import load_counter
+    from cellzoo.counters.load import load_counter
 
     counts = {}
     for name in LOOKS:

@@ -9,28 +9,28 @@ from typing import Any, Literal
 import numpy as np
 
 from cellzoo import zoo
-from cellzoo.data import microscope
 from cellzoo.data.augment import augmentation
 from cellzoo.data.bbbc005 import load_bbbc005
-from cellzoo.data.fluorescence import Fluorescence, check_count
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
+from cellzoo.data.sources.section import (
+    BBBC005Natural,
+    FolderNatural,
+    SimulatedFluorescence,
+    SimulatedNatural,
+)
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
-from cellzoo.data.synthetic import (
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import Size, checked_axes, read_frames, resize, sides, to_unit
+from cellzoo.recipe import Recipe
+from cellzoo.run_folder import recipe_file, weights_file
+from cellzoo.simulators import microscope
+from cellzoo.simulators.fluorescence import Fluorescence, check_count
+from cellzoo.synthetic.drawing import (
     MIN_IMAGES_OF_A_GROUP,
     SyntheticCells,
     background_from,
     backgrounds_of_groups,
 )
-from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Size, checked_axes, read_frames, resize, sides, to_unit
-from cellzoo.recipe import (
-    BBBC005Natural,
-    FolderNatural,
-    Recipe,
-    SimulatedFluorescence,
-    SimulatedNatural,
-)
-from cellzoo.run_folder import recipe_file, weights_file
 
 SIMULATED_SIZE = 128
 
@@ -131,7 +131,7 @@ def simulated_fluorescence(
         image_size: side, or height and width, in pixels.
         seed: of everything.
         splits: those to simulate; none depends on the others.
-        **controls: fields of :class:`cellzoo.data.fluorescence.Fluorescence`.
+        **controls: fields of :class:`cellzoo.simulators.fluorescence.Fluorescence`.
 
     Returns:
         Images, float32 ``[n, h, w]`` in [0, 1], with groups, names, splits and uint16 masks.
@@ -297,7 +297,7 @@ def synthetic_cells(
         image_size: side in pixels.
         intensity: of the natural images, by which the image of the background is read, too.
         channel: of the natural images, likewise.
-        **controls: fields of :class:`cellzoo.data.synthetic.SyntheticCells`; None: the preset's.
+        **controls: fields of :class:`cellzoo.synthetic.drawing.SyntheticCells`; None: the preset's.
 
     Raises:
         UsageError: the images are not square, or the cells cannot be drawn.

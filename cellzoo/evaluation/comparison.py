@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellzoo.data.folder import ImageSet
-from cellzoo.evaluation.metrics import (
+from cellzoo.scores.counts import (
     bootstrap_intervals,
     count_metrics,
     holm,

@@ -13,23 +13,23 @@ import keras
 import numpy as np
 
 from cellzoo import zoo
-from cellzoo.counter import RunCounter, SavedModelCounter, is_saved_model
+from cellzoo.cards.model_card import VALIDATION_ALONE, write_model_card
+from cellzoo.counters.base import Counts
+from cellzoo.counters.load import RunCounter, SavedModelCounter, is_saved_model
 from cellzoo.data.bbbc005 import parse_name
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
 from cellzoo.data.sets import natural_images, read_natural_images
 from cellzoo.data.splits import hide_labels
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation.evaluation_report import About, Evaluation, write_evaluation
-from cellzoo.evaluation.illustrate import Findings, Illustrations, illustrate
-from cellzoo.evaluation.intervals import interval_scores
 from cellzoo.evaluation.masks import mask_scores, threshold_table
-from cellzoo.evaluation.metrics import bootstrap_intervals, count_metrics
-from cellzoo.evaluation.model_card import VALIDATION_ALONE, write_model_card
 from cellzoo.evaluation.protocol import predict_counts
+from cellzoo.evaluation.report.evaluation import About, Evaluation, write_evaluation
+from cellzoo.evaluation.report.illustrate import Findings, Illustrations, illustrate
 from cellzoo.evaluation.views import has_latent
-from cellzoo.intake import Counts
 from cellzoo.recipe import Recipe
-from cellzoo.training.runs import Run
+from cellzoo.runs import Run
+from cellzoo.scores.counts import bootstrap_intervals, count_metrics
+from cellzoo.trust.intervals import interval_scores
 
 log = logging.getLogger("cellzoo")
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
 from cellzoo.data.folder import ImageSet
-from cellzoo.evaluation.metrics import count_metrics
-from cellzoo.evaluation.segmentation import instances, segmentation_metrics
 from cellzoo.models.thresholds import THRESHOLDS, Threshold
+from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.segmentation import instances, segmentation_metrics
 
 
 def mask_scores(counter: RunCounter, images: ImageSet) -> dict[str, float] | None:

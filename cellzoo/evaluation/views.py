@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from cellzoo.counter import RunCounter, SavedModelCounter
+from cellzoo.counters.load import RunCounter, SavedModelCounter
+from cellzoo.counters.network_parts import predict, translations
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import cells_of
 from cellzoo.evaluation.embedding import flat_features
-from cellzoo.evaluation.figures import Column, outlined
-from cellzoo.models.counting import predict, translations
+from cellzoo.evaluation.report.figures import Column, outlined
 from cellzoo.recipe import Recipe
 
 TITLES = {

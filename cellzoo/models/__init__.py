@@ -8,10 +8,10 @@ import keras
 from cellzoo.models.brightness import Brightness
 from cellzoo.models.dcc import dcc, dcc_tiling
 from cellzoo.models.efficientnet import efficientnet
+from cellzoo.models.tiling import Tiling
 from cellzoo.models.twinvae import twinvae
 from cellzoo.models.twinvae_spatial import twinvae_spatial, twinvae_spatial_tiling
 from cellzoo.models.watershed import Watershed
-from cellzoo.tiling import Tiling
 
 # Networks, which the trainer trains.
 BUILDERS: dict[str, Callable[..., keras.Model]] = {

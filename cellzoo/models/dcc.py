@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from cellzoo.models.layers import ImageScaling
 from cellzoo.models.thresholds import Threshold
-from cellzoo.tiling import Tiling
+from cellzoo.models.tiling import Tiling
 
 HEADS = ("regressor", "additive")
 

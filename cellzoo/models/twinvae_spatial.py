@@ -7,8 +7,8 @@ import keras
 from keras import layers, ops
 
 from cellzoo.models.layers import ChannelsToPixels, ImageCentering, LatentSampler, PixelsToChannels
+from cellzoo.models.tiling import Tiling
 from cellzoo.models.twinvae import DOMAINS
-from cellzoo.tiling import Tiling
 
 # How far from its 8 x 8 pixels a place of the density sees, in pixels: one square of 4 in the first
 # convolution, two in the second, which halves, and three of 8 in those behind it, with 4 to spare.

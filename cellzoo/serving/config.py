@@ -7,9 +7,9 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from cellzoo.counter import newest_version, version_number
+from cellzoo.counters.load import newest_version, version_number
 from cellzoo.errors import UserError
-from cellzoo.serving.messages import (
+from cellzoo.protocol.messages import (
     BatchingParameters,
     ModelConfig,
     ModelServerConfig,

@@ -13,8 +13,8 @@ from typing import Any
 from google.protobuf import text_format
 
 from cellzoo.errors import UsageError, UserError
+from cellzoo.protocol.messages import ModelServerConfig
 from cellzoo.serving.config import read_batching, read_model_config, read_monitoring, watch_models
-from cellzoo.serving.messages import ModelServerConfig
 from cellzoo.serving.metrics import PATH
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """What a server answers instead of a result."""
 
-from cellzoo.serving.messages import CODES
+from cellzoo.protocol.messages import CODES
 
 
 class ServingError(Exception):

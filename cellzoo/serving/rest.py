@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from cellzoo.serving import metrics
-from cellzoo.serving.errors import ServingError
-from cellzoo.serving.messages import (
+from cellzoo.protocol.messages import (
     GetModelMetadataRequest,
     GetModelStatusRequest,
     PredictRequest,
     SignatureDefMap,
 )
+from cellzoo.protocol.tensors import TYPES, DataType, from_message, to_message
+from cellzoo.serving import metrics
+from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
-from cellzoo.serving.protocol import Protocol
-from cellzoo.serving.tensors import TYPES, DataType, from_message, to_message
+from cellzoo.serving.requests import Protocol
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo.files import damaged_file
+from cellzoo.protocol.messages import CODES, PredictionLog, SavedModel
+from cellzoo.protocol.tensors import TYPES, from_message
 from cellzoo.serving.errors import ServingError
-from cellzoo.serving.messages import CODES, PredictionLog, SavedModel
-from cellzoo.serving.tensors import TYPES, from_message
 
 DEFAULT_SIGNATURE = "serving_default"
 # Calls after which a signature counts as warm; more records only delay the swap (TensorFlow

@@ -14,11 +14,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from cellzoo.errors import UserError
-from cellzoo.serving import messages, metrics
+from cellzoo.protocol import messages
+from cellzoo.serving import metrics
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
-from cellzoo.serving.protocol import Protocol
+from cellzoo.serving.requests import Protocol
 from cellzoo.serving.rest import RestServer
 from cellzoo.serving.versions import Models
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellzoo.protocol.messages import CODES, STATES
 from cellzoo.serving.config import find_versions
 from cellzoo.serving.errors import ServingError
-from cellzoo.serving.messages import CODES, STATES
 from cellzoo.serving.servable import Servable
 
 log = logging.getLogger(__name__)

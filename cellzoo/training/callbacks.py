@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from cellzoo.counters.network_parts import domain_counter, predict, translations
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
-from cellzoo.evaluation.metrics import count_metrics
-from cellzoo.models.counting import domain_counter, predict, translations
-from cellzoo.recipe import parse_duration
+from cellzoo.runs import Run
+from cellzoo.scores.counts import count_metrics
+from cellzoo.section import parse_duration
 from cellzoo.training.devices import Devices
-from cellzoo.training.runs import Run
 from cellzoo.training.trainer import Trainer
 
 log = logging.getLogger("cellzoo")

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.models import CLASSICAL
-from cellzoo.training.runs import Run
+from cellzoo.runs import Run
 
 log = logging.getLogger("cellzoo")
 

@@ -15,19 +15,19 @@ import keras
 import numpy as np
 
 from cellzoo import __version__, zoo
-from cellzoo.counter import RunCounter
+from cellzoo.cards.model_card import write_model_card
+from cellzoo.counters.load import RunCounter
 from cellzoo.data.augment import augmentation
+from cellzoo.data.batches import Batch, TrainingBatches
 from cellzoo.data.folder import SPLITS, ImageSet
-from cellzoo.data.pipeline import Batch, TrainingBatches
 from cellzoo.data.sets import SyntheticSource, cells_of, check_recipe, natural_images
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation.familiarity import Familiarity
-from cellzoo.evaluation.intervals import Interval
-from cellzoo.evaluation.metrics import count_metrics
-from cellzoo.evaluation.model_card import write_model_card
 from cellzoo.images import sides
-from cellzoo.recipe import Recipe, load_recipe, parse_duration, with_epochs
+from cellzoo.recipe import Recipe, load_recipe, with_epochs
 from cellzoo.run_folder import alone, recipe_file
+from cellzoo.runs import Run, build_network, latest_unfinished, new_run_folder
+from cellzoo.scores.counts import count_metrics
+from cellzoo.section import parse_duration
 from cellzoo.training.callbacks import (
     EpochEnd,
     Pictures,
@@ -39,8 +39,9 @@ from cellzoo.training.callbacks import (
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.optimizers import make_optimizer
-from cellzoo.training.runs import Run, build_network, latest_unfinished, new_run_folder
 from cellzoo.training.trainer import LossWeights, Trainer
+from cellzoo.trust.familiarity import Familiarity
+from cellzoo.trust.intervals import Interval
 
 log = logging.getLogger("cellzoo")
 

@@ -28,7 +28,7 @@ class LossWeights:
             field).
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"`` (authors' program: the fewer labels, the weaker the loss); applied by
-            :class:`cellzoo.data.pipeline.TrainingBatches`.
+            :class:`cellzoo.data.batches.TrainingBatches`.
         count_weight: C_Reg (paper: 3).
         count_start_epoch: epochs before C_Reg is switched on (paper: 100).
         kl_weight: C_DKL (paper: 2).

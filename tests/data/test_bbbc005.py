@@ -8,8 +8,8 @@ import pytest
 
 from cellzoo.data.bbbc005 import Scene, load_bbbc005, parse_name
 from cellzoo.data.sets import natural_images
+from cellzoo.data.sources.section import BBBC005Natural
 from cellzoo.errors import UserError
-from cellzoo.recipe import BBBC005Natural
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 COUNTS, SAMPLES, BLURS = (1, 5, 10, 14, 18), (1, 2, 3, 4), (1, 5)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellzoo.data import microscope
 from cellzoo.data.folder import ImageSet
 from cellzoo.data.sets import (
     SyntheticSource,
@@ -17,8 +16,10 @@ from cellzoo.data.sets import (
     simulated_natural,
     synthetic_cells,
 )
+from cellzoo.data.sources.section import FolderNatural, SimulatedNatural
 from cellzoo.errors import UsageError, UserError
-from cellzoo.recipe import FolderNatural, SimulatedNatural, load_recipe
+from cellzoo.recipe import load_recipe
+from cellzoo.simulators import microscope
 
 SIZES = {
     "train": 30, "labelled": 7, "validation": 26, "validation_labelled": 5, "test": 4,

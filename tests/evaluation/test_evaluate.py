@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation import illustrate
 from cellzoo.evaluation.evaluate import evaluate, images_as_trained
+from cellzoo.evaluation.report import illustrate
 from cellzoo.evaluation.views import views
 from cellzoo.recipe import load_recipe
-from cellzoo.training.runs import Run, build_network
+from cellzoo.runs import Run, build_network
 
 TWIN = """\
 name: twin

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cellzoo.models.dcc import dcc, dcc_tiling, receptive_radius
-from cellzoo.tiling import pad_to, tiles
+from cellzoo.models.tiling import pad_to, tiles
 
 
 def network(head="additive", **settings):

@@ -118,7 +118,7 @@ def test_a_local_file_is_what_keras_loads_and_a_run_does_without_it(
     local_weights, tmp_path, tiny_recipe
 ):
     from cellzoo.recipe import load_recipe
-    from cellzoo.training.runs import Run, build_network
+    from cellzoo.runs import Run, build_network
 
     (tmp_path / "a.yaml").write_text(tiny_recipe)
     model = f"model={{name: efficientnet, image_size: 32, weights: {local_weights}}}"
@@ -154,8 +154,8 @@ def test_a_local_file_is_what_keras_loads_and_a_run_does_without_it(
 def test_a_training_begins_with_the_counts_of_the_run_it_starts_from(tmp_path, tiny_recipe):
     """Its batch norm keeps the statistics as the recipe's weights say, though none are read."""
     from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run, build_network
     from cellzoo.training.fit import _new_network
-    from cellzoo.training.runs import Run, build_network
 
     recipe_file = tmp_path / "run" / "recipe.yaml"
     (recipe_file.parent / "checkpoints").mkdir(parents=True)

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from cellzoo.data.synthetic import SyntheticCells
-from cellzoo.models.counting import translations
+from cellzoo.counters.network_parts import translations
 from cellzoo.models.twinvae_spatial import RECEPTIVE_RADIUS, twinvae_spatial
-from cellzoo.training.runs import Run
+from cellzoo.runs import Run
+from cellzoo.synthetic.drawing import SyntheticCells
 from cellzoo.zoo import find
 
 SMALL = {"image_size": 32, "channels": (4, 4), "shared_channels": 4, "latent": 2}

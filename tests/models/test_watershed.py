@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UsageError
-from cellzoo.evaluation.segmentation import instances
 from cellzoo.models.watershed import Watershed
+from cellzoo.scores.segmentation import instances
 
 METHODS = ("sobel", "distance")
 ONE_OF_EACH = {"crop": [0], "kernel": [1], "divisor": [1], "separation": [3], "radius": [1]}

@@ -112,8 +112,8 @@ def write_warmup(path, name, key, array):
     """One warm-up record beside a SavedModel."""
     import tensorflow as tf
 
-    from cellzoo.serving.messages import PredictionLog
-    from cellzoo.serving.tensors import to_message
+    from cellzoo.protocol.messages import PredictionLog
+    from cellzoo.protocol.tensors import to_message
 
     log = PredictionLog()
     log.predict_log.request.model_spec.name = name

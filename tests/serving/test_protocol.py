@@ -24,8 +24,8 @@ import grpc
 import numpy as np
 import pytest
 
-from cellzoo.serving import messages
-from cellzoo.serving.tensors import from_message, to_message
+from cellzoo.protocol import messages
+from cellzoo.protocol.tensors import from_message, to_message
 
 STOCK = os.environ.get("CELLZOO_SERVING_ADDRESS")
 X = np.array([1, 2], np.float32)

@@ -10,17 +10,17 @@ import pytest
 import tensorflow as tf
 import tifffile
 
-from cellzoo.counter import load_counter
+from cellzoo.commands.export import TEST_VECTOR_FILE, export
+from cellzoo.counters.base import FACTS_FILE
+from cellzoo.counters.load import load_counter
+from cellzoo.counters.served import RemoteCounter, parse_address
 from cellzoo.errors import UserError
-from cellzoo.evaluation.familiarity import Familiarity
-from cellzoo.export import TEST_VECTOR_FILE, export
 from cellzoo.images import to_unit
-from cellzoo.intake import FACTS_FILE
-from cellzoo.serving import messages
-from cellzoo.serving.client import RemoteCounter, parse_address
+from cellzoo.protocol import messages
+from cellzoo.protocol.tensors import TYPES, from_message, to_message
 from cellzoo.serving.config import BASE_PATH, read_model_config
 from cellzoo.serving.servable import Servable
-from cellzoo.serving.tensors import TYPES, from_message, to_message
+from cellzoo.trust.familiarity import Familiarity
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def models(tiny_run, read_otherwise, tmp_path_factory):
 def read_otherwise(tiny_run, tiny_recipe, tmp_path_factory):
     """The tiny run with resizing, grey levels, axes and channel of its own."""
     from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run
     from cellzoo.training.fit import build_network
-    from cellzoo.training.runs import Run
 
     folder = tmp_path_factory.mktemp("read")
     file = folder / "recipe.yaml"
@@ -136,7 +136,7 @@ def test_facts_are_the_same_over_the_network(models, serve):
 
 def test_facts_of_another_time_are_refused_in_a_sentence(models, serve, monkeypatch):
     address = f"127.0.0.1:{serve(models).grpc_port}/tiny"
-    monkeypatch.setattr("cellzoo.counter.json.loads", lambda text: {"intake": {"colour": 1}})
+    monkeypatch.setattr("cellzoo.counters.load.json.loads", lambda text: {"intake": {"colour": 1}})
     with pytest.raises(UserError, match="exported by another version of cellzoo"):
         RemoteCounter(parse_address(address))
 

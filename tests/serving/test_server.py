@@ -21,16 +21,17 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cellzoo.counter import newest_version
+from cellzoo.counters.load import newest_version
 from cellzoo.files import write_checksums
-from cellzoo.serving import messages, versions
+from cellzoo.protocol import messages
+from cellzoo.protocol.tensors import from_message, to_message
+from cellzoo.serving import versions
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.config import find_versions, watch_models
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.rest import RestServer
 from cellzoo.serving.servable import Servable
-from cellzoo.serving.tensors import from_message, to_message
 from cellzoo.serving.versions import Models
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

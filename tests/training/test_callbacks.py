@@ -8,8 +8,8 @@ import pytest
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.recipe import load_recipe
+from cellzoo.runs import Run
 from cellzoo.training.callbacks import EpochEnd, averaged_weights
-from cellzoo.training.runs import Run
 
 SCORES = [
     {"mae": 1.0, "mre": 0.5, "exact": 0.2, "mae_raw": 1.1},

@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from cellzoo.counter import load_counter
+from cellzoo.counters.load import load_counter
 from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
-from cellzoo.evaluation.intervals import Interval
 from cellzoo.models import CLASSICAL
 from cellzoo.recipe import MODEL_SECTIONS, load_recipe
 from cellzoo.training import classical
 from cellzoo.training.fit import fit
+from cellzoo.trust.intervals import Interval
 
 RECIPE = """\
 # Counts by brightness.
@@ -181,7 +181,8 @@ def test_no_key_of_a_classical_model_names_a_split(name):
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypatch):
-    from cellzoo.data import microscope, sets
+    from cellzoo.data import sets
+    from cellzoo.simulators import microscope
 
     sets._simulated_once.cache_clear()
     simulated = []

@@ -18,9 +18,9 @@ from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
+from cellzoo.runs import Run
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
-from cellzoo.training.runs import Run
 
 RECIPE = """\
 # tiny
@@ -163,7 +163,7 @@ def test_another_recipe_does_not_go_on_with_a_run(run_fit, uninterrupted):
 
 
 def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
-    from cellzoo.counter import RunCounter
+    from cellzoo.counters.load import RunCounter
 
     out = tmp_path / "stopped"
     process = start(recipe, out, "--set", LIGHT, "--set", "train.epochs=5000")

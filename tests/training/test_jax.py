@@ -38,7 +38,7 @@ from cellzoo.cli import main; main()
 COUNT = WITHOUT_TENSORFLOW + """
 import json, numpy as np
 from pathlib import Path
-from cellzoo.counter import RunCounter
+from cellzoo.counters.load import RunCounter
 print(json.dumps(RunCounter(Path("run")).count(np.load("images.npy")).raw.tolist()))
 """
 
@@ -72,7 +72,7 @@ def folder(write_cells, tmp_path_factory):
 
 
 def test_weights_trained_with_jax_count_the_same_on_tensorflow(folder):
-    from cellzoo.counter import RunCounter
+    from cellzoo.counters.load import RunCounter
 
     images = np.random.default_rng(1).random((3, 16, 16), np.float32)
     np.save(folder / "images.npy", images)
@@ -82,8 +82,8 @@ def test_weights_trained_with_jax_count_the_same_on_tensorflow(folder):
 
 
 def test_what_jax_trained_is_exported_by_tensorflow(folder):
-    from cellzoo.counter import RunCounter, SavedModelCounter
-    from cellzoo.export import export
+    from cellzoo.commands.export import export
+    from cellzoo.counters.load import RunCounter, SavedModelCounter
 
     images = np.random.default_rng(2).random((3, 16, 16), np.float32)
     exported = SavedModelCounter(export(folder / "run", folder / "saved_models"))

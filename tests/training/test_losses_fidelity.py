@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.folder import ImageSet
-from cellzoo.data.pipeline import TrainingBatches
 from cellzoo.recipe import Loss
 from cellzoo.training.losses import (
     binary_cross_entropy,

@@ -1,0 +1,260 @@
+"""``cellzoo export``: a run's network as a SavedModel that TensorFlow Serving can serve."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cellzoo import __version__
+from cellzoo.cards.model_card import CARD_FILE, exported_card
+from cellzoo.counters.base import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE
+from cellzoo.counters.graph import MAX_PIXELS, CountingGraph
+from cellzoo.counters.load import RunCounter, version_number
+from cellzoo.errors import UserError
+from cellzoo.files import write_atomically, write_checksums
+from cellzoo.protocol.messages import PredictionLog
+from cellzoo.protocol.tensors import to_message
+from cellzoo.run_folder import alone
+from cellzoo.serving.config import model_config
+from cellzoo.trust.intervals import Interval
+
+log = logging.getLogger(__name__)
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
+MODELS_CONFIG = "models.config"
+
+
+def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None) -> Path:
+    """Writes a run's network to ``<to>/<name>/<next integer>/``, whole or not at all.
+
+    An unfinished run is exported with the best weights so far, and says so.
+
+    Args:
+        run_folder: as ``fit`` or ``import-checkpoint`` leaves it.
+        to: folder of the SavedModels.
+        serving: folder whose ``models.config``, for TensorFlow Serving, gets the model if it lacks
+            it; what else stands there stays.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        UserError: there is no network in the run, ``models.config`` is wrong, or the written model
+            does not count as the run does; nothing is left then.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
+    counter = RunCounter(run_folder)
+    graph = counter.graph()
+    if graph is None:
+        raise UserError(
+            f"{run_folder} holds {counter.run.recipe.model.name}, which is no network and cannot "
+            "become a SavedModel: `cellzoo count --model` takes the run folder itself."
+        )
+    name = counter.run.recipe.name
+    if not counter.run.finished:
+        log.info("The run has no validation scores: its best weights so far, without intervals.")
+    if serving:
+        _models_config(serving, name)  # a wrong one is told before the work
+    base = to / name
+    base.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving looks only at folders named by an integer.
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
+    try:
+        _write(counter, graph, temporary)
+        temporary.chmod(0o755)
+        if not serving:
+            return _take_next_version(temporary, base)
+        file = (serving / MODELS_CONFIG).resolve()  # a link stays one
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with alone(file.parent, otherwise=None):
+            # Read anew: somebody may have edited it meanwhile.
+            config = _models_config(serving, name)
+            folder = _take_next_version(temporary, base)
+            write_atomically(file, config)
+        return folder
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _models_config(serving: Path, name: str) -> str:
+    file = serving / MODELS_CONFIG
+    try:
+        existing = file.read_bytes().decode() if file.exists() else ""  # with its line ends
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read ({error}): move it away.") from error
+    return model_config([name], existing, name=str(file))
+
+
+def _take_next_version(temporary: Path, base: Path) -> Path:
+    while True:
+        taken = [version_number(path) or 0 for path in base.iterdir()]
+        folder = base / str(max(taken, default=0) + 1)
+        try:
+            os.rename(temporary, folder)  # whole, at once; fails where another export was faster
+        except OSError:
+            if not folder.exists():
+                raise
+            continue
+        return folder
+
+
+def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
+    signatures = graph.signatures
+    facts = _facts(counter, graph)
+    facts_text = json.dumps(facts, indent=2) + "\n"
+    all_signatures = {**signatures, FACTS_SIGNATURE: _facts_signature(facts_text)}
+    tf.saved_model.save(graph, str(folder), signatures=all_signatures)
+    (folder / "assets.extra").mkdir()
+    examples = {name: _example(name, counter.intake.size) for name in signatures}
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for name, images in examples.items():
+            writer.write(_warmup_record(counter.run.recipe.name, name, images))
+    outputs = {name: signatures[name](images) for name, images in examples.items()}
+    _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
+    write_atomically(folder / FACTS_FILE, facts_text)
+    _verify(folder, examples, outputs)
+    write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, facts)))
+    write_checksums(folder)
+
+
+def _facts_signature(text: str) -> Callable:
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="asked")], autograph=False)
+    def facts(asked):
+        # An answer for each element: servers that make batches want an input and such outputs.
+        return {"facts": tf.fill(tf.shape(tf.ensure_shape(asked, [None])), text)}
+
+    return facts
+
+
+def _example(signature: str, size: tuple[int, int]) -> np.ndarray:
+    """Two images of noise, as the signature takes them."""
+    grey = np.random.default_rng(0).integers(0, 256, (2, *size))
+    if signature == "uint8":
+        return grey.astype(np.uint8)
+    if signature == "uint16":
+        return (257 * grey).astype(np.uint16)
+    if signature == "encoded":
+        files = [cv2.imencode(".png", image)[1].tobytes() for image in grey.astype(np.uint8)]
+        return np.array(files, object)
+    return (grey / 255).astype(np.float32)
+
+
+def _warmup_record(model: str, signature: str, images: np.ndarray) -> bytes:
+    record = PredictionLog()
+    request = record.predict_log.request
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    request.inputs["images"].CopyFrom(to_message(images))
+    return record.SerializeToString()
+
+
+def _write_test_vector(file: Path, examples: dict, outputs: dict) -> None:
+    """``<signature>/images`` and ``<signature>/<output>``; files of pictures as rows of bytes."""
+    arrays = {}
+    for name, images in examples.items():
+        if images.dtype == object:
+            for k, content in enumerate(images):
+                arrays[f"{name}/images/{k}"] = np.frombuffer(content, np.uint8)
+        else:
+            arrays[f"{name}/images"] = images
+        arrays |= {f"{name}/{key}": value.numpy() for key, value in outputs[name].items()}
+    np.savez(file, **arrays)
+
+
+def _verify(folder: Path, examples: dict, outputs: dict) -> None:
+    """Loads what was written and compares it with what it was written from."""
+    loaded = tf.saved_model.load(str(folder))
+    for name, images in examples.items():
+        answers = loaded.signatures[name](images=tf.constant(images))
+        for key, expected in outputs[name].items():
+            if not np.allclose(answers[key], expected, rtol=1e-5, atol=1e-5, equal_nan=True):
+                raise UserError(
+                    f"The written model answers {key} of {name} otherwise than the run: nothing "
+                    "was exported; check the disk and try again."
+                )
+
+
+def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
+    run, section = counter.run, counter.run.recipe.data.natural
+    return {
+        "name": counter.run.recipe.name,
+        "model": run.recipe.model.name,
+        "run": counter.version,
+        "finished": run.finished,
+        "intake": asdict(counter.intake),
+        "interval": counter.interval.facts() if counter.interval else None,
+        "familiarity": counter.familiarity.facts() if counter.familiarity else None,
+        "training_mean": run.validation_scores().get("training_mean"),
+        "signatures": sorted([*graph.signatures, FACTS_SIGNATURE]),
+        "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
+        "simulated": section.source == "simulated" or bool(getattr(section, "simulated", False)),
+        "versions": {
+            "cellzoo": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _interface(counter: RunCounter, facts: dict[str, Any]) -> str:
+    """The part of the model card that a run has no use for."""
+    height, width = counter.intake.size
+    others = "resized to" if counter.intake.resize else "refused unless they are"
+    rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    return f"""## Inputs and outputs
+Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
+{MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
+`{counter.intake.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
+
+| signature | `images` | outputs |
+|---|---|---|
+{chr(10).join(rows)}
+
+95 % interval: {_interval(counter.interval)}.
+
+{facts["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
+every file, `{TEST_VECTOR_FILE}` images with the expected answers.
+"""
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "none can be promised (too few validation labels, or the run is not finished): NaN"
+    facts = interval.facts()
+    share = ""
+    if interval.images:
+        low, high = 100 * facts["covered_share_low"], 100 * facts["covered_share_high"]
+        share = f": {interval.images} images of {interval.groups} groups, from which 9 intervals "
+        share += f"of 10 hold {low:.0f} to {high:.0f} % of counts"
+    return (
+        f"count +- sqrt({interval.constant:.4g} + {interval.per_cell:.4g} count), never below 0 "
+        f"(conformal prediction on the validation split{share}; for images like those)"
+    )
+
+
+def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
+    counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
+    pixels = "`[batch, height, width]`"
+    rows = {
+        "serving_default": (f"float32 {pixels}", counts),
+        "uint8": (f"uint8 {pixels}", counts),
+        "uint16": (f"uint16 {pixels}", counts),
+        "unit": (f"float32 {pixels}, scaled to 0 to 1 already", counts),
+        "encoded": ("string `[batch]`: PNG (8, 16 bit) or JPEG files", counts),
+        "embedding": (f"float32 {pixels}", "`embedding`: float32 `[batch, features]`"),
+        "mask": (f"float32 {pixels}", "`mask` (0 or 1), `probability`: float32, network's size"),
+        "facts": ("instead `asked`: string `[batch]`, anything", "`facts`: how images are read"),
+    }
+    return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]

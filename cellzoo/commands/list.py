@@ -1,0 +1,51 @@
+"""``cellzoo list``: what is at hand, with a line on each."""
+
+import ast
+import json
+from pathlib import Path
+
+from cellzoo import zoo
+from cellzoo.counters.base import FACTS_FILE
+from cellzoo.counters.load import version_number
+from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
+from cellzoo.run_folder import recipe_file
+
+
+def models() -> list[tuple[str, str]]:
+    """Each model's name and the first line of its file, read without importing Keras."""
+    folder = Path(__file__).parents[1] / "models"
+    rows = []
+    for name in MODEL_SECTIONS:
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        rows.append((name, (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]))
+    return rows
+
+
+def recipes() -> list[tuple[str, str]]:
+    """Each recipe of the folder ``recipes`` where the command runs, and its header's first line."""
+    return [(str(path), line) for path, line in find_recipes(Path("recipes"))]
+
+
+def counters() -> list[tuple[str, str]]:
+    """Each trained counter that comes with the package: its model, and what it counts cells in."""
+    rows = []
+    for name in zoo.names():
+        recipe = load_recipe(recipe_file(zoo.find(f"{zoo.PREFIX}{name}")))
+        rows.append((f"{zoo.PREFIX}{name}", f"{recipe.model.name}, {recipe.modality}"))
+    return rows
+
+
+def exports() -> list[tuple[str, str]]:
+    """Each version below ``saved_models`` where the command runs, and the run it is from."""
+    rows = []
+    for file in Path("saved_models").glob(f"*/*/{FACTS_FILE}"):
+        version = file.parents[1]
+        if version_number(version) is None:  # one that is being written
+            continue
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            rows.append((version, f"{facts['model']} from the run {facts['run']}"))
+        except (ValueError, KeyError, TypeError):
+            rows.append((version, "damaged: export it again"))
+    rows.sort(key=lambda row: (row[0].parent.name, int(row[0].name)))
+    return [(str(version), line) for version, line in rows]

@@ -1,0 +1,154 @@
+"""Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from cellzoo.counters.base import Counter
+from cellzoo.errors import UserError
+from cellzoo.images import Frame
+
+OUTLINE = (60, 200, 255)  # blue, green, red
+
+
+class SegmentationPictures:
+    """Writes pictures of frames as they are counted.
+
+    A frame of ``day1/a.tif`` gives ``a_mask.tif`` (uint8, 255 in a cell), ``a_probability.tif``
+    (float32 in [0, 1]) and ``a.png``; of a stack each frame but the first has its
+    number behind the name.
+
+    Args:
+        counter: a counter that segments, see :meth:`cellzoo.counters.load.RunCounter.segment`.
+        overlay: new folder for pictures with outlined cells; None: none.
+        masks: new folder for masks and probabilities; None: none. Until :meth:`keep` both are
+            hidden beside their places.
+        files: that are counted; of those called alike the second has a ``-2`` behind its name.
+
+    Raises:
+        UserError: one of the folders exists already, both are one, or the counter does not segment.
+    """
+
+    def __init__(
+        self, counter: Counter, overlay: Path | None, masks: Path | None, files: Sequence[Path]
+    ):
+        """Makes the folders."""
+        if not getattr(counter, "segments", False):
+            raise UserError(
+                f"{counter.name} gives no masks here: leave --overlay and --masks out, or count "
+                "with the run folder of a model that segments, such as dcc."
+            )
+        folders = [folder for folder in (overlay, masks) if folder]
+        for folder in folders:
+            if folder.exists():
+                raise UserError(f"{folder} exists: name a new folder, or move it away.")
+        if overlay and masks:
+            one, other = overlay.resolve(), masks.resolve()
+            if one.is_relative_to(other) or other.is_relative_to(one):
+                raise UserError(
+                    f"--overlay {overlay} and --masks {masks} are one folder or one within the "
+                    "other: name two folders side by side."
+                )
+        self.counter = counter
+        self.written: set[str] = set()
+        # The same names whichever file is counted first.
+        taken, self._stems = {file.stem for file in files}, {}
+        first = {file.stem: file for file in reversed(files)}
+        for file in files:
+            stem, k = file.stem, 1
+            while first.get(stem) != file and stem in taken:
+                k += 1
+                stem = f"{file.stem}-{k}"
+            taken.add(stem)
+            self._stems[file] = stem
+        self._hidden = {folder: _hidden_beside(folder) for folder in folders}
+        self.overlay, self.masks = self._hidden.get(overlay), self._hidden.get(masks)
+
+    def keep(self) -> None:
+        """Gives the folders their names.
+
+        Raises:
+            UserError: something else has such a name by now.
+        """
+        left = []
+        for folder, hidden in self._hidden.items():
+            try:
+                os.rename(hidden, folder)
+            except OSError:
+                left.append(f"{folder} came to be meanwhile: the pictures are in {hidden}.")
+        if left:
+            raise UserError(" ".join(left))
+
+    def discard(self) -> None:
+        """Removes what was written so far."""
+        for hidden in self._hidden.values():
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def write(self, frame: Frame, image: np.ndarray, count: int | str) -> None:
+        """Writes a frame's pictures, all of the frame's own size.
+
+        Args:
+            frame: as it was read.
+            image: as the counter prepared it, ``[h, w]``.
+            count: to write into the picture.
+        """
+        mask, probability = self.counter.segment(image)
+        height, width = frame.pixels.shape
+        mask = cv2.resize(
+            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        name = self._name(frame)
+        if self.masks:
+            tifffile.imwrite(self.masks / f"{name}_mask.tif", 255 * mask)
+            if probability is not None:
+                probability = cv2.resize(probability, (width, height))
+                tifffile.imwrite(self.masks / f"{name}_probability.tif", probability)
+        if self.overlay:
+            file = self.overlay / f"{name}.png"
+            if not cv2.imwrite(str(file), outlined(frame.pixels, mask, f"{count}")):
+                raise UserError(f"{file} cannot be written: is the disk full?")
+
+    def _name(self, frame: Frame) -> str:
+        """A name that no picture has yet."""
+        stem = self._stems[frame.path] + (f"#{frame.index}" if frame.index else "")
+        name, k = stem, 1
+        while name in self.written:
+            k += 1
+            name = f"{stem}-{k}"
+        self.written.add(name)
+        return name
+
+
+def _hidden_beside(folder: Path) -> Path:
+    """A new folder from which ``folder`` can be made by a rename."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    hidden.chmod(0o755)
+    return hidden
+
+
+def outlined(pixels: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:
+    """A picture of grey pixels with the outlines of a mask.
+
+    Args:
+        pixels: ``[h, w]`` of any grey type; the darkest becomes black, the brightest white.
+        mask: uint8 ``[h, w]``, above 0 in cells.
+        text: to write into the upper left corner.
+
+    Returns:
+        uint8 ``[h, w, 3]``, blue, green, red.
+    """
+    grey = cv2.normalize(pixels, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, OUTLINE, 1)
+    size = max(picture.shape[0] / 600, 0.4)
+    place = (round(8 * size), round(28 * size))
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, OUTLINE, 1, cv2.LINE_AA)
+    return picture

@@ -1,0 +1,442 @@
+"""A counter behind TensorFlow Serving's gRPC, or behind `cellzoo serve`. Needs no TensorFlow."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+
+from cellzoo.counters.base import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import Frame
+from cellzoo.protocol import messages
+from cellzoo.protocol.tensors import TYPES, from_message, to_message
+from cellzoo.trust.familiarity import Familiarity
+
+WINDOW = 4  # requests under way at the same time
+MAX_REPLY = 64 * 2**20  # bytes; gRPC's own limit is 4 MiB
+FIRST_ANSWER = 10.0  # seconds within which a server must first be heard of
+OUTPUTS = ("count", "count_low", "count_high")
+
+_ADDRESS = re.compile(
+    r"(?P<server>(?:\[[0-9A-Fa-f:]+\]|[^\s/:\[\]]+):\d+)/(?P<name>[^\s/:]+)"
+    r"(?:/(?P<version>\d{1,18})|:(?P<label>[^\s/:]+))?"
+)
+# How gRPC begins to say that nobody is there; what follows is the reason.
+_ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+# TensorFlow Serving batches requests that come together, and refuses them if their sizes differ.
+_OTHER_SIZE = "from different tasks have different shapes"
+_TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
+
+
+class Address(NamedTuple):
+    """Where a model is served.
+
+    Attributes:
+        server: ``HOST:PORT``.
+        name: of the model.
+        version: its number, if one is asked for.
+        label: of the version, if one is asked for.
+    """
+
+    server: str
+    name: str
+    version: int | None
+    label: str | None
+
+
+def parse_address(text: str) -> Address | None:
+    """The parts of ``HOST:PORT/NAME``, ``.../NAME/VERSION`` or ``.../NAME:LABEL``.
+
+    Returns:
+        None if ``text`` is none of these.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if not match:
+        return None
+    version = int(match["version"]) if match["version"] else None
+    return Address(match["server"], match["name"], version, match["label"])
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server.
+
+    Attributes:
+        timeout: seconds within which a batch must be answered, all attempts together.
+        tls: speak TLS, trusting the system's certificates or ``ca_cert``.
+        ca_cert: file of the certificates to trust, PEM.
+        client_cert: file of our own certificate, for servers that ask for one, PEM.
+        client_key: file of its key, PEM.
+        headers: ``key=value`` to send with each request.
+    """
+
+    timeout: float = 60.0
+    tls: bool = False
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    headers: Sequence[str] = ()
+
+    def channel(self, server: str) -> grpc.Channel:
+        """A channel to ``HOST:PORT``.
+
+        Raises:
+            UserError: a certificate file cannot be read.
+            UsageError: a key without certificate, or the other way round.
+        """
+        options = [
+            ("grpc.max_receive_message_length", MAX_REPLY),
+            ("grpc.max_send_message_length", -1),
+            # Our own attempts are the only ones: they end at the deadline.
+            ("grpc.enable_retries", 0),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+        ]
+        if not (self.tls or self.ca_cert or self.client_cert or self.client_key):
+            return grpc.insecure_channel(server, options)
+        if bool(self.client_cert) != bool(self.client_key):
+            raise UsageError("--client-cert and --client-key go together: give both or neither.")
+        files = (self.ca_cert, self.client_key, self.client_cert)
+        credentials = grpc.ssl_channel_credentials(*map(_file, files))
+        return grpc.secure_channel(server, credentials, options)
+
+    def metadata(self) -> list[tuple[str, str]]:
+        """The headers as gRPC takes them.
+
+        Raises:
+            UsageError: one is no ``key=value``.
+        """
+        pairs = []
+        for header in self.headers:
+            key, equals, value = header.partition("=")
+            value = value.strip()  # a line break at the end of a token's file
+            plain = value.isascii() and value.isprintable()
+            key = key.lower()
+            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key) or not plain:
+                raise UsageError(f"--header {header} is no KEY=VALUE of plain letters.")
+            if key.endswith("-bin"):
+                raise UsageError(f"--header {key}: gRPC takes bytes there, name another key.")
+            pairs.append((key, value))
+        return pairs
+
+
+class _Signature(NamedTuple):
+    """How images of one type are to be sent."""
+
+    name: str
+    input: str
+    shape: list[int] | None  # of an input batch, -1 for any size; None: not stated
+
+
+class RemoteCounter:
+    """A served model; a :class:`~cellzoo.counters.base.Counter`.
+
+    The version that answers first answers to the end, so that one table never mixes two. One that
+    `cellzoo export` wrote says how its images are read, so that they are read, scaled and put into
+    batches as at home. Of another only the signatures are known.
+
+    Args:
+        address: of the model.
+        connection: how to reach its server.
+
+    Attributes:
+        intake: how its images are read; None of a model that `cellzoo export` did not write.
+
+    Raises:
+        UserError: no server answers, it does not know the model, or the model is no counter.
+    """
+
+    axes: str | None = None
+    channel: int | None = None
+    window = WINDOW
+
+    def __init__(self, address: Address, connection: Connection | None = None):
+        """Asks the server for the model's version and signatures."""
+        self.address = address
+        self._connection = connection or Connection()
+        self._metadata = self._connection.metadata()
+        self._channel = self._connection.channel(address.server)
+        self._largest_batch: int | None = None  # that the server takes, once it said so
+        self.name = address.name
+        reply = self._read_metadata()
+        self._version = reply.model_spec.version.value
+        self.version = str(self._version)
+        packed = reply.metadata["signature_def"].value
+        definitions = messages.SignatureDefMap.FromString(packed)
+        self._signatures = _signatures(definitions)
+        if not self._signatures:
+            raise UserError(
+                f"{address.name} at {address.server} is no counter: none of its signatures takes "
+                "images and answers with count, count_low and count_high."
+            )
+        self.intake: Intake | None = None
+        self.familiarity: Familiarity | None = None
+        if FACTS_SIGNATURE in definitions.signature_def:
+            self.intake, self.familiarity = self._read_facts()
+            self.axes, self.channel = self.intake.axes, self.intake.channel
+
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """As at home; without an intake the pixels as they are: scaling is the model's."""
+        if self.intake:
+            return self.intake.prepare(frame, self.name)
+        pixels = frame.pixels
+        signature = self._signatures.get(pixels.dtype)
+        if signature is None:
+            taken = ", ".join(sorted(dtype.name for dtype in self._signatures))
+            raise UserError(
+                f"{frame.path} has {pixels.dtype.name} pixels and {self.name} takes {taken}: "
+                "convert the image."
+            )
+        if signature.shape is not None and not _fits(signature.shape[1:], pixels.shape):
+            height, width = ("any" if n == -1 else n for n in signature.shape[1:])
+            raise UserError(
+                f"{frame.path} is {pixels.shape[1]} x {pixels.shape[0]} px and {self.name} takes "
+                f"{width} x {height}: crop or resize it."
+            )
+        return pixels
+
+    def flags(self, images: np.ndarray) -> list[str]:
+        """See :class:`~cellzoo.counters.base.Counter`."""
+        return self.intake.flags(self.familiarity, images) if self.intake else [""] * len(images)
+
+    def count(self, images: np.ndarray) -> Counts:
+        """Counts of prepared images of one type and size; may be called from several threads.
+
+        Raises:
+            RefusedImages: the model refuses at least one of the images.
+            UserError: the server does not answer in time, or has unloaded the version.
+        """
+        if self.intake:
+            functions = {
+                key: partial(self._count, _Signature(key, "images", None))
+                for key in ("uint8", "uint16", "unit")
+            }
+            return self.intake.count(functions, images)
+        signature = self._signatures[images.dtype]
+        return count_in_parts(partial(self._count, signature), images, max(len(images), 1))
+
+    def close(self) -> None:
+        """Ends the calls under way; nothing can be counted after that."""
+        self._channel.close()
+
+    def _count(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs of a signature for images ``[n, h, w]``."""
+        if self._largest_batch and len(images) > self._largest_batch:
+            return self._count_halves(signature, images)
+        request = self._request(signature.name)
+        request.output_filter.extend(OUTPUTS)
+        request.inputs[signature.input].CopyFrom(to_message(images))
+        try:
+            reply = self._call("Predict", request, messages.PredictResponse)
+        except grpc.RpcError as error:
+            if len(images) > 1 and _too_large(error):
+                self._largest_batch = len(images) // 2
+                return self._count_halves(signature, images)
+            raise self._refusal(error) from error
+        counts = {key: from_message(reply.outputs[key]).astype(np.float32) for key in OUTPUTS}
+        if any(column.shape != (len(images),) for column in counts.values()):
+            raise UserError(f"{self.name} at {self.address.server} does not give one count each.")
+        return counts
+
+    def _count_halves(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+        half = len(images) // 2
+        first, second = self._count(signature, images[:half]), self._count(signature, images[half:])
+        return {key: np.concatenate([first[key], second[key]]) for key in OUTPUTS}
+
+    def _request(self, signature: str) -> Any:
+        request = messages.PredictRequest()
+        request.model_spec.name = self.name
+        request.model_spec.version.value = self._version
+        request.model_spec.signature_name = signature
+        return request
+
+    def _read_facts(self) -> tuple[Intake, Familiarity | None]:
+        """What the model says of itself, see :data:`cellzoo.counters.base.FACTS_SIGNATURE`."""
+        request = self._request(FACTS_SIGNATURE)
+        request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
+        try:
+            reply = self._call("Predict", request, messages.PredictResponse)
+            (facts,) = from_message(reply.outputs["facts"])
+            facts = json.loads(facts)
+            return Intake.from_facts(facts), Familiarity.from_facts(facts)
+        except grpc.RpcError as error:
+            raise self._refusal(error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.name} at {self.address.server} was exported by another version of cellzoo "
+                f"({type(error).__name__}): install that one here, or export the run again."
+            ) from error
+
+    def _refusal(self, error: grpc.RpcError) -> UserError:
+        if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
+            return RefusedImages(f"{self.name} refuses it ({_one_line(error)}).")
+        if _too_large(error):
+            return RefusedImages(
+                f"It is too large for a request to {self.address.server} ({_one_line(error)}): "
+                "crop it, or count in process."
+            )
+        if error.code() == grpc.StatusCode.NOT_FOUND:
+            return UserError(
+                f"{self.address.server} has unloaded version {self.version} of {self.name} "
+                "while it was counting: count again."
+            )
+        server, timeout = self.address.server, self._connection.timeout
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # it did answer when asked what it is
+            return UserError(
+                f"{server} serves {self.name} but did not answer within {timeout:g} s: --timeout "
+                "allows more."
+            )
+        return self._no_answer(error, timeout)
+
+    def _read_metadata(self) -> Any:
+        request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
+        spec = request.model_spec
+        spec.name = self.name
+        if self.address.version is not None:
+            spec.version.value = self.address.version
+        if self.address.label is not None:
+            spec.version_label = self.address.label
+        timeout = min(FIRST_ANSWER, self._connection.timeout)
+        reply_type = messages.GetModelMetadataResponse
+        try:
+            return self._call("GetModelMetadata", request, reply_type, timeout)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                raise self._not_found(timeout) from error
+            if error.code() == grpc.StatusCode.INVALID_ARGUMENT and self.address.label:
+                raise UserError(
+                    f"{self.name} at {self.address.server} has no version labelled "
+                    f"{self.address.label}: {self._versions(timeout)}."
+                ) from error
+            raise self._no_answer(error, timeout) from error
+
+    def _not_found(self, timeout: float) -> UserError:
+        server, versions = self.address.server, self._versions(timeout)
+        if not versions:
+            return UserError(
+                f"{server} serves no model {self.name}: check the name after the slash."
+            )
+        if self.address.version is None:
+            return UserError(f"No version of {self.name} answers at {server}: {versions}.")
+        return UserError(
+            f"{self.name} at {server} has no version {self.address.version}: {versions}."
+        )
+
+    def _versions(self, timeout: float) -> str:
+        """Which versions there are, in words; empty if there are none."""
+        request = messages.GetModelStatusRequest()
+        request.model_spec.name = self.name
+        names = {number: name for name, number in messages.STATES.items()}
+        try:
+            reply = self._call(
+                "GetModelStatus", request, messages.GetModelStatusResponse, timeout, "ModelService"
+            )
+        except grpc.RpcError:
+            return ""
+        return ", ".join(
+            f"version {status.version} is {names.get(status.state, 'UNKNOWN')}"
+            for status in reply.model_version_status
+        )
+
+    def _call(
+        self,
+        method: str,
+        request: Any,
+        reply_type: Any,
+        timeout: float | None = None,
+        service: str = "PredictionService",
+    ) -> Any:
+        """One call, tried again while the server is not available and there is time."""
+        stub = self._channel.unary_unary(
+            f"/tensorflow.serving.{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=reply_type.FromString,
+        )
+        deadline = time.monotonic() + (timeout or self._connection.timeout)
+        pause = 0.1
+        refusal = None
+        while True:
+            left = deadline - time.monotonic()
+            hurried = left < pause
+            try:
+                return stub(request, timeout=max(left, 0.001), metadata=self._metadata)
+            except grpc.RpcError as error:
+                left = deadline - time.monotonic()
+                ended = left <= 0 or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+                if ended and hurried and refusal is not None:
+                    # That the time was over says nothing; what the server said before does.
+                    raise refusal from None
+                if ended or not _is_busy(error):
+                    raise
+                refusal = error
+            time.sleep(min(pause * random.uniform(0.5, 1.5), left))
+            pause = min(2 * pause, 5.0)
+
+    def _no_answer(self, error: grpc.RpcError, timeout: float) -> UserError:
+        server, details = self.address.server, _one_line(error)
+        if _is_busy(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            # For the first answer nobody waits longer than FIRST_ANSWER.
+            longer = "; --timeout waits longer" if timeout == self._connection.timeout else ""
+            return UserError(
+                f"No answer from {server} within {timeout:g} s ({details}): check that the server "
+                f"runs and that this is its gRPC port{longer}."
+            )
+        if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return UserError(f"{server} does not let us in ({details}): check --header and --tls.")
+        return UserError(f"{server} cannot count with {self.name}: {error.code().name}, {details}.")
+
+
+def _signatures(definitions: Any) -> dict[np.dtype, _Signature]:
+    """Pixel type -> the signature that takes it; ``serving_default`` before others."""
+    found = {}
+    names = sorted(definitions.signature_def, key=lambda name: (name != "serving_default", name))
+    for name in names:
+        definition = definitions.signature_def[name]
+        if len(definition.inputs) != 1 or not set(OUTPUTS) <= set(definition.outputs):
+            continue
+        key, info = next(iter(definition.inputs.items()))
+        kind, shape = TYPES.get(info.dtype), info.tensor_shape
+        sizes = None if shape.unknown_rank else [dim.size for dim in shape.dim]
+        if kind and kind.numpy.kind in "uif" and (sizes is None or len(sizes) == 3):
+            found.setdefault(kind.numpy, _Signature(name, key, sizes))
+    return found
+
+
+def _fits(sizes: list[int], shape: tuple[int, ...]) -> bool:
+    return all(size in (-1, given) for size, given in zip(sizes, shape, strict=True))
+
+
+def _is_busy(error: grpc.RpcError) -> bool:
+    """Whether it may be better later: no server there, its queue full, too many at a time."""
+    details = error.details() or ""
+    return error.code() == _UNAVAILABLE or _TOO_MANY in details or _OTHER_SIZE in details
+
+
+def _too_large(error: grpc.RpcError) -> bool:
+    return "larger than maximum input batch size" in (error.details() or "") or (
+        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and not _is_busy(error)
+    )
+
+
+def _one_line(error: grpc.RpcError) -> str:
+    text = " ".join((error.details() or error.code().name).split())
+    text = _ADDRESSES.sub("", text)
+    return re.sub(r" ?\[\[\{\{node .*", "", text)[:300].rstrip(". ")
+
+
+def _file(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the path.") from error

@@ -1,0 +1,1 @@
+"""Where natural images come from, a file each."""

@@ -1,0 +1,1 @@
+"""Reports of evaluations and comparisons, and their figures."""

@@ -1,0 +1,1 @@
+"""Labels: importing those of other programs."""

@@ -1,0 +1,356 @@
+"""Run folders: all that a training leaves behind, and what it needs to go on."""
+
+import csv
+import datetime
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from cellzoo.data.folder import ImageSet
+from cellzoo.errors import UserError
+from cellzoo.files import finite, write_atomically, write_csv
+from cellzoo.models import BUILDERS, CLASSICAL
+from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.run_folder import recipe_file, weights_file
+from cellzoo.trust.familiarity import Familiarity
+
+
+class Run:
+    """A run folder, ``runs/<recipe>/<time>/``.
+
+    Attributes:
+        path: the folder.
+        recipe: the effective recipe, with everything the command line changed.
+    """
+
+    def __init__(self, path: Path):
+        """Opens an existing run folder.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        self.path = path
+        if not self.recipe_file.is_file():
+            raise UserError(
+                f"{path} is not a run folder: it has no recipe.yaml; `cellzoo fit` makes one."
+            )
+        self.recipe = load_recipe(self.recipe_file)
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe) -> "Run":
+        """Makes a new run folder.
+
+        Raises:
+            UserError: there is something in the folder already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} holds other files: choose another --out.")
+        for folder in ("checkpoints", "report", "tensorboard"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        write_atomically(recipe_file(path), recipe.to_yaml())
+        return cls(path)
+
+    @property
+    def recipe_file(self) -> Path:
+        """The effective recipe."""
+        return recipe_file(self.path)
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the network to count with."""
+        return self.weights("best")
+
+    def weights(self, selection: str) -> Path:
+        """Weights of the checkpoint chosen as ``"best"``, ``"max_acc"`` or ``"min_dev"``.
+
+        The recipe's ``train.select`` says which of the selections is the best.
+        """
+        return weights_file(self.path, selection)
+
+    @property
+    def parameters_file(self) -> Path:
+        """What was fitted, where the model is no network."""
+        return self.path / "checkpoints" / "parameters.json"
+
+    @property
+    def last_state(self) -> Path:
+        """Every variable of the training after its last whole epoch, to go on from."""
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def history_file(self) -> Path:
+        """One row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def validation_file(self) -> Path:
+        """Scores on the validation split; written last, so it marks a finished run."""
+        return self.path / "report" / "validation.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.validation_file.is_file()
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere, see :mod:`cellzoo.convert.checkpoint`."""
+        file = self.path / "environment.json"
+        return file.is_file() and "imported_from" in json.loads(file.read_text(encoding="utf-8"))
+
+    @property
+    def version(self) -> str:
+        """What ``counts.csv`` calls this model's version: the folder's name."""
+        return self.path.resolve().name
+
+    def validation_scores(self) -> dict[str, Any]:
+        """Scores on the validation split; empty while the run is not finished."""
+        if not self.finished:
+            return {}
+        return json.loads(self.validation_file.read_text(encoding="utf-8"))
+
+    @property
+    def familiarity_file(self) -> Path:
+        """What the training images look like, to flag others."""
+        return self.path / "report" / "familiarity.json"
+
+    def keep_familiarity(self, familiarity: Familiarity) -> None:
+        """Writes down what the training images look like."""
+        write_atomically(self.familiarity_file, json.dumps(familiarity.facts()) + "\n")
+
+    def familiarity(self) -> Familiarity | None:
+        """What the training images look like; None for a run that was not trained here.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.familiarity_file.is_file():
+            return None
+        try:
+            facts = json.loads(self.familiarity_file.read_text(encoding="utf-8"))
+            return Familiarity.from_facts({"familiarity": facts})
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise UserError(
+                f"{self.familiarity_file} is damaged: delete it, and images are not flagged, or "
+                "train anew."
+            ) from None
+
+    def replace_recipe(self, recipe: Recipe) -> None:
+        """Writes another effective recipe, before training starts."""
+        write_atomically(self.recipe_file, recipe.to_yaml())
+        self.recipe = recipe
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of ``history.csv``, numbers as floats."""
+        if not self.history_file.is_file():
+            return []
+        with self.history_file.open(newline="", encoding="utf-8") as file:
+            # A kill, or a full disk, may have left half a row.
+            whole = [line for line in file if line.endswith("\n")]
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(whole)]
+
+    def append_history(self, row: dict[str, float]) -> None:
+        """Adds a row to ``history.csv``, with all digits: later decisions rest on them."""
+        lines = [] if self.history_file.is_file() else [",".join(row)]
+        lines.append(_history_line(row))
+        with self.history_file.open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def forget_history_after(self, epoch: int) -> None:
+        """Drops the rows of epochs whose state was not saved: they are trained again."""
+        if not self.history_file.is_file():
+            return
+        kept = [row for row in self.history() if row["epoch"] <= epoch]
+        if kept:
+            lines = [",".join(kept[0]), *(_history_line(row) for row in kept)]
+            write_atomically(self.history_file, "\n".join(lines) + "\n")
+        else:
+            self.history_file.unlink()
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Writes ``content`` to the file ``name`` of this folder; null for what is no number."""
+        write_atomically(self.path / name, json.dumps(finite(content), indent=2) + "\n")
+
+    def save_state(self, variables: Iterable[keras.Variable]) -> None:
+        """Saves the variables, in their order, as ``checkpoints/last.npz``."""
+        arrays = {
+            f"{k:05d}": np.asarray(keras.ops.convert_to_numpy(variable))
+            for k, variable in enumerate(variables)
+        }
+        temporary = self.last_state.with_name("last.tmp.npz")
+        np.savez(temporary, **arrays)
+        os.replace(temporary, self.last_state)
+
+    def load_state(self, variables: Iterable[keras.Variable]) -> None:
+        """Sets the variables to what :meth:`save_state` saved.
+
+        Raises:
+            UserError: the file is of another model.
+        """
+        with np.load(self.last_state) as arrays:
+            saved = [arrays[name] for name in sorted(arrays.files)]
+        variables = list(variables)
+        if [v.shape for v in variables] != [a.shape for a in saved]:
+            raise UserError(
+                f"{self.last_state} is of another model than {self.recipe_file} describes: "
+                "restore the recipe or start again with another --out."
+            )
+        for variable, array in zip(variables, saved, strict=True):
+            variable.assign(array)
+
+    @property
+    def splits_file(self) -> Path:
+        """Which image was in which split: evaluation must not deal them out anew."""
+        return self.path / "splits.csv"
+
+    def keep_splits(self, images: ImageSet) -> None:
+        """Writes down who is in which split, or compares with what a first start wrote down.
+
+        Raises:
+            UserError: the images are not those that the training began with.
+        """
+        header = ["image", "group", "split", "labelled", "count", "mean"]
+        means = images.images.mean(axis=(1, 2), dtype=float)
+        rows = [
+            [str(name), str(group), str(split), str(int(known)), f"{count:g}" if known else "",
+             f"{mean:.7f}"]
+            for name, group, split, known, count, mean in zip(
+                images.names, images.groups, images.splits, images.labelled, images.counts, means,
+                strict=True,
+            )
+        ]  # fmt: skip
+        if not self.splits_file.is_file():
+            write_csv(self.splits_file, header, rows)
+            return
+        with self.splits_file.open(newline="", encoding="utf-8") as file:
+            kept = list(csv.reader(file)) or [[]]
+        columns = len(kept[0])  # earlier versions kept no counts, then no means
+        texts = min(columns, len(header) - 1)
+        same = [row[:texts] for row in kept] == [row[:texts] for row in (header, *rows)]
+        if same and columns > texts:
+            try:
+                # Another machine may round another way.
+                same = np.allclose([float(row[texts]) for row in kept[1:]], means, 0, 1e-5)
+            except (ValueError, IndexError):
+                same = False
+        if not same:
+            raise UserError(
+                f"The images or labels differ from those in {self.splits_file}, with which "
+                "this training began: bring them back or choose another --out."
+            )
+
+    def split_table(self) -> list[dict[str, str]]:
+        """The rows of ``splits.csv``: image, group, split, ``labelled``, ``count`` and ``mean``.
+
+        ``labelled`` is 0 or 1, ``count`` empty where none was known, ``mean`` that of the image's
+        grey levels in [0, 1].
+        """
+        if not self.splits_file.is_file():
+            return []
+        with self.splits_file.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def load_network(self, selection: str = "best") -> keras.Model:
+        """The recipe's network with the weights to count with.
+
+        Args:
+            selection: which checkpoint, see :meth:`weights`.
+
+        Raises:
+            UserError: there are none yet, or they are of another model.
+        """
+        weights = self.weights(selection)
+        if not weights.is_file():
+            raise self._no_model()
+        network = build_network(self.recipe, pretrained=False)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the sentence below is enough
+                network.load_weights(weights)
+        except (OSError, ValueError, KeyError):
+            raise UserError(
+                f"{weights} is damaged or of another model than recipe.yaml: "
+                "copy it again or train anew."
+            ) from None
+        return network
+
+    def load_classical(self) -> Any:
+        """The fitted counter of :data:`cellzoo.models.CLASSICAL` that the recipe names.
+
+        Raises:
+            UserError: it is not fitted yet, or the file is damaged.
+        """
+        if not self.parameters_file.is_file():
+            raise self._no_model()
+        try:
+            parameters = json.loads(self.parameters_file.read_text(encoding="utf-8"))
+            return CLASSICAL[self.recipe.model.name](**parameters)
+        except (ValueError, TypeError):
+            raise UserError(
+                f"{self.parameters_file} is damaged or of another model than recipe.yaml: "
+                "copy it again or fit anew."
+            ) from None
+
+    def _no_model(self) -> UserError:
+        return UserError(
+            f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
+        )
+
+    def save_best(self, network: keras.Model) -> None:
+        """Saves the network's weights to count with."""
+        self.save_weights(network, self.best_weights)
+
+    def save_weights(self, network: keras.Model, file: Path) -> None:
+        """Saves the network's weights to ``file``, at once or not at all."""
+        temporary = file.with_name("new.tmp.weights.h5")
+        network.save_weights(temporary)
+        os.replace(temporary, file)
+
+
+def _history_line(row: dict[str, float]) -> str:
+    return ",".join(repr(value) for value in row.values())
+
+
+def build_network(recipe: Recipe, pretrained: bool = True) -> keras.Model:
+    """Builds the model of a recipe with the weights that it starts from.
+
+    Args:
+        recipe: names the model and the seed of its random weights.
+        pretrained: read the file of pre-trained weights that the recipe may name; a network that is
+            to get those of a trained one has no use for it.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
+    arguments = recipe.model.model_dump(exclude={"name"})
+    if not pretrained and "weights" in arguments:
+        arguments["read_weights"] = False
+    return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
+
+
+def new_run_folder(recipe: Recipe) -> Path:
+    """A folder ``runs/<recipe>/<time>`` that does not exist yet."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / recipe.name / stamp
+    tries = 1
+    while folder.exists():
+        tries += 1
+        folder = folder.with_name(f"{stamp}-{tries}")
+    return folder
+
+
+def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
+    """The newest interrupted run under ``runs/`` whose recipe ``same`` says is this one."""
+    for file in sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"), reverse=True):
+        try:
+            run = Run(file.parent)
+        except UserError:  # of a version that knew other keys
+            continue
+        if not run.finished and same(run.recipe):
+            return run.path
+    return None

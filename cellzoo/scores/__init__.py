@@ -1,0 +1,1 @@
+"""Scores of counts and of masks, which know no model."""

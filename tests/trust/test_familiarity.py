@@ -1,0 +1,150 @@
+"""Images unlike those of the training are noticed and named; those like them are not."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from cellzoo.trust.familiarity import FEATURES, Familiarity, features
+
+SIDE = 64
+
+
+def chamber(seed, ground=0.6, spot=0.3, cells=None):
+    """Bright discs with a soft edge on an even ground, with noise."""
+    random = np.random.default_rng(seed)
+    image = np.full((SIDE, SIDE), ground, np.float32)
+    for _ in range(random.integers(2, 9) if cells is None else cells):
+        x, y = random.integers(6, SIDE - 6, 2).tolist()
+        cv2.circle(image, (x, y), int(random.integers(3, 6)), ground + spot, -1)
+    image = cv2.GaussianBlur(image, (0, 0), 0.7)
+    return np.clip(image + random.normal(0, 0.01, image.shape), 0, 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Of 120 chambers in groups of four."""
+    images = np.stack([chamber(k) for k in range(150)])
+    return Familiarity.fit(images[:120], np.arange(120) // 4, images[120:])
+
+
+def test_images_of_its_own_are_not_flagged(known):
+    reasons = [known.reason(chamber(1000 + k)) for k in range(200)]
+    assert np.mean([bool(reason) for reason in reasons]) <= 0.05, reasons
+
+
+def test_an_image_of_another_size_than_the_files_of_training_is_asked_about(known):
+    images = np.stack([chamber(k) for k in range(9)])
+    sizes = np.array([[200, 200], [219, 225], [220, 220]] * 3)
+    resized = Familiarity.fit(images, np.arange(9), images[:0], sizes)
+    again = Familiarity.from_facts({"familiarity": resized.facts()})
+    for one in (resized, again):
+        assert one.size_reason(220, 220) == one.size_reason(260, 170) == ""
+        said = "440 x 220 px, trained on 200 x 200 to 225 x 220: are cells as large once resized?"
+        assert one.size_reason(220, 440) == said
+        assert one.size_reason(100, 100)
+    assert known.size_reason(9, 9) == "" and "sizes" not in known.facts()
+
+
+CHANGES = {
+    "darker than": lambda image: image * 0.3,
+    "less fine detail": lambda image: cv2.GaussianBlur(image, (0, 0), 2.5),
+    "bright and dark swapped": lambda image: 1 - image,
+    "brighter than": lambda image: image * 1.05,
+    "sharper or noisier": lambda image: np.clip(
+        image + np.random.default_rng(9).normal(0, 0.06, image.shape), 0, 1
+    ),
+}
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_changed_images_are_flagged_by_name(known, words):
+    reasons = [known.reason(CHANGES[words](chamber(2000 + k))) for k in range(40)]
+    assert np.mean([words in reason for reason in reasons]) >= 0.9, reasons
+    assert all(reasons)
+
+
+def test_saturated_images_are_flagged_by_name():
+    images = np.stack([chamber(k, ground=0.1, spot=0.5) for k in range(150)])
+    dark = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    reasons = [dark.reason(np.clip(2 * chamber(k, 0.1, 0.5, 14), 0, 1)) for k in range(300, 340)]
+    assert np.mean(["more white pixels" in reason for reason in reasons]) >= 0.9, reasons
+
+
+def test_an_empty_frame_is_flagged_where_training_had_none_and_only_there(known):
+    empty = [chamber(3000 + k, cells=0) for k in range(20)]
+    reasons = [known.reason(image) for image in empty]
+    assert all("empty?" in reason for reason in reasons), reasons
+    images = np.stack([chamber(k, cells=0 if k % 4 == 0 else None) for k in range(150)])
+    used_to_it = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    assert sum(bool(used_to_it.reason(image)) for image in empty) <= 2
+
+
+def test_what_lies_between_two_kinds_of_images_is_neither():
+    """A mean and a spread over both would cover all that is between."""
+    grounds = np.where(np.arange(160) % 2, 0.2, 0.65)
+    images = np.stack([chamber(k, ground) for k, ground in enumerate(grounds)])
+    both = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    assert sum(bool(both.reason(chamber(500 + k, grounds[k]))) for k in range(40)) <= 3
+    assert all(both.reason(chamber(700 + k, 0.42)) for k in range(20))
+
+
+def test_frames_without_any_structure(known):
+    for level in (0, 0.6, 1):
+        assert known.reason(np.full((SIDE, SIDE), level, np.float32))
+
+
+@pytest.mark.parametrize("images", [1, 2, 7])
+def test_a_few_training_images_are_enough_to_know_them_and_what_is_far_off(images):
+    seen = np.stack([chamber(k) for k in range(images)])
+    few = Familiarity.fit(seen, np.zeros(images), seen[:0])
+    assert few.reason(seen[0]) == ""
+    assert few.reason(1 - chamber(50, ground=0.1))
+
+
+def test_what_is_written_down_is_read_again(known):
+    facts = known.facts()
+    assert json.loads(json.dumps(facts)) == facts and len(json.dumps(facts)) < 30_000
+    again = Familiarity.from_facts({"familiarity": facts})
+    assert again.facts() == facts
+    images = [chamber(k) for k in range(20)] + [1 - chamber(1)]
+    assert [again.reason(i) for i in images] == [known.reason(i) for i in images]
+
+
+def test_facts_of_none_of_another_version_and_of_damage(known):
+    assert Familiarity.from_facts({}) is None
+    assert Familiarity.from_facts({"familiarity": None}) is None
+    facts = known.facts()
+    assert Familiarity.from_facts({"familiarity": {**facts, "features": ["colour"]}}) is None
+    for damage in ({"center": "1 2"}, {"scale": "one"}, {"prototypes": ["1 2 3"]}):
+        with pytest.raises(ValueError):
+            Familiarity.from_facts({"familiarity": {**facts, **damage}})
+
+
+def test_features_of_hand():
+    """Left half 0.2, right half 0.6, a tenth of a percent of the pixels white."""
+    image = np.full((100, 100), 0.2, np.float32)
+    image[:, 50:] = 0.6
+    image[:2, 95:] = 1
+    found = dict(zip(FEATURES, features(image), strict=True))
+    assert (found["darkest"], found["brightest"]) == pytest.approx((0.2, 0.6))
+    assert found["grey"] == pytest.approx(0.2)  # the lower of the two in the middle
+    assert (found["white"], found["black"]) == pytest.approx((0.001, 0))
+    assert found["contrast_bright"] == pytest.approx(np.log(0.4 + 1e-3), abs=1e-6)
+    assert found["contrast_dark"] == pytest.approx(np.log(1e-3), abs=1e-6)
+    assert found["ground_0"] == pytest.approx(np.log(2.5e-4), abs=0.05)  # even but for the edges
+    assert found["sharpness_0"] == pytest.approx(found["detail_0"] - found["detail_1"])
+
+
+def test_features_do_not_depend_on_the_way_pixels_lie_in_memory():
+    image = chamber(4)
+    turned = np.asfortranarray(image)
+    np.testing.assert_array_equal(features(image), features(turned))
+    np.testing.assert_array_equal(features(image), features(image.astype(np.float64)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 9), (16, 400)])
+def test_images_of_any_size_have_features(size):
+    found = features(np.random.default_rng(0).random(size))
+    assert found.shape == (len(FEATURES),) and np.isfinite(found).all()
