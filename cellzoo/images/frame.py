@@ -1,0 +1,23 @@
+"""One grey picture of a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One grey picture of a file.
+
+    Attributes:
+        pixels: `[height, width]`, uint8, uint16 or float32, finite, as stored in the file.
+        path: the file.
+        index: number of the frame inside the file, from 0.
+        pixel_size_um: width of a pixel in micrometres, or None where the file does not say.
+    """
+
+    pixels: np.ndarray
+    path: Path
+    index: int
+    pixel_size_um: float | None

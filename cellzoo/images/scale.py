@@ -1,0 +1,101 @@
+"""Grey values to [0, 1], and frames to other sizes."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from cellzoo.errors import UsageError, UserError
+
+Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
+
+
+def to_unit(
+    pixels: np.ndarray,
+    intensity: Literal["dtype"] | Sequence[float] = "dtype",
+    name: str = "image",
+) -> np.ndarray:
+    """Scale grey values to [0, 1].
+
+    Args:
+        pixels: `[height, width]` uint8, uint16 or float32.
+        intensity: `"dtype"` divides by the full range of the type (255 or 65535) and expects floats
+            to lie in [0, 1] already; `(low, high)` maps low to 0 and high to 1, clipping beyond.
+        name: what an error calls the picture.
+
+    Returns:
+        float32 of the same shape, in [0, 1].
+
+    Raises:
+        UserError: floats outside [0, 1] or not finite, or another type of pixel.
+        UsageError: `intensity` is neither `"dtype"` nor two rising numbers.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise UserError(f"{name}: has {pixels.dtype} pixels, save it as 8 or 16 bit grey")
+    if intensity == "dtype":
+        if pixels.dtype.kind == "u":
+            return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+        if not (np.isfinite(pixels).all() and (pixels >= 0).all() and (pixels <= 1).all()):
+            raise UserError(
+                f"{name}: has decimal grey values from {pixels.min():.9g} to {pixels.max():.9g}, "
+                "not within 0 to 1, set data.natural.intensity to [low, high], the values of black "
+                "and white"
+            )
+        return pixels.astype(np.float32)
+    if isinstance(intensity, str) or len(intensity) != 2 or not intensity[0] < intensity[1]:
+        raise UsageError(
+            f"data.natural.intensity: {intensity} is neither dtype nor [low, high] with low < high"
+        )
+    low, high = intensity
+    return np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width: one number is the side of a square."""
+    if isinstance(size, int | np.integer):
+        return int(size), int(size)
+    height, width = size
+    return int(height), int(width)
+
+
+def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Resize the whole frame; the aspect ratio is not kept.
+
+    A side that shrinks is averaged over areas (so that thin membranes do not flicker in and out), a
+    side that grows is interpolated linearly; grey values never leave the range they had.
+
+    Args:
+        pixels: `[height, width]`, any real type.
+        size: side, or height and width, of the result in pixels, at least 1.
+
+    Returns:
+        `[height, width]` float32.
+    """
+    pixels = np.ascontiguousarray(pixels, np.float32)
+    height, width = pixels.shape
+    new_height, new_width = sides(size)
+    if (height, width) == (new_height, new_width):
+        return pixels.copy()
+    smaller = cv2.resize(
+        pixels, (min(width, new_width), min(height, new_height)), interpolation=cv2.INTER_AREA
+    )
+    resized = cv2.resize(smaller, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    # Rounding in the weighted means may overshoot by one unit in the last place.
+    return np.clip(resized, pixels.min(), pixels.max())
+
+
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Resize a mask by the nearest pixel, so that no number comes about that was not there.
+
+    Args:
+        mask: `[height, width]` uint8 or uint16.
+        size: side, or height and width, of the result in pixels.
+
+    Returns:
+        `[height, width]` of the same type.
+    """
+    height, width = sides(size)
+    if mask.shape == (height, width):
+        return mask.copy()
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
