@@ -115,9 +115,8 @@ def test_the_counts_tell_pictures_apart(here):
 
 
 def test_export_and_server_count_as_the_run_folder(name, files, here, tmp_path):
-    from cellzoo.counters.load import load_counter
     from cellzoo.commands.export import export
-
+    from cellzoo.counters.load import load_counter
     from cellzoo.serving.config import watch_models
     from cellzoo.serving.server import Server, Settings
     from cellzoo.zoo import find

@@ -6,6 +6,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+
 from cellzoo.evaluation.report.page import (
     Commands,
     Picture,
