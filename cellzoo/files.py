@@ -6,13 +6,17 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from cellzoo.errors import UserError
 
 CHECKSUMS_FILE = "checksums.txt"
+LOCK_FILE = ".lock"  # stays: a process that waits holds the same file open
 _NOTES = "README.md"  # whoever adds a note to it damages nothing
 
 
@@ -71,6 +75,33 @@ def write_new(path: Path, text: str) -> None:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(folder: Path, otherwise: str | None) -> Iterator[None]:
+    """Keeps other processes from working in a folder; a killed process keeps nobody out.
+
+    The lock is one hidden file, ``.lock``. Where none can be made, as on a read-only file system
+    or one without locks, the work goes on without it.
+
+    Args:
+        folder: an existing folder.
+        otherwise: an error's words about the folder if another process works there; None: wait.
+
+    Raises:
+        UserError: another process works there.
+    """
+    held = filelock.FileLock(folder / LOCK_FILE)
+    try:
+        held.acquire(blocking=otherwise is None)
+    except filelock.Timeout:
+        raise UserError(f"{folder} {otherwise}: wait for it, or choose another --out.") from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def finite(value: Any) -> Any:

@@ -32,9 +32,8 @@ from typing import Any
 import numpy as np
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import write_atomically, write_csv
+from cellzoo.files import LOCK_FILE, lock, write_atomically, write_csv
 from cellzoo.recipe import Parameter, Recipe, check_space, load_recipe, with_epochs, with_values
-from cellzoo.run_folder import alone
 
 log = logging.getLogger("cellzoo")
 
@@ -108,7 +107,7 @@ def tune(
         search = Search(recipe, folder, _oracle(recipe, folder, chief))
         search.run(workers, gpus, prefix=socket.gethostname())
         return []
-    with alone(folder, "is searched by another `cellzoo tune`"):
+    with lock(folder, "is searched by another `cellzoo tune`"):
         search = Search(recipe, folder, _oracle(recipe, folder, served=bool(serve)))
         if serve:
             _serve(search, serve)
@@ -384,7 +383,8 @@ def _is_new(folder: Path, recipe: Recipe) -> bool:
     """
     if not folder.is_dir():
         return False
-    files = [file for file in folder.iterdir() if not file.name.startswith(".recipe.yaml.")]
+    no_matter = (".recipe.yaml.", LOCK_FILE)
+    files = [file for file in folder.iterdir() if not file.name.startswith(no_matter)]
     return not files or (
         [file.name for file in files] == ["recipe.yaml"]
         and files[0].read_text(encoding="utf-8") == recipe.to_yaml()

@@ -1,9 +1,13 @@
-"""Files that a user named."""
+"""Files that a user named, and folders that one process works in."""
+
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.files import check_new_file
+from cellzoo.files import check_new_file, lock
 
 
 def test_what_cannot_be_written_is_said_at_once(tmp_path):
@@ -14,3 +18,46 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path):
         check_new_file(tmp_path / "none" / "counts.csv")
     check_new_file(tmp_path / "counts.csv")
     assert not (tmp_path / "counts.csv").exists()
+
+
+def test_another_is_refused_or_waits(tmp_path):
+    order, entered = [], threading.Event()
+
+    def wait():
+        with lock(tmp_path, otherwise=None):
+            order.append("second")
+            entered.set()
+
+    second = threading.Thread(target=wait)
+    with lock(tmp_path, otherwise="is in use"):
+        second.start()
+        with (
+            pytest.raises(UserError, match="is in use: wait for it, or choose another --out"),
+            lock(tmp_path, otherwise="is in use"),
+        ):
+            pass
+        assert not entered.wait(0.2)
+        order.append("first")
+    assert entered.wait(10) and order == ["first", "second"]
+    second.join()
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_killed_process_keeps_nobody_out(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from cellzoo.files import lock\n"
+        "with lock(Path(sys.argv[1]), 'is in use'): os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
+    with lock(tmp_path, otherwise="is in use"):
+        pass
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(30, "read-only")])
+def test_where_no_lock_can_be_made_the_work_goes_on(tmp_path, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("os.open", refuse)
+    with lock(tmp_path, otherwise="is in use"):
+        pass

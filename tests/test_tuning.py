@@ -18,9 +18,8 @@ import pytest
 
 from cellzoo import tuning
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import temporary_beside
+from cellzoo.files import lock, temporary_beside
 from cellzoo.recipe import check_space, load_recipe, with_values
-from cellzoo.run_folder import alone
 from cellzoo.tuning import tune
 
 RECIPE = """\
@@ -381,7 +380,7 @@ def test_an_objective_that_is_none_is_one_sentence(load, setting, said):
 
 def test_a_search_is_made_by_one_process_at_a_time(load, tmp_path):
     (tmp_path / "search").mkdir()
-    with alone(tmp_path / "search", ""):
+    with lock(tmp_path / "search", ""):
         with pytest.raises(UserError, match="search is searched by another `cellzoo tune`: wait"):
             tune(load(), tmp_path / "search")
 

@@ -21,10 +21,9 @@ from cellzoo.counters.base import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SID
 from cellzoo.counters.graph import MAX_PIXELS, CountingGraph
 from cellzoo.counters.load import RunCounter, version_number
 from cellzoo.errors import UserError
-from cellzoo.files import write_atomically, write_checksums
+from cellzoo.files import lock, write_atomically, write_checksums
 from cellzoo.protocol.messages import PredictionLog
 from cellzoo.protocol.tensors import to_message
-from cellzoo.run_folder import alone
 from cellzoo.serving.config import model_config
 from cellzoo.trust.intervals import Interval
 
@@ -78,7 +77,7 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
             return _take_next_version(temporary, base)
         file = (serving / MODELS_CONFIG).resolve()  # a link stays one
         file.parent.mkdir(parents=True, exist_ok=True)
-        with alone(file.parent, otherwise=None):
+        with lock(file.parent, otherwise=None):
             # Read anew: somebody may have edited it meanwhile.
             config = _models_config(serving, name)
             folder = _take_next_version(temporary, base)

@@ -22,9 +22,10 @@ from cellzoo.data.batches import Batch, TrainingBatches
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.sets import SyntheticSource, cells_of, check_recipe, natural_images
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import lock
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe, load_recipe, with_epochs
-from cellzoo.run_folder import alone, recipe_file
+from cellzoo.run_folder import recipe_file
 from cellzoo.runs import Run, build_network, latest_unfinished, new_run_folder
 from cellzoo.scores.counts import count_metrics
 from cellzoo.section import parse_duration
@@ -159,7 +160,7 @@ def _open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
         raise UsageError(
             f"{folder} holds a run, which --fresh would overwrite: choose another --out."
         )
-    with alone(folder, "is being trained by another `cellzoo fit`"):
+    with lock(folder, "is being trained by another `cellzoo fit`"):
         run = Run(folder)
         if not (run.history() or run.best_weights.is_file() or run.finished):
             # Nothing was trained yet, perhaps because data was refused, which may be mended.
