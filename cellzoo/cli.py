@@ -111,20 +111,30 @@ def _connection(function: Callable) -> Callable:
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["models", "recipes", "zoo", "exports"]), required=False)
+@click.option("--copy", "name", metavar="NAME",
+              help="With recipes: put this one into the current folder, to be edited.")  # fmt: skip
 @_verb
-def list_(what: str | None) -> None:
+def list_(what: str | None, name: str | None) -> None:
     """Show the models, recipes, trained counters and exports at hand.
 
     Example: cellzoo list recipes
+
+    Example: cellzoo list recipes --copy twinvae_ldc
     """
+    if name is not None:
+        from cellzoo import shipped_recipes
+
+        if what != "recipes":
+            raise UsageError(f"--copy copies a recipe: cellzoo list recipes --copy {name}")
+        click.echo(f"wrote {shipped_recipes.copy(name)}")
+        return
     from cellzoo.commands.list import counters, exports, models, recipes
 
     titled = {"models": models, "recipes": recipes, "zoo": counters, "exports": exports}
-    places = {"recipes": "recipes", "exports": "saved_models"}
     for title, find in titled.items():
         if what in (None, title):
             rows = find()
-            click.echo(f"{title}:" if rows else f"{title}: none in a folder {places[title]} here")
+            click.echo(f"{title}:" if rows else f"{title}: none in a folder saved_models here")
             for name, line in rows:
                 click.echo(f"  {name:<28} {line}")
 
@@ -177,14 +187,14 @@ def synth(
     settings: tuple[str, ...],
     quick: bool,
 ) -> None:
-    r"""Write the synthetic cells that a recipe trains on, to look at or to use.
+    """Write the synthetic cells that a recipe trains on, to look at or to use.
 
     With --match, find how to draw them so that they look like the recipe's natural training images,
     and write the recipe anew.
 
-    \b
     Example: cellzoo synth recipes/twinvae_pc.yaml -o cells --preview
-             cellzoo synth my.yaml --match -o matched.yaml --preview
+
+    Example: cellzoo synth my.yaml --match -o matched.yaml --preview
     """
     from cellzoo.commands.synth import match_recipe, synth
     from cellzoo.recipe import load_recipe
@@ -430,14 +440,14 @@ def count(
     masks: Path | None,
     **connection: Any,
 ) -> None:
-    r"""Count the cells in images and folders of images.
+    """Count the cells in images and folders of images.
 
     A served model is HOST:PORT/NAME, perhaps with a version (NAME/3) or a label (NAME:canary); the
     options from --timeout on are about its server.
 
-    \b
     Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
-             cellzoo count images/ --model localhost:8500/twinvae_bf
+
+    Example: cellzoo count images/ --model localhost:8500/twinvae_bf
     """
     from cellzoo.commands.count import count_files
     from cellzoo.files import check_new_file
@@ -476,14 +486,14 @@ def count(
 @click.option("--monitoring-file", type=_PATH, help="As serving/monitoring.config.")
 @_verb
 def serve(**service: Any) -> None:
-    r"""Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
+    """Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
 
     Looks for new versions each second; nothing but this computer can reach it unless --host says
     so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
 
-    \b
     Example: cellzoo serve saved_models
-             cellzoo count images/ --model localhost:8500/twinvae_bf
+
+    Example: cellzoo count images/ --model localhost:8500/twinvae_bf
     """
     from cellzoo.serving.engines import Service, serve
 

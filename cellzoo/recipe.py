@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from cellzoo import shipped_recipes
 from cellzoo.data.sources.section import (
     SOURCE_SECTIONS,
     BBBC005Natural,
@@ -346,7 +347,7 @@ def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = Fa
     """Reads, overlays and checks a recipe.
 
     Args:
-        path: a YAML file.
+        path: a YAML file, or the name of a recipe of the package.
         settings: ``key=value`` strings, keys dotted (``train.epochs=20``), values YAML. They win
             over the file and over its ``quick`` overlay.
         quick: apply the overlay in the recipe's ``quick`` section.
@@ -355,7 +356,7 @@ def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = Fa
         UsageError: the file is missing, is not YAML, or holds a wrong key or value; the sentence
             names file, line and the nearest valid key.
     """
-    path = Path(path)
+    path = shipped_recipes.find(path)
     node, document = _read_yaml(path)
     overlay = document.pop("quick", None) or {}
     if not isinstance(overlay, dict):
@@ -460,13 +461,6 @@ def _holder(document: dict[str, Any], key: str) -> tuple[Any, Any]:
     return holder, last
 
 
-def find_recipes(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yields each recipe of a folder with the first line of its header comment."""
-    for path in sorted(folder.glob("*.yaml")):
-        header = path.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
-        yield path, header[0].lstrip("# ").strip() if header else ""
-
-
 class _Loader(yaml.SafeLoader):
     """A safe loader that says where the text is wrong.
 
@@ -501,10 +495,6 @@ def _not_yaml(problem: str, node: yaml.Node) -> yaml.YAMLError:
 def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(
-            f"There is no recipe {path}: `cellzoo list recipes` shows those at hand."
-        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as a recipe: {error}.") from None
     try:

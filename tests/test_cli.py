@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cellzoo import __version__, zoo
+from cellzoo import __version__, shipped_recipes, zoo
 from cellzoo.cli import main
 from cellzoo.recipe import MODEL_SECTIONS
 
@@ -24,6 +24,7 @@ def test_every_verb_has_help_with_an_example(run_cli, verb):
     result = run_cli(verb, "--help")
     assert result.exit_code == 0
     assert f"Example: cellzoo {verb}" in " ".join(result.stdout.split())
+    assert "\\b" not in result.stdout
 
 
 def test_the_verbs_that_exist():
@@ -71,7 +72,8 @@ def test_list_shows_models_and_recipes_with_a_line_each(run_cli, tmp_path, monke
     assert lines[0] == "models:"
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
     counters = {f"zoo:{name}" for name in zoo.names()}
-    assert set(shown) == set(MODEL_SECTIONS) | {"recipes/a.yaml"} | counters
+    recipes = {"recipes/a.yaml", *shipped_recipes.names()}
+    assert set(shown) == set(MODEL_SECTIONS) | recipes | counters
     assert shown["recipes/a.yaml"] == "Counts yeast."
     assert shown["twinvae"].startswith("Twin-VAE:")
 
@@ -83,10 +85,13 @@ def test_list_of_one_kind(run_cli, what, other):
     assert other not in result.stdout
 
 
-def test_list_where_there_are_no_recipes(run_cli, tmp_path, monkeypatch):
+def test_a_recipe_is_copied_beside_the_users_images(run_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run_cli("list", "recipes")
-    assert (result.exit_code, result.stdout) == (0, "recipes: none in a folder recipes here\n")
+    result = run_cli("list", "recipes", "--copy", "brightness")
+    assert (result.exit_code, result.stdout) == (0, "wrote brightness.yaml\n")
+    assert run_cli("check", "brightness.yaml").exit_code == 0
+    assert run_cli("list", "recipes", "--copy", "brightness").exit_code == 1
+    assert run_cli("list", "zoo", "--copy", "brightness").exit_code == 2
 
 
 def test_check_says_what_is_sound_and_what_is_not(run_cli, tmp_path, tiny_recipe):

@@ -25,7 +25,7 @@ from cellzoo.data.sets import (
     synthetic_cells,
 )
 from cellzoo.errors import UsageError
-from cellzoo.recipe import find_recipes, load_recipe
+from cellzoo.recipe import load_recipe
 from cellzoo.section import parse_duration
 from cellzoo.simulators.fluorescence import Fluorescence
 from cellzoo.synthetic.drawing import SyntheticCells
@@ -730,15 +730,3 @@ def test_a_duration_is_positive_or_refused(text):
     except ValueError:
         return
     assert 0 < seconds < math.inf
-
-
-def test_recipes_of_a_folder_with_their_first_line(tmp_path):
-    (tmp_path / "b.yaml").write_text("# Second.\nname: b\n")
-    (tmp_path / "a.yaml").write_text("#  First.\n#\n# More.\n")
-    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
-    (tmp_path / "d.yaml").touch()
-    (tmp_path / "notes.txt").write_text("# no recipe\n")
-    found = [(path.name, line) for path, line in find_recipes(tmp_path)]
-    assert found[:2] == [("a.yaml", "First."), ("b.yaml", "Second.")]
-    assert [name for name, _ in found[2:]] == ["c.yaml", "d.yaml"]
-    assert found[3][1] == ""

@@ -4,10 +4,10 @@ import ast
 import json
 from pathlib import Path
 
-from cellzoo import zoo
+from cellzoo import shipped_recipes, zoo
 from cellzoo.counters.base import FACTS_FILE
 from cellzoo.counters.load import version_number
-from cellzoo.recipe import MODEL_SECTIONS, find_recipes, load_recipe
+from cellzoo.recipe import MODEL_SECTIONS, load_recipe
 from cellzoo.run_folder import recipe_file
 
 
@@ -22,8 +22,15 @@ def models() -> list[tuple[str, str]]:
 
 
 def recipes() -> list[tuple[str, str]]:
-    """Each recipe of the folder ``recipes`` where the command runs, and its header's first line."""
-    return [(str(path), line) for path, line in find_recipes(Path("recipes"))]
+    """Each recipe of the package, then those of a folder ``recipes`` here, with their first line.
+
+    A recipe of the package goes by its name, another by its path.
+    """
+    shipped, here = shipped_recipes.FOLDER, Path("recipes")
+    rows = [(path.stem, line) for path, line in shipped_recipes.first_lines(shipped)]
+    if here.is_dir() and not here.samefile(shipped):
+        rows += [(str(path), line) for path, line in shipped_recipes.first_lines(here)]
+    return rows
 
 
 def counters() -> list[tuple[str, str]]:
