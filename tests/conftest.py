@@ -204,8 +204,7 @@ def write_bbbc005():
 def tiny_run(tmp_path_factory):
     """A run folder whose model was never trained, but tells images apart. Not to be changed."""
     from cellzoo.recipe import load_recipe
-    from cellzoo.runs import Run
-    from cellzoo.training.fit import build_network
+    from cellzoo.runs import Run, build_network
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "tiny.yaml").write_text(TINY_RECIPE)

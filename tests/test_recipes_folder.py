@@ -119,7 +119,8 @@ def training_step(path, quick):
 )
 def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     from cellzoo.data.sets import natural_images
-    from cellzoo.training.fit import build_network, training_batches
+    from cellzoo.runs import build_network
+    from cellzoo.training.assemble import training_batches
     from cellzoo.training.optimizers import make_optimizer
     from cellzoo.training.trainer import LossWeights, Trainer
 

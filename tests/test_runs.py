@@ -4,7 +4,7 @@ import pytest
 
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, latest_unfinished
-from cellzoo.training import fit
+from cellzoo.training.resume import open_run
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_history_without_its_last_line_break_ends_with_the_last_whole_row(run,
 
 def test_a_run_is_trained_by_one_process_at_a_time(run, recipe, tmp_path, write_cells, run_cli):
     write_cells(tmp_path / "cells")
-    with fit._open_run(recipe, run.path, fresh=False):
+    with open_run(recipe, run.path, fresh=False):
         refused = run_cli("fit", "tiny.yaml", "--out", run.path)
         assert refused.exit_code == 1 and "run is being trained by another" in refused.stderr
     assert run_cli("fit", "tiny.yaml", "--out", run.path).exit_code == 0

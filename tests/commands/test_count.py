@@ -270,8 +270,7 @@ def test_columns_are_the_documented_ones():
 
 
 def test_a_run_counts_what_its_network_counts(tmp_path, tiny_run, write_cells):
-    from cellzoo.runs import Run
-    from cellzoo.training.fit import build_network
+    from cellzoo.runs import Run, build_network
 
     cells = write_cells(tmp_path / "cells")
     rows = count_files([cells], load_counter(str(tiny_run)), tmp_path / "counts.csv")

@@ -94,7 +94,7 @@ def test_the_same_recipe_writes_the_same_images(tmp_path, recipe):
 
 def test_they_are_the_images_that_training_sees(tmp_path, recipe):
     from cellzoo.data.sets import natural_images
-    from cellzoo.training.fit import training_batches
+    from cellzoo.training.assemble import training_batches
 
     settings = ("data.synthetic.images=3", "train.batch=3")
     synth(recipe(*settings), tmp_path / "cells", 3, False, False)

@@ -9,8 +9,7 @@ import pytest
 from cellzoo.counters.load import RunCounter
 from cellzoo.counters.network_parts import mean_over_views
 from cellzoo.recipe import load_recipe
-from cellzoo.runs import Run
-from cellzoo.training.fit import build_network
+from cellzoo.runs import Run, build_network
 
 
 def left_half(images):

@@ -155,7 +155,7 @@ def test_a_training_begins_with_the_counts_of_the_run_it_starts_from(tmp_path, t
     """Its batch norm keeps the statistics as the recipe's weights say, though none are read."""
     from cellzoo.recipe import load_recipe
     from cellzoo.runs import Run, build_network
-    from cellzoo.training.fit import _new_network
+    from cellzoo.training.start import new_network
 
     recipe_file = tmp_path / "run" / "recipe.yaml"
     (recipe_file.parent / "checkpoints").mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_a_training_begins_with_the_counts_of_the_run_it_starts_from(tmp_path, t
     run.save_best(trained)
 
     start = ["model.weights=imagenet", f"train.start_from={run.path}"]
-    begun = _new_network(load_recipe(recipe_file, start))
+    begun = new_network(load_recipe(recipe_file, start))
 
     counts = trained({"natural": IMAGES})["natural_count"]
     np.testing.assert_allclose(begun({"natural": IMAGES})["natural_count"], counts, rtol=1e-5)

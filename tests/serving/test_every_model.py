@@ -13,10 +13,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from cellzoo.commands.export import export
 from cellzoo.counters.load import load_counter
 from cellzoo.recipe import load_recipe
-from cellzoo.runs import Run
+from cellzoo.runs import Run, build_network
 from cellzoo.serving.config import watch_models
 from cellzoo.serving.server import Server, Settings
-from cellzoo.training.fit import build_network, fit
+from cellzoo.training.fit import fit
 
 SPATIAL = "{name: twinvae_spatial, image_size: 16, shared_channels: 2, latent: 2}"
 FLAT = (

@@ -36,8 +36,7 @@ def models(tiny_run, read_otherwise, tmp_path_factory):
 def read_otherwise(tiny_run, tiny_recipe, tmp_path_factory):
     """The tiny run with resizing, grey levels, axes and channel of its own."""
     from cellzoo.recipe import load_recipe
-    from cellzoo.runs import Run
-    from cellzoo.training.fit import build_network
+    from cellzoo.runs import Run, build_network
 
     folder = tmp_path_factory.mktemp("read")
     file = folder / "recipe.yaml"

@@ -28,15 +28,16 @@ tf.config.set_logical_device_configuration(
 from cellzoo.data.sets import natural_images
 from cellzoo.models.layers import LatentSampler
 from cellzoo.recipe import load_recipe
-from cellzoo.training import fit
+from cellzoo.training import assemble
 from cellzoo.training.callbacks import training_state
 from cellzoo.training.devices import choose_devices
+from cellzoo.training.stream import tf_dataset
 
 # Noise is drawn on each device, so it is left out here: that of the latent, and what is dropped.
 LatentSampler.call = lambda self, mean, log_variance, training=False: mean
 keras.layers.Dropout.call = lambda self, inputs, training=False: inputs
 # Adam divides a gradient by its own size, after which a vanishing one is all rounding error.
-fit.make_optimizer = lambda name, rate, decay, **options: keras.optimizers.SGD(rate, **options)
+assemble.make_optimizer = lambda name, rate, decay, **options: keras.optimizers.SGD(rate, **options)
 
 recipe, steps = load_recipe(sys.argv[1], sys.argv[3:]), int(sys.argv[2])
 if recipe.model.name == "efficientnet":
@@ -44,15 +45,15 @@ if recipe.model.name == "efficientnet":
         recipe.model.weights
     )
 natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
-batches = fit.training_batches(recipe, natural.of("train"))
+batches = assemble.training_batches(recipe, natural.of("train"))
 weights = batches(0)[1]["natural_weight"]
 half = len(weights) // 2
 states = []
 for number in (1, 2):
     devices = choose_devices(number)
-    trainer = fit._new_trainer(recipe, batches, 1, devices)
+    trainer = assemble.new_trainer(recipe, batches, 1, devices)
     before = [np.array(v) for v in trainer.trainable_variables]
-    stream = fit._tf_dataset(batches, 0, steps, devices)
+    stream = tf_dataset(batches, 0, steps, devices)
     trainer.fit(stream, steps_per_epoch=steps, verbose=0, shuffle=False)
     states.append([keras.ops.convert_to_numpy(v) for v in training_state(trainer)])
 after = [keras.ops.convert_to_numpy(v) for v in trainer.trainable_variables]

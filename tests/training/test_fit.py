@@ -19,8 +19,11 @@ from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
 from cellzoo.runs import Run
+from cellzoo.training import assemble, budget
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
+from cellzoo.training.resume import open_run
+from cellzoo.training.start import check_leakage
 
 RECIPE = """\
 # tiny
@@ -218,11 +221,11 @@ def test_the_speed_is_measured_for_a_part_of_the_budget(monkeypatch):
         def train_on_batch(self):
             pass
 
-    monkeypatch.setattr(fit_module.time, "monotonic", lambda: clock[0])
-    assert fit_module._seconds_per_step(Trainer(), Batches()) == 2
+    monkeypatch.setattr(budget.time, "monotonic", lambda: clock[0])
+    assert budget.seconds_per_step(Trainer(), Batches()) == 2
     assert trained == list(range(6))
     trained.clear()
-    assert fit_module._seconds_per_step(Trainer(), Batches(), at_least=20) == 1.5
+    assert budget.seconds_per_step(Trainer(), Batches(), at_least=20) == 1.5
     assert trained == list(range(18))
 
 
@@ -279,11 +282,11 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(run_fit, tmp_path):
 
 def test_a_constant_learning_rate_is_reached_by_a_warmup(recipe):
     warm = ["train.schedule=constant", "train.warmup=0.1", "train.learning_rate=0.2"]
-    schedule = fit_module._learning_rate(load_recipe(recipe, warm), steps=100)
+    schedule = assemble.learning_rate(load_recipe(recipe, warm), steps=100)
     rates = [float(schedule(step)) for step in (0, 5, 10, 50, 99)]
     np.testing.assert_allclose(rates, [0.01, 0.105, 0.2, 0.2, 0.2], rtol=1e-6)
     cold = load_recipe(recipe, [*warm, "train.warmup=0"])
-    assert fit_module._learning_rate(cold, steps=100) == 0.2
+    assert assemble.learning_rate(cold, steps=100) == 0.2
 
 
 def test_a_training_does_not_go_on_with_other_counts_or_images(recipe, tmp_path):
@@ -329,7 +332,7 @@ def test_a_budget_is_planned_anew_where_nothing_was_kept(recipe, tmp_path):
     run = Run.create(tmp_path / "run", with_epochs(chosen, 2))
     assert run.recipe.loss.count_start_epoch == 0
     run.best_weights.write_bytes(b"of an interrupted first epoch")
-    with fit_module._open_run(chosen, run.path, fresh=False) as opened:
+    with open_run(chosen, run.path, fresh=False) as opened:
         assert opened.recipe.loss.count_start_epoch == 2
     assert load_recipe(run.recipe_file).train.epochs == chosen.train.epochs
 
@@ -343,9 +346,9 @@ def test_what_counts_already_keeps_its_scale_of_counts():
         images=np.zeros((2, 4, 4)), counts=np.ones(2), labelled=np.ones(2, bool)
     )
     batches = SimpleNamespace(natural=natural, synthetic=None)
-    fit_module._adapt(network, batches, counts=False)
+    assemble.adapt(network, batches, counts=False)
     assert adapted == ["grey"]
-    fit_module._adapt(network, batches, counts=True)
+    assemble.adapt(network, batches, counts=True)
     assert adapted == ["grey", "grey", "counts"]
 
 
@@ -375,7 +378,7 @@ def test_a_start_may_not_have_learned_from_what_is_held_out(
     def check(name, images):
         run = Run.create(tmp_path / name, recipe)
         run.keep_splits(images)
-        fit_module._check_start_is_innocent(run)
+        check_leakage(run)
 
     check("same", natural)
     anew = replace(natural, splits=np.roll(natural.splits, -1))

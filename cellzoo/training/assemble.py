@@ -1,0 +1,145 @@
+"""From a recipe to batches and a compiled trainer."""
+
+import keras
+import numpy as np
+
+from cellzoo.data.augment import augmentation
+from cellzoo.data.batches import TrainingBatches
+from cellzoo.data.folder import ImageSet
+from cellzoo.data.sets import SyntheticSource, cells_of
+from cellzoo.errors import UserError
+from cellzoo.images import sides
+from cellzoo.recipe import Recipe
+from cellzoo.training.devices import Devices
+from cellzoo.training.optimizers import make_optimizer
+from cellzoo.training.start import new_network
+from cellzoo.training.trainer import LossWeights, Trainer
+
+
+def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> TrainingBatches:
+    """The batches that a recipe describes, from its natural training images.
+
+    ``shares`` devices train on them.
+
+    Raises:
+        UserError: the model learns from masks alone what the images have none for.
+    """
+    if getattr(recipe.model, "head", None) == "regressor" and (
+        natural.masks is None or not natural.has_mask.any()
+    ):
+        raise UserError(
+            "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
+            "labels.csv that names some of labelled training images, or set model.head: additive."
+        )
+    size = recipe.image_size
+    source = None
+    if recipe.data.synthetic:
+        cells = cells_of(recipe, natural)
+        source = SyntheticSource(
+            cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
+        )
+    return TrainingBatches(
+        natural,
+        source,
+        augmentation(size=size, **recipe.augment.model_dump()),
+        batch=recipe.train.batch,
+        labelled_share=recipe.train.labelled_share,
+        unlabelled=getattr(recipe.model, "reconstruct", True),
+        shares=shares,
+        count_mean=recipe.loss.count_mean,
+        seed=recipe.seed,
+    )
+
+
+def new_trainer(
+    recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
+) -> Trainer:
+    """A compiled trainer of the recipe's network with its first weights.
+
+    Args:
+        recipe: names network, losses, optimiser and schedule.
+        batches: by whose images grey levels, and perhaps counts, are scaled.
+        steps_per_epoch: training steps that make an epoch, for both schedules.
+        devices: where it trains.
+
+    Raises:
+        UsageError: the weights of ``train.start_from`` are of another network.
+    """
+    with devices.scope():
+        return _trainer_in_scope(recipe, batches, steps_per_epoch, devices)
+
+
+def _trainer_in_scope(
+    recipe: Recipe, batches: TrainingBatches, steps_per_epoch: int, devices: Devices
+) -> Trainer:
+    network = new_network(recipe)
+    devices.synchronize(network)
+    adapt(network, batches, counts=recipe.train.start_from is None)
+    settings = recipe.train
+    loss = LossWeights(**recipe.loss.model_dump())
+    trainer = Trainer(network, loss, steps_per_epoch, devices)
+    rate = learning_rate(recipe, settings.epochs * steps_per_epoch)
+    averaging = {}
+    if settings.averaging:
+        averaging = {"use_ema": True, "ema_momentum": settings.averaging}
+    optimizer = make_optimizer(
+        settings.optimizer,
+        rate,
+        settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        **averaging,
+    )
+    trainer.compile(optimizer=optimizer, jit_compile=_compilation())
+    # Symbolic images: of real ones JAX would compile every operation of the network by itself.
+    trainer({domain: keras.KerasTensor((1, *sides(recipe.image_size))) for domain in network.input})
+    optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def adapt(network: keras.Model, batches: TrainingBatches, counts: bool) -> None:
+    """Sets by what grey levels and perhaps counts are scaled, where the model has layers for it.
+
+    A network that counts already keeps its scale of counts: a handful of labels, all alike perhaps,
+    would turn every count into theirs.
+    """
+    samples = {"natural": batches.natural.images}
+    if batches.synthetic:
+        source = batches.synthetic
+        samples["synthetic"], _, _ = source.batch(0, np.arange(min(256, source.size)))
+    for domain, images in samples.items():
+        for part in (layer for layer in network.layers if layer.name.startswith(f"{domain}_")):
+            for layer in getattr(part, "layers", [part]):
+                if hasattr(layer, "adapt"):
+                    layer.adapt(images)
+    known = batches.natural.counts[batches.natural.labelled]
+    for layer in network.layers:
+        if counts and hasattr(layer, "adapt_to_counts") and len(known):
+            layer.adapt_to_counts(known)
+
+
+def learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedules.CosineDecay:
+    """The learning rate of a training of ``steps`` steps: a number or a schedule."""
+    settings = recipe.train
+    constant = settings.schedule == "constant"
+    warmup = round(settings.warmup * steps)
+    if constant and not warmup:
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate * (0.05 if warmup else 1.0),
+        max(steps - warmup, 1),
+        alpha=1.0 if constant else 0.01,  # the share that is left in the end
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _compilation() -> str | bool:
+    """Keras's choice of compilation, but for TensorFlow on a processor.
+
+    There XLA's convolutions are several times slower than oneDNN's.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return "auto" if tf.config.list_physical_devices("GPU") else False
+    return "auto"

@@ -1,0 +1,56 @@
+"""Which run a training goes on with, and that no other process trains it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cellzoo.errors import UsageError
+from cellzoo.files import lock
+from cellzoo.recipe import Recipe
+from cellzoo.run_folder import recipe_file
+from cellzoo.runs import Run, latest_unfinished, new_run_folder
+
+
+@contextmanager
+def open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
+    """The run to train, which no other process trains meanwhile."""
+
+    def same(old: Recipe) -> bool:
+        return not _changes(old, recipe)
+
+    folder = out
+    if folder is None and not fresh:
+        folder = latest_unfinished(recipe, same)
+    if folder is None:
+        folder = Run.create(new_run_folder(recipe), recipe).path
+    elif not recipe_file(folder).is_file() or not (folder / "checkpoints").is_dir():
+        # A recipe alone is no run: somebody's own file, which must not be written over.
+        Run.create(folder, recipe)
+    elif fresh:
+        raise UsageError(
+            f"{folder} holds a run, which --fresh would overwrite: choose another --out."
+        )
+    with lock(folder, "is being trained by another `cellzoo fit`"):
+        run = Run(folder)
+        if not (run.history() or run.best_weights.is_file() or run.finished):
+            # Nothing was trained yet, perhaps because data was refused, which may be mended.
+            run.splits_file.unlink(missing_ok=True)
+            run.replace_recipe(recipe)
+        elif not same(run.recipe):
+            raise UsageError(
+                f"{folder} holds a run of another recipe ({_changes(run.recipe, recipe)[0]}): "
+                "choose another --out."
+            )
+        elif not (run.finished or run.last_state.is_file()):
+            run.replace_recipe(recipe)  # a budget is planned anew, from the recipe's own schedule
+        yield run
+
+
+def _changes(old: Recipe, new: Recipe) -> list[str]:
+    """What differs, but for devices, the model card and the schedule made of a budget."""
+    no_matter = ("train.devices:", "card")
+    changes = [line for line in old.differences(new) if not line.startswith(no_matter)]
+    if old.train.budget:
+        fitted = ("train.epochs:", "loss.count_start_epoch:")
+        changes = [change for change in changes if not change.startswith(fitted)]
+    return changes
