@@ -6,10 +6,11 @@ DEMO ?= demo
 
 .PHONY: demo test slow lint
 
-# Python compiles what it imports: of all packages that takes a minute.
-$(VENV)/installed: setup.cfg pyproject.toml
+# pip compiles what it installs, also where PYTHONDONTWRITEBYTECODE is set: every process would else
+# compile TensorFlow anew.
+$(VENV)/installed: setup.py setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --editable '.[test]'
+	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
 # Train on simulated chambers, score on chambers never seen, count a folder of images.
@@ -22,7 +23,7 @@ demo: $(VENV)/installed
 	@echo "Look at $(DEMO)/run/report/index.html (scores, figures) and $(DEMO)/images_preview.png"
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
 
 # Tests that take minutes, or gigabytes.
 slow: $(VENV)/installed

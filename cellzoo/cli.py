@@ -32,6 +32,8 @@ def _verb(function: Callable) -> Callable:
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+        except BrokenPipeError:  # `cellzoo list | head` has read enough, which click knows
+            raise
         except OSError as error:  # a full disk, a folder that may not be written to
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
