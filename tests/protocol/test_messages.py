@@ -1,10 +1,12 @@
 """The messages on the wire: byte for byte what tensorflow-serving-api 2.21 and TensorFlow write."""
 
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
+from google.protobuf import descriptor_pb2, text_format
 
 from cellzoo.protocol import messages
 
@@ -83,3 +85,19 @@ def test_the_messages_need_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_compiled_descriptors_are_those_of_the_proto_files(tmp_path):
+    if not importlib.util.find_spec("grpc_tools"):
+        pytest.skip("grpcio-tools is not installed")
+    folder = Path(messages.__file__).parent
+    names = [f"cellzoo/protocol/{name}.proto" for name in ("error", "tensorflow", "serving")]
+    assert {file.name for file in folder.glob("*.proto")} == {Path(name).name for name in names}
+    compiled = tmp_path / "anew.binpb"
+    arguments = [f"-I{folder.parents[1]}", f"--descriptor_set_out={compiled}", *names]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
+    here, anew = (
+        descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes())
+        for file in (folder / messages.DESCRIPTORS, compiled)
+    )
+    assert here == anew, "write messages.binpb anew: messages.py says how"
