@@ -152,6 +152,7 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     """
     from cellzoo.data.sets import check_recipe
     from cellzoo.recipe import check_space, load_recipe, other_form
+    from cellzoo.runs import check_start
 
     worst = 0
     for path in recipes:
@@ -159,6 +160,7 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
             forms = [load_recipe(path, settings), other_form(path, settings, quick=False)]
             for form in filter(None, forms):
                 check_recipe(form)
+                check_start(form)
                 check_space(form)
             click.echo(f"{path}: ok")
         except UserError as error:

@@ -1,4 +1,7 @@
-"""Run folders: all that a training leaves behind, and what it needs to go on."""
+"""Run folders: all that a training leaves behind, and what it needs to go on.
+
+Keras is imported by what loads or builds a network alone: its import takes 3 s.
+"""
 
 import csv
 import datetime
@@ -7,18 +10,30 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
-from cellzoo.data.folder import ImageSet
-from cellzoo.errors import UserError
+from cellzoo import zoo
+from cellzoo.errors import UsageError, UserError
 from cellzoo.files import finite, write_atomically, write_csv
-from cellzoo.models import BUILDERS, CLASSICAL
 from cellzoo.recipe import Recipe, load_recipe
-from cellzoo.run_folder import recipe_file, weights_file
 from cellzoo.trust.familiarity import Familiarity
+
+if TYPE_CHECKING:
+    import keras
+
+    from cellzoo.data.folder import ImageSet
+
+
+def recipe_file(run: Path) -> Path:
+    """The effective recipe of a run folder."""
+    return run / "recipe.yaml"
+
+
+def weights_file(run: Path, selection: str = "best") -> Path:
+    """Weights of the checkpoint chosen as ``"best"``, ``"max_acc"`` or ``"min_dev"``."""
+    return run / "checkpoints" / f"{selection}.weights.h5"
 
 
 class Run:
@@ -177,8 +192,10 @@ class Run:
         """Writes ``content`` to the file ``name`` of this folder; null for what is no number."""
         write_atomically(self.path / name, json.dumps(finite(content), indent=2) + "\n")
 
-    def save_state(self, variables: Iterable[keras.Variable]) -> None:
+    def save_state(self, variables: Iterable["keras.Variable"]) -> None:
         """Saves the variables, in their order, as ``checkpoints/last.npz``."""
+        import keras  # 3 s, here and below, unless it is there already
+
         arrays = {
             f"{k:05d}": np.asarray(keras.ops.convert_to_numpy(variable))
             for k, variable in enumerate(variables)
@@ -187,7 +204,7 @@ class Run:
         np.savez(temporary, **arrays)
         os.replace(temporary, self.last_state)
 
-    def load_state(self, variables: Iterable[keras.Variable]) -> None:
+    def load_state(self, variables: Iterable["keras.Variable"]) -> None:
         """Sets the variables to what :meth:`save_state` saved.
 
         Raises:
@@ -209,7 +226,7 @@ class Run:
         """Which image was in which split: evaluation must not deal them out anew."""
         return self.path / "splits.csv"
 
-    def keep_splits(self, images: ImageSet) -> None:
+    def keep_splits(self, images: "ImageSet") -> None:
         """Writes down who is in which split, or compares with what a first start wrote down.
 
         Raises:
@@ -256,7 +273,7 @@ class Run:
         with self.splits_file.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
-    def load_network(self, selection: str = "best") -> keras.Model:
+    def load_network(self, selection: str = "best") -> "keras.Model":
         """The recipe's network with the weights to count with.
 
         Args:
@@ -286,6 +303,8 @@ class Run:
         Raises:
             UserError: it is not fitted yet, or the file is damaged.
         """
+        from cellzoo.models import CLASSICAL  # with Keras, 3 s
+
         if not self.parameters_file.is_file():
             raise self._no_model()
         try:
@@ -302,11 +321,11 @@ class Run:
             f"{self.path} has no model yet: let `cellzoo fit` reach its first validation."
         )
 
-    def save_best(self, network: keras.Model) -> None:
+    def save_best(self, network: "keras.Model") -> None:
         """Saves the network's weights to count with."""
         self.save_weights(network, self.best_weights)
 
-    def save_weights(self, network: keras.Model, file: Path) -> None:
+    def save_weights(self, network: "keras.Model", file: Path) -> None:
         """Saves the network's weights to ``file``, at once or not at all."""
         temporary = file.with_name("new.tmp.weights.h5")
         network.save_weights(temporary)
@@ -317,7 +336,7 @@ def _history_line(row: dict[str, float]) -> str:
     return ",".join(repr(value) for value in row.values())
 
 
-def build_network(recipe: Recipe, pretrained: bool = True) -> keras.Model:
+def build_network(recipe: Recipe, pretrained: bool = True) -> "keras.Model":
     """Builds the model of a recipe with the weights that it starts from.
 
     Args:
@@ -325,6 +344,10 @@ def build_network(recipe: Recipe, pretrained: bool = True) -> keras.Model:
         pretrained: read the file of pre-trained weights that the recipe may name; a network that is
             to get those of a trained one has no use for it.
     """
+    import keras  # 3 s
+
+    from cellzoo.models import BUILDERS
+
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
     arguments = recipe.model.model_dump(exclude={"name"})
@@ -354,3 +377,28 @@ def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | 
         if not run.finished and same(run.recipe):
             return run.path
     return None
+
+
+def check_start(recipe: Recipe) -> None:
+    """Sees to it that a training can begin with the weights that the recipe names, if it does.
+
+    Raises:
+        UsageError: ``train.start_from`` is no run folder and no ``zoo:NAME``, or has no weights.
+    """
+    start = recipe.train.start_from
+    if start is None:
+        return
+    try:
+        folder = zoo.find(start)
+    except UserError as error:
+        raise UsageError(f"train.start_from: {error}") from None
+    if not recipe_file(folder).is_file():
+        raise UsageError(
+            f"train.start_from: {start} is not a run folder: name one that `cellzoo fit` wrote, "
+            "or zoo:NAME."
+        )
+    if not weights_file(folder).is_file():
+        raise UsageError(
+            f"train.start_from: {start} has no weights to begin with: name the run of a network "
+            "that has reached its first validation, or zoo:NAME."
+        )

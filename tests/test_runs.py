@@ -1,5 +1,8 @@
 """Run folders: which of them a training goes on with, and what a kill may leave in one."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cellzoo.recipe import load_recipe
@@ -61,3 +64,9 @@ def test_labels_may_be_mended_before_anything_was_trained(tmp_path, recipe, writ
     done = run_cli(*words)
     assert done.exit_code == 0, done.stderr
     assert Run(tmp_path / "new").finished
+
+
+def test_opening_a_run_starts_neither_keras_nor_tensorflow():
+    """So that what only reads a run folder answers at once."""
+    check = "import sys, cellzoo.runs; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0

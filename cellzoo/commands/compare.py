@@ -18,8 +18,7 @@ from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
 from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
-from cellzoo.run_folder import recipe_file
-from cellzoo.runs import Run
+from cellzoo.runs import Run, check_start, recipe_file
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")
@@ -184,6 +183,7 @@ def _trainings(
             words = [word for word in (path.stem, variant, str(recipe.seed)) if word]
             name = f"{label}, natural only" if label and variant else label
             check_recipe(recipe)  # each, before the first one takes its time
+            check_start(recipe)
             trainings.append(_Training(recipe, runs / "-".join(words), name))
     return trainings
 

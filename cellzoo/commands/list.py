@@ -8,7 +8,7 @@ from cellzoo import shipped_recipes, zoo
 from cellzoo.counters.base import FACTS_FILE
 from cellzoo.counters.load import version_number
 from cellzoo.recipe import MODEL_SECTIONS, load_recipe
-from cellzoo.run_folder import recipe_file
+from cellzoo.runs import recipe_file
 
 
 def models() -> list[tuple[str, str]]:

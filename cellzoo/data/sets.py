@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellzoo import zoo
 from cellzoo.data.augment import augmentation
 from cellzoo.data.bbbc005 import load_bbbc005
 from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
@@ -22,7 +21,6 @@ from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, checked_axes, read_frames, resize, sides, to_unit
 from cellzoo.recipe import Recipe
-from cellzoo.run_folder import recipe_file, weights_file
 from cellzoo.simulators import microscope
 from cellzoo.simulators.fluorescence import Fluorescence, check_count
 from cellzoo.synthetic.drawing import (
@@ -399,8 +397,7 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         UsageError: stacks have no such axes, the cells cannot be drawn as described, the
             augmentation cannot be done, nothing tells the count or it is never learned, the images
-            cannot be turned to be counted, the network cannot be built or has no such loss, or
-            there are no weights where ``train.start_from`` says.
+            cannot be turned to be counted, or the network cannot be built or has no such loss.
     """
     start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
     if start >= epochs:
@@ -436,8 +433,6 @@ def check_recipe(recipe: Recipe) -> None:
         _check_dcc(recipe)
     if recipe.data.synthetic:
         cells_of(recipe, natural=None)
-    if recipe.train.start_from is not None:
-        _check_start(recipe.train.start_from)
 
 
 def _check_unlabelled(recipe: Recipe) -> None:
@@ -451,24 +446,6 @@ def _check_unlabelled(recipe: Recipe) -> None:
         raise UsageError(
             "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
             "model how many cells there are: label some images, or add synthetic ones."
-        )
-
-
-def _check_start(start: str) -> None:
-    """Sees to it that a training can begin with the weights of that run, or ``zoo:NAME``."""
-    try:
-        folder = zoo.find(start)
-    except UserError as error:
-        raise UsageError(f"train.start_from: {error}") from None
-    if not recipe_file(folder).is_file():
-        raise UsageError(
-            f"train.start_from: {start} is not a run folder: name one that `cellzoo fit` wrote, "
-            "or zoo:NAME."
-        )
-    if not weights_file(folder).is_file():
-        raise UsageError(
-            f"train.start_from: {start} has no weights to begin with: name the run of a network "
-            "that has reached its first validation, or zoo:NAME."
         )
 
 

@@ -17,7 +17,7 @@ from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.sets import check_recipe, natural_images
 from cellzoo.recipe import Recipe, load_recipe
-from cellzoo.runs import Run
+from cellzoo.runs import Run, check_start
 from cellzoo.scores.counts import count_metrics
 from cellzoo.training.assemble import new_trainer, training_batches
 from cellzoo.training.budget import plan
@@ -100,6 +100,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     _fetch_from_chief(run, devices)
     recipe = run.recipe
     check_recipe(recipe)
+    check_start(recipe)
     # Of the test split only a line of each image is kept, for `evaluate` to find it again.
     wanted = SPLITS if hasattr(recipe.data.natural, "folder") else ("train", "validation")
     natural, skipped = natural_images(

@@ -7,8 +7,7 @@ from pathlib import Path
 from cellzoo.errors import UsageError
 from cellzoo.files import lock
 from cellzoo.recipe import Recipe
-from cellzoo.run_folder import recipe_file
-from cellzoo.runs import Run, latest_unfinished, new_run_folder
+from cellzoo.runs import Run, latest_unfinished, new_run_folder, recipe_file
 
 
 @contextmanager
