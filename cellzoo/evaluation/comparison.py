@@ -6,13 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellzoo.data.folder import ImageSet
-from cellzoo.scores.counts import (
-    bootstrap_intervals,
-    count_metrics,
-    holm,
-    paired_p_value,
-    round_count,
-)
+from cellzoo.scores.bootstrap import bootstrap_intervals, holm, paired_p_value
+from cellzoo.scores.counts import count_metrics, round_count
 
 POOLED = "all"
 

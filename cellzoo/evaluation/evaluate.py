@@ -28,7 +28,8 @@ from cellzoo.evaluation.report.illustrate import Findings, Illustrations, illust
 from cellzoo.evaluation.views import has_latent
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
-from cellzoo.scores.counts import bootstrap_intervals, count_metrics
+from cellzoo.scores.bootstrap import bootstrap_intervals
+from cellzoo.scores.counts import count_metrics
 from cellzoo.trust.intervals import interval_scores
 
 log = logging.getLogger("cellzoo")
