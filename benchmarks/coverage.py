@@ -28,7 +28,8 @@ from cellzoo.data.folder import ImageSet, load_folder
 from cellzoo.data.sets import natural_images
 from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.images import resize
-from cellzoo.trust.intervals import LEVEL, Interval, conformal_rank, interval_scores
+from cellzoo.scores.table import interval_metrics
+from cellzoo.trust.intervals import LEVEL, Interval, conformal_rank
 
 KEY = ("recipe", "data", "training_seed")
 SIMULATED = 1000
@@ -122,11 +123,11 @@ def constant_ends(counts: np.ndarray, raw: np.ndarray) -> Ends:
 def scores(images: ImageSet, predicted: np.ndarray, ends: Ends) -> dict[str, object]:
     """Coverage and width, of all and of the thirds with the fewest and the most cells counted."""
     low, high = ends(predicted)
-    found = interval_scores(images.counts, low, high)
+    found = interval_metrics(images.counts, low, high)
     third = np.quantile(predicted, [1 / 3, 2 / 3])
     row = {"images_test": len(images), "groups_test": len(set(images.groups)), **found}
     for key, part in (("few", predicted <= third[0]), ("many", predicted >= third[1])):
-        of_part = interval_scores(images.counts[part], low[part], high[part])
+        of_part = interval_metrics(images.counts[part], low[part], high[part])
         row |= {f"{name}_{key}": value for name, value in of_part.items()}
     return {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
 

@@ -57,7 +57,7 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     from cellzoo.counters.load import RunCounter
     from cellzoo.data.sets import natural_images
     from cellzoo.evaluation.evaluate import scored_images
-    from cellzoo.scores.counts import count_metrics
+    from cellzoo.scores.table import count_metrics
 
     counter = RunCounter(folder)
     recipe = counter.run.recipe

@@ -314,24 +314,19 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     run = zoo.find(run)
     _start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate
-    from cellzoo.scores.counts import interval_in_words
+    from cellzoo.scores.table import MASK_SCORES, headline_in_words, known_scores
 
     result = evaluate(run, data, out, protocol)
     click.echo(f"{result.images} images: {result.subject}")
-    rows = {"mae": ("MAE", 1, ""), "mre": ("MRE", 100, " %"), "exact": ("exact", 100, " %")}
-    for key, (name, factor, unit) in rows.items():
-        if key not in result.scores:
-            continue  # no image has a count
-        ends = interval_in_words(result.intervals.get(key), factor=factor)
-        click.echo(f"  {name:<6} {factor * result.scores[key]:6.2f}{unit}  ({ends})")
+    for score, value in known_scores(result.scores):
+        if score.headline:
+            ends = score.interval_in_words(result.intervals.get(score.key))
+            click.echo(f"  {score.name:<6} {score.text(value):>12}  ({ends})")
     for kind, scores in result.by_kind.items():
-        click.echo(
-            f"  {kind}: MAE {scores['mae']:.2f}, MRE {100 * scores['mre']:.2f} %, "
-            f"exact {100 * scores['exact']:.0f} %"
-        )
-    if result.segmentation:
-        masks = ", ".join(f"{name} {value:.3f}" for name, value in result.segmentation.items())
-        click.echo(f"  masks: {masks}")
+        click.echo(f"  {kind}: {headline_in_words(scores)}")
+    masks = known_scores(result.segmentation or {}, MASK_SCORES)
+    if masks:
+        click.echo("  masks: " + ", ".join(f"{s.name} {s.text(value)}" for s, value in masks))
     if result.count_interval:
         coverage, width = (result.count_interval[key] for key in ("coverage", "mean_width"))
         held = f"{100 * coverage:.0f} % of counts"
@@ -381,6 +376,7 @@ def compare(
         settings = (*settings, f"train.budget={budget}")
     _start_tensorflow()
     from cellzoo.commands.compare import compare
+    from cellzoo.scores.table import HEADLINE, headline_in_words
 
     result = compare(
         methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only
@@ -388,13 +384,9 @@ def compare(
     click.echo(f"{result.subject}, natural images:")
     for row in result.rows:
         if row["seed"] == "all":
-            best = "  best" if row["best"] else ""
-            mre = row["natural_mre"]  # none where no image has a cell
-            mre = "     -" if mre is None else f"{100 * mre:6.2f}"
-            click.echo(
-                f"  MAE {row['natural_mae']:5.2f}  MRE {mre} %  "
-                f"exact {100 * row['natural_exact']:6.2f} %  {row['method']}{best}"
-            )
+            best = " (best)" if row["best"] else ""
+            scores = {score.key: row[f"natural_{score.key}"] for score in HEADLINE}
+            click.echo(f"  {row['method']}: {headline_in_words(scores)}{best}")
     for file in result.files:
         click.echo(f"wrote {file}")
 

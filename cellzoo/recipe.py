@@ -30,6 +30,7 @@ from cellzoo.data.sources.section import (
     SimulatedNatural,
 )
 from cellzoo.errors import UsageError
+from cellzoo.scores.table import COUNT_SCORES
 from cellzoo.section import ImageSize, Pixels, Section, Share, _seconds
 from cellzoo.synthetic.settings import Synthetic
 
@@ -229,11 +230,12 @@ class Parameter(Section):
         return self
 
 
+LARGER_IS_BETTER = [
+    f"validation_{key}" for key, score in COUNT_SCORES.items() if score.direction == "max"
+]
 # Scores of the validation split, and columns of history.csv.
-LARGER_IS_BETTER = ("validation_exact", "validation_r2_raw")
 OBJECTIVES = [
-    *LARGER_IS_BETTER,
-    *(f"validation_{score}" for score in ("mae", "mre", "mae_raw", "rmse_raw", "mape_raw")),
+    *(f"validation_{key}" for key, score in COUNT_SCORES.items() if score.direction != "zero"),
     "loss",
     *(
         f"{domain}_{term}"

@@ -167,6 +167,10 @@ def test_evaluate_leaves_what_training_wrote(run_cli, tmp_path, tiny_run, write_
     result = run_cli("evaluate", run, "--data", cells)
     assert result.exit_code == 0
     assert "always predicting the training mean: MAE 2.00" in result.stdout
+    assert "  MRE " in result.stdout
+    (cells / "labels.csv").write_text("image,count\n00.png,0\n01.png,0\n")
+    result = run_cli("evaluate", run, "--data", cells)
+    assert "  MAE " in result.stdout and "MRE" not in result.stdout  # no image has a cell
     assert own.read_text() == '{"training_mean": 3.0, "interval": null}'
     report = (run / "report" / "evaluation_validation" / "index.html").read_text()
     assert "may have been chosen" not in report  # as of the run's own validation split
@@ -237,11 +241,11 @@ def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
     result = run_cli("compare", "my grey=grey.yaml", "--budget", "1m", "--seed", 2, "--seed", 3)
     assert result.exit_code == 0, result.stderr
     assert "test split (images of groups never trained on), natural images:" in result.stdout
-    printed = [line.split(" %  ")[-1] for line in result.stdout.splitlines() if "  MAE " in line]
-    assert sorted(line.removesuffix("  best") for line in printed) == [
+    printed = [line.strip() for line in result.stdout.splitlines() if ": MAE " in line]
+    assert sorted(line.partition(":")[0] for line in printed) == [
         "mean of the training labels", "my grey"
     ]  # fmt: skip
-    assert sum(line.endswith("  best") for line in printed) == 1
+    assert sum(line.endswith(" (best)") for line in printed) == 1
     with (tmp_path / "comparison/comparison.csv").open(newline="") as file:
         assert [row["seed"] for row in csv.DictReader(file)] == ["2", "3", "all"] * 2
     result = run_cli("compare", "grey.yaml")

@@ -20,6 +20,7 @@ from cellzoo.data.folder import SPLITS
 from cellzoo.files import write_atomically
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
+from cellzoo.scores.table import COUNT_SCORES, INTERVAL_SCORES, headline_in_words, known_scores
 
 log = logging.getLogger("cellzoo")
 
@@ -27,17 +28,6 @@ CARD_FILE = "README.md"
 NOT_STATED = "not stated"
 # What a report is about where there is no labelled test image.
 VALIDATION_ALONE = "validation split (no test image has a count)"
-# Key of a score -> what a reader calls it, by what to multiply it, and its unit.
-SCORE_NAMES = {
-    "mae": ("MAE", 1, "cells"),
-    "mre": ("MRE, images with cells", 100, "%"),
-    "exact": ("exact", 100, "% of images"),
-    "mae_raw": ("MAE, counts not rounded", 1, "cells"),
-    "rmse_raw": ("RMSE, counts not rounded", 1, "cells"),
-    "bias_raw": ("bias (predicted - true), counts not rounded", 1, "cells"),
-    "r2_raw": ("R²", 1, ""),
-    "mape_raw": ("MAPE, counts not rounded", 1, "%"),
-}
 _BLOCK = re.compile(
     r"<!-- cellzoo: (?P<name>[a-z]+) (?P<sum>[0-9a-f]{12}) -->\n(?P<text>.*?)"
     r"<!-- cellzoo: end of (?P=name) -->\n",
@@ -200,11 +190,10 @@ def _scores(run: Run) -> str:
     if not parts:
         parts = ["No evaluation yet: `cellzoo evaluate` writes the scores here.", ""]
     validation = run.validation_scores()
-    if validation.get("mae") is not None:
+    if scores := headline_in_words(validation):
         parts.append(
             f"On the {validation['images']} images of the validation split, which may have chosen "
-            "checkpoint and settings: "
-            f"MAE {validation['mae']:.2f}, exact {100 * validation['exact']:.0f} %."
+            f"checkpoint and settings: {scores}."
         )
     return "## Scores\n" + "\n".join(parts)
 
@@ -231,23 +220,15 @@ def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
             ``count_interval``.
     """
     rows = []
-    for key, value in report["scores"].items():
-        name, factor, unit = SCORE_NAMES.get(key, (key.replace("_", " "), 1, ""))
-        if value is None or value != value:  # not a number
-            continue
-        low, high = report["intervals"].get(key) or (None, None)
-        ends = "" if low is None else f"{factor * low:.2f} to {factor * high:.2f}"
-        rows.append((name, f"{factor * value:.2f} {unit}".strip(), ends))
-    interval = report.get("count_interval")
-    if interval:
-        share, width = 100 * interval["coverage"], interval["mean_width"]
-        within = "true count within its 95 % interval"
-        if report.get("subject") == VALIDATION_ALONE:
-            within += ", calibrated on these images"
-        rows.append((within, f"{share:.1f} % of images", ""))
-        rows.append(("mean width of that interval", f"{width:.2f} cells", ""))
+    for score, value in known_scores(report["scores"]):
+        ends = score.interval(report["intervals"].get(score.key))
+        rows.append((score.name, score.text(value), ends))
+    calibrated = report.get("subject") == VALIDATION_ALONE
+    for score, value in known_scores(report.get("count_interval") or {}, INTERVAL_SCORES):
+        note = ", calibrated on these images" if calibrated else ""
+        rows.append((score.meaning + note, score.text(value), ""))
     if report.get("mean_prediction_mae") is not None:
-        floor = f"{report['mean_prediction_mae']:.2f} cells"
+        floor = COUNT_SCORES["mae"].text(report["mean_prediction_mae"])
         rows.append(("for comparison: MAE of always predicting the training mean", floor, ""))
     return rows
 

@@ -7,25 +7,22 @@ import numpy as np
 
 from cellzoo.data.folder import ImageSet
 from cellzoo.scores.bootstrap import bootstrap_intervals, holm, paired_p_value
-from cellzoo.scores.counts import count_metrics, round_count
+from cellzoo.scores.counts import round_count
+from cellzoo.scores.table import HEADLINE, count_metrics
 
 POOLED = "all"
 
 # What the columns of comparison.csv hold; every score is followed by the ends of its interval.
-_SCORES_IN_WORDS = {
-    "mae": "mean absolute error in cells",
-    "mre": "mean relative error over images with cells",
-    "exact": "share of images counted exactly",
-}
 MEANINGS = {
     "method": "label of the method",
     "seed": f"seed of data and training; `{POOLED}`: the images of all seeds together",
     "images": "natural images scored",
     "groups": "groups (chambers, scenes, time-lapses) that they come from",
     **{
-        f"{domain}_{score}": f"{meaning}, {domain} images; `_low`, `_high`: its 95 % interval"
+        f"{domain}_{score.key}": f"{score.meaning}, {domain} images; "
+        "`_low`, `_high`: its 95 % interval"
         for domain in ("natural", "synthetic")
-        for score, meaning in _SCORES_IN_WORDS.items()
+        for score in HEADLINE
     },
     "natural_mae_sd": "standard deviation of natural_mae over the seeds",
     "best": "1 for the method with the lowest natural_mae over all seeds",
@@ -35,11 +32,14 @@ MEANINGS = {
     "training_seconds": "time that the training took; of all seeds: the mean",
     "images_per_second": "natural images counted in a second, measured in this comparison",
 }
+_WITH_INTERVAL = [
+    f"{domain}_{score.key}" for domain in ("natural", "synthetic") for score in HEADLINE
+]
 COLUMNS = [
     column
     for name in MEANINGS
     for column in (
-        (name, f"{name}_low", f"{name}_high") if name.endswith(tuple(_SCORES_IN_WORDS)) else (name,)
+        (name, f"{name}_low", f"{name}_high") if name in _WITH_INTERVAL else (name,)
     )
 ]
 
@@ -161,12 +161,12 @@ def _scores(
     scores = count_metrics(true, predicted)
     intervals = bootstrap_intervals(true, predicted, groups=groups)
     cells: dict[str, object] = {}
-    for name in _SCORES_IN_WORDS:
-        low, high = intervals.get(name, (None, None))
+    for score in HEADLINE:
+        low, high = intervals.get(score.key, (None, None))
         cells |= {
-            f"{domain}_{name}": _known(scores[name]),
-            f"{domain}_{name}_low": low,
-            f"{domain}_{name}_high": high,
+            f"{domain}_{score.key}": _known(scores[score.key]),
+            f"{domain}_{score.key}_low": low,
+            f"{domain}_{score.key}_high": high,
         }
     return cells
 

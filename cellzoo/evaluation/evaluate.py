@@ -29,8 +29,7 @@ from cellzoo.evaluation.views import has_latent
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.bootstrap import bootstrap_intervals
-from cellzoo.scores.counts import count_metrics
-from cellzoo.trust.intervals import interval_scores
+from cellzoo.scores.table import count_metrics, interval_metrics
 
 log = logging.getLogger("cellzoo")
 
@@ -221,7 +220,7 @@ def _score(material: _Material, findings: Findings, made: Illustrations) -> Eval
         images=len(images),
         scores=count_metrics(true, raw) if labelled else {},
         intervals=bootstrap_intervals(true, raw, groups=images.groups) if labelled else {},
-        count_interval=interval_scores(true, low, high) if labelled else None,
+        count_interval=interval_metrics(true, low, high) if labelled else None,
         mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
         flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),
         mixing=made.mixing,

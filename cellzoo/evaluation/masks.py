@@ -5,8 +5,8 @@ import numpy as np
 from cellzoo.counters.load import RunCounter
 from cellzoo.data.folder import ImageSet
 from cellzoo.models.thresholds import THRESHOLDS, Threshold
-from cellzoo.scores.counts import count_metrics
-from cellzoo.scores.segmentation import instances, segmentation_metrics
+from cellzoo.scores.segmentation import instances
+from cellzoo.scores.table import count_metrics, segmentation_metrics
 
 
 def mask_scores(counter: RunCounter, images: ImageSet) -> dict[str, float] | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import count_metrics
 
 _MIN_GROUPS = 5  # of an interval of scores
 
@@ -37,7 +37,7 @@ def bootstrap_intervals(
         seed: of the resampling.
 
     Returns:
-        Lower and upper end of each metric; nothing for fewer than 5 groups, which do not tell how
+        Lower and upper end of each metric; nothing for fewer than 5 groups, which do not show how
         groups differ, nor of a metric that no resample has.
     """
     random = np.random.default_rng(seed)

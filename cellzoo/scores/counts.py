@@ -1,43 +1,10 @@
-"""How wrong a set of counts is. Knows nothing of models."""
+"""How wrong counts are: one function for each score. Knows nothing of models.
 
-from collections.abc import Sequence
+All take true counts ``[n]``, n >= 1, and predicted ones ``[n]``, and give a number; NaN where the
+images do not say. :mod:`cellzoo.scores.table` says which of them are for rounded counts.
+"""
 
 import numpy as np
-
-
-def count_metrics(counts: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Scores of predicted counts.
-
-    Args:
-        counts: true counts, ``[n]``, whole numbers, n >= 1.
-        predicted: predicted counts, ``[n]``, not rounded.
-
-    Returns:
-        ``mae``, ``mre`` (mean relative error over images with cells) and ``exact`` (share of images
-        counted exactly), of counts rounded to whole cells, as in the Twin-VAE paper's Table 2; and
-        ``mae_raw``, ``rmse_raw``, ``bias_raw`` (predicted - true), ``r2_raw`` and ``mape_raw``
-        (percent, as in the DCC paper) of counts as they come. Scores that need cells are NaN where
-        there are none.
-    """
-    counts, predicted = np.asarray(counts, float), np.asarray(predicted, float)
-    rounded_error = np.abs(round_count(predicted) - counts)
-    error = predicted - counts
-    cells = counts > 0
-    spread = np.square(counts - counts.mean()).sum()
-
-    def relative(errors: np.ndarray) -> float:
-        return float((errors[cells] / counts[cells]).mean()) if cells.any() else float("nan")
-
-    return {
-        "mae": float(rounded_error.mean()),
-        "mre": relative(rounded_error),
-        "exact": float((rounded_error == 0).mean()),
-        "mae_raw": float(np.abs(error).mean()),
-        "rmse_raw": float(np.sqrt(np.square(error).mean())),
-        "bias_raw": float(error.mean()),
-        "r2_raw": float(1 - np.square(error).sum() / spread) if spread > 0 else float("nan"),
-        "mape_raw": 100 * relative(np.abs(error)),
-    }
 
 
 def round_count(predicted: np.ndarray) -> np.ndarray:
@@ -45,11 +12,50 @@ def round_count(predicted: np.ndarray) -> np.ndarray:
     return np.maximum(np.floor(np.asarray(predicted, float) + 0.5), 0)
 
 
-def interval_in_words(
-    ends: Sequence[float] | None, form: str = "{:.2f}", factor: float = 1
-) -> str:
-    """A 95 % interval of :func:`cellzoo.scores.bootstrap.bootstrap_intervals`, for people."""
-    if not ends:
-        return "no interval"
-    low, high = (form.format(factor * end) for end in ends)
-    return f"95 % interval {low} to {high}"
+def mean_absolute_error(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean of ``|predicted - true|``, cells."""
+    return float(np.abs(predicted - counts).mean())
+
+
+def mean_relative_error(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean of ``|predicted - true| / true``, a share, over the images with cells."""
+    cells = counts > 0
+    if not cells.any():
+        return float("nan")
+    return float((np.abs(predicted - counts)[cells] / counts[cells]).mean())
+
+
+def exact_share(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of the images, in [0, 1], whose count is exactly right."""
+    return float((predicted == counts).mean())
+
+
+def root_mean_squared_error(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Square root of the mean squared error, cells."""
+    return float(np.sqrt(np.square(predicted - counts).mean()))
+
+
+def bias(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean of ``predicted - true``, cells."""
+    return float((predicted - counts).mean())
+
+
+def r_squared(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Coefficient of determination, at most 1; NaN where all true counts are the same."""
+    spread = np.square(counts - counts.mean()).sum()
+    return float(1 - np.square(predicted - counts).sum() / spread) if spread > 0 else float("nan")
+
+
+def mean_percentage_error(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """:func:`mean_relative_error` in percent, as in the DCC paper."""
+    return 100 * mean_relative_error(counts, predicted)
+
+
+def coverage(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Share of the true counts, in [0, 1], that lie inside their interval."""
+    return float(((low <= counts) & (counts <= high)).mean())
+
+
+def mean_width(counts: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Mean width of the intervals, cells."""
+    return float((high - low).mean())

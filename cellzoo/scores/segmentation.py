@@ -1,4 +1,4 @@
-"""How wrong a segmentation is. Knows nothing of models."""
+"""How wrong a segmentation is: one function for each score. Knows nothing of models."""
 
 import numpy as np
 from scipy import ndimage
@@ -68,29 +68,11 @@ def average_precision(found: int, invented: int, missed: int) -> float:
     return found / cells if cells else 1.0
 
 
-def segmentation_metrics(
-    truth: np.ndarray, predicted: np.ndarray, known_instances: np.ndarray
-) -> dict[str, float]:
-    """Scores of predicted masks, each the mean over the images.
+def instance_precision(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """:func:`average_precision` of the connected parts of a predicted mask, in [0, 1].
 
     Args:
-        truth: true masks, ``[n, h, w]``, 0 = background; each cell a number of its own
-            where ``known_instances``.
-        predicted: predicted masks, ``[n, h, w]``, above 0 in cells; their connected parts are the
-            predicted cells.
-        known_instances: whether the numbers of each true mask tell its cells apart, bool ``[n]``.
-
-    Returns:
-        ``dice``, ``pixel_accuracy`` and, if some have known instances, ``ap50`` of those: the
-        average precision at a common over joint area of 0.5.
+        truth: ``[h, w]``, 0 = background, each cell a number of its own.
+        predicted: ``[h, w]``, above 0 in cells.
     """
-    pairs = list(zip(truth, predicted, strict=True))
-    scores = {
-        "dice": float(np.mean([dice(*pair) for pair in pairs])),
-        "pixel_accuracy": float(np.mean([pixel_accuracy(*pair) for pair in pairs])),
-    }
-    if np.any(known_instances):
-        numbered = [pair for pair, known in zip(pairs, known_instances, strict=True) if known]
-        precisions = [average_precision(*matches(t, instances(p))) for t, p in numbered]
-        scores["ap50"] = float(np.mean(precisions))
-    return scores
+    return average_precision(*matches(truth, instances(predicted)))

@@ -13,7 +13,7 @@ from cellzoo.counters.network_parts import domain_counter, predict, translations
 from cellzoo.data.folder import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.runs import Run
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import EVERY_EPOCH, count_metrics, headline_in_words
 from cellzoo.section import parse_duration
 from cellzoo.training.devices import Devices
 from cellzoo.training.trainer import Trainer
@@ -113,13 +113,13 @@ class EpochEnd(keras.callbacks.Callback):
             )
         rate = self.images_per_epoch / (time.monotonic() - self.epoch_started)
         row = {"epoch": epoch + 1, "seconds": 0.0, **{k: float(v) for k, v in logs.items()}}
-        scores = dict.fromkeys(("mae", "mre", "exact", "mae_raw"), float("nan"))
+        scores = dict.fromkeys(EVERY_EPOCH, float("nan"))
         last = epoch + 1 == self.settings.epochs or self._spent(self._seconds_now())
         if last or (epoch + 1) % self.settings.validate_every == 0:
             with averaged_weights(self.model):
                 scores = self._validate()
                 self._save_selected(scores)
-        validated = {f"validation_{k}": scores[k] for k in ("mae", "mre", "exact", "mae_raw")}
+        validated = {f"validation_{key}": scores[key] for key in EVERY_EPOCH}
         logs.update(validated)  # TensorBoard reads the same dict
         row |= validated
         row["seconds"] = self._seconds_now()
@@ -150,7 +150,7 @@ class EpochEnd(keras.callbacks.Callback):
 
     def _remember(self, row: dict[str, float]) -> None:
         self.done, self.seconds = round(row["epoch"]), row["seconds"]
-        scores = {key: row[f"validation_{key}"] for key in ("mae", "mre", "exact", "mae_raw")}
+        scores = {key: row[f"validation_{key}"] for key in EVERY_EPOCH}
         if math.isfinite(scores["mae"]):
             self.validated = self.done
         if self.done <= self.count_start:
@@ -172,11 +172,8 @@ class EpochEnd(keras.callbacks.Callback):
 
     def _report(self, row: dict[str, float], rate: float) -> None:
         per_epoch = (self.seconds - self.seconds_before) / (self.done - self.resumed_at)
-        validation = ""
-        if math.isfinite(row["validation_mae"]):
-            validation = (
-                f"  validation MAE {row['validation_mae']:.2f} exact {row['validation_exact']:.0%}"
-            )
+        validation = headline_in_words({key: row[f"validation_{key}"] for key in EVERY_EPOCH})
+        validation = f"  validation {validation}" if validation else ""
         log.info(
             "epoch %d/%d  loss %.3g%s  %.0f images/s  %s left",
             self.done,

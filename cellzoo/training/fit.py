@@ -1,7 +1,6 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
 import logging
-import math
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from cellzoo.data.folder import SPLITS, ImageSet
 from cellzoo.data.sets import check_recipe, natural_images
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.runs import Run, check_start
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import count_metrics, headline_in_words
 from cellzoo.training.assemble import new_trainer, training_batches
 from cellzoo.training.budget import plan
 from cellzoo.training.callbacks import (
@@ -256,15 +255,7 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
     write_model_card(run)
     simulated = "simulated " if run.recipe.data.natural.simulated else ""
-    relative = "" if math.isnan(scores["mre"]) else f" MRE {100 * scores['mre']:.1f} %,"
-    log.info(
-        "validation: MAE %.2f,%s exact %.0f %% of %d %simages",
-        scores["mae"],
-        relative,
-        100 * scores["exact"],
-        len(validation),
-        simulated,
-    )
+    log.info("validation: %s of %d %simages", headline_in_words(scores), len(validation), simulated)
     if run.recipe.train.start_from:
         compare_with_start(run, validation, scores["mae_raw"])
 

@@ -12,7 +12,7 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run, build_network
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import count_metrics, headline_in_words
 
 log = logging.getLogger("cellzoo")
 
@@ -82,7 +82,6 @@ def compare_with_start(run: Run, validation: ImageSet, error: float) -> None:
     if sides(start.size) != sides(run.recipe.image_size):
         return
     scores = count_metrics(validation.counts, start.count(validation.images).raw)
-    log.info("%s, with which it began: MAE %.2f, exact %.0f %%",
-             name, scores["mae"], 100 * scores["exact"])  # fmt: skip
+    log.info("%s, with which it began: %s", name, headline_in_words(scores))
     if scores["mae_raw"] < error:
         log.warning("%s counts these images better: count with it, or train for longer.", name)

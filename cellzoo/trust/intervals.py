@@ -140,30 +140,6 @@ def covered_share(images: int, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval_scores(
-    counts: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> dict[str, float] | None:
-    """How well intervals keep what they promise.
-
-    Args:
-        counts: true counts, ``[n]``.
-        low: lower ends, ``[n]``; NaN where nothing is promised.
-        high: upper ends.
-
-    Returns:
-        ``coverage`` (share of counts inside) and ``mean_width`` in cells; None if nothing is
-        promised.
-    """
-    promised = ~np.isnan(low)
-    if not promised.any():
-        return None
-    counts, low, high = counts[promised], low[promised], high[promised]
-    return {
-        "coverage": float(((low <= counts) & (counts <= high)).mean()),
-        "mean_width": float((high - low).mean()),
-    }
-
-
 def _likeliest(
     relative: np.ndarray, log_scales: np.ndarray, groups: np.ndarray | None
 ) -> tuple[int, np.ndarray]:

@@ -75,8 +75,8 @@ def test_a_card_says_what_the_run_knows(run):
     text = card.read_text()
     for words in (
         "2 to 31 cells", "7 images, test split", "| MAE | 1.23 cells | 1.10 to 1.40 |",
-        "| exact | 25.00 % of images | 10.00 to 40.00 |", "95.7 % of images", "5.12 cells",
-        "| train | 3 | 1 | 2 |", "| test | 1 | 1 | 1 |", "MAE 1.25, exact 50 %",
+        "| exact | 25.0 % | 10.0 to 40.0 |", "95.7 %", "5.12 cells",
+        "| train | 3 | 1 | 2 |", "| test | 1 | 1 | 1 |", "MAE 1.25 cells, exact 50.0 %.",
     ):  # fmt: skip
         assert words in text, words
     assert "not finished" not in text and "999" not in text and "MRE" not in text

@@ -348,4 +348,4 @@ def test_a_test_split_of_one_group_has_no_interval(twin, run_cli):
     result = run_cli("evaluate", str(twin.path))
     assert result.exit_code == 0 and "(no interval)" in result.output
     page = (twin.path / "report" / "index.html").read_text()
-    assert "cells (no interval)" in page and "cells on average (no interval)" in page
+    assert "<span>(no interval)</span>" in page and "cells on average (no interval)" in page

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellzoo.scores.bootstrap import bootstrap_intervals, holm, paired_p_value
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import count_metrics
 
 
 def noisy_counts(n, seed=1):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from cellzoo.scores.counts import count_metrics, round_count
+from cellzoo.scores.counts import round_count
+from cellzoo.scores.table import (
+    COUNT_SCORES,
+    count_metrics,
+    headline_in_words,
+    interval_metrics,
+    known_scores,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,27 @@ def test_scores_that_need_cells_are_nan_without_them():
     scores = count_metrics(np.zeros(3), np.array([0, 1.0, 2.0]))
     assert np.isnan([scores["mre"], scores["mape_raw"], scores["r2_raw"]]).all()
     assert (scores["mae"], scores["exact"]) == (1, pytest.approx(1 / 3))
+
+
+def test_coverage_and_width_of_hand():
+    counts = np.array([1.0, 5.0, 9.0, 3.0])
+    low, high = np.array([1.0, 6.0, 8.0, np.nan]), np.array([2.0, 8.0, 9.0, np.nan])
+    assert interval_metrics(counts, low, high) == pytest.approx(
+        {"coverage": 2 / 3, "mean_width": (1 + 2 + 1) / 3}
+    )
+    assert interval_metrics(counts, np.full(4, np.nan), np.full(4, np.nan)) is None
+
+
+def test_people_read_percent_where_files_have_shares():
+    mre = COUNT_SCORES["mre"]
+    assert (mre.text(0.03125), mre.interval([0.02, 0.041])) == ("3.1 %", "2.0 to 4.1")
+    assert mre.interval_in_words([0.02, 0.041]) == "95 % interval 2.0 to 4.1"
+    assert mre.interval(None) == "" and mre.interval_in_words(None) == "no interval"
+    assert COUNT_SCORES["r2_raw"].text(0.987) == "0.99"
+
+
+def test_a_score_without_a_value_is_left_out():
+    scores = count_metrics(np.zeros(3), np.array([0, 1.0, 2.0]))
+    assert headline_in_words(scores) == "MAE 1.00 cells, exact 33.3 %"
+    known = [score.key for score, _ in known_scores({**scores, "bias_raw": None})]
+    assert known == ["mae", "exact", "mae_raw", "rmse_raw"]

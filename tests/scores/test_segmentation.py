@@ -12,8 +12,8 @@ from cellzoo.scores.segmentation import (
     iou_matrix,
     matches,
     pixel_accuracy,
-    segmentation_metrics,
 )
+from cellzoo.scores.table import segmentation_metrics
 
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 7], [0, 0, 0, 7]])
 # Three of the four pixels of cell 1, one pixel beside it; cell 7 is missed, one cell invented.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellzoo.trust.intervals import Interval, conformal_rank, covered_share, interval_scores
+from cellzoo.trust.intervals import Interval, conformal_rank, covered_share
 
 
 @pytest.mark.parametrize("n", [0, 1, 18])
@@ -135,12 +135,3 @@ def test_what_is_written_down_is_read_again():
     few = Interval(1.0, 0.0, images=200, groups=5).facts()
     assert (few["covered_share_low"], few["covered_share_high"]) == covered_share(19)
     assert Interval.from_facts({"interval": None}) is Interval.from_facts({}) is None
-
-
-def test_coverage_and_width_of_hand():
-    counts = np.array([1.0, 5.0, 9.0, 3.0])
-    low, high = np.array([1.0, 6.0, 8.0, np.nan]), np.array([2.0, 8.0, 9.0, np.nan])
-    assert interval_scores(counts, low, high) == pytest.approx(
-        {"coverage": 2 / 3, "mean_width": (1 + 2 + 1) / 3}
-    )
-    assert interval_scores(counts, np.full(4, np.nan), np.full(4, np.nan)) is None

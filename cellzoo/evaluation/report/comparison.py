@@ -19,6 +19,7 @@ from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
 from cellzoo.files import temporary_beside, write_atomically, write_csv
 from cellzoo.scores.counts import round_count
+from cellzoo.scores.table import COUNT_SCORES, HEADLINE, Score
 
 # comparison.md is written last: where it stands, the others do, and where it does not and runs were
 # trained, the others are those of a comparison that was stopped.
@@ -166,16 +167,13 @@ def markdown(
 def _main_table(pooled: Sequence[dict[str, object]]) -> list[str]:
     titles = ["method"]
     for domain in ("natural", "synthetic"):
-        titles += [f"MAE, {domain}", f"MRE %, {domain}", f"exact %, {domain}"]
+        titles += [f"{score.name}, {domain}, {score.unit}" for score in HEADLINE]
     titles += ["p", "parameters", "training", "images/s"]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for row in pooled:
         cells = [f"**{row['method']}**" if row["best"] else str(row["method"])]
         for domain in ("natural", "synthetic"):
-            sd = row["natural_mae_sd"] if domain == "natural" else None
-            cells.append(_with_interval(row, f"{domain}_mae", 1, "{:.2f}", sd))
-            cells.append(_with_interval(row, f"{domain}_mre", 100, "{:.1f}"))
-            cells.append(_with_interval(row, f"{domain}_exact", 100, "{:.1f}"))
+            cells += [_with_interval(row, domain, score) for score in HEADLINE]
         cells += [
             "best" if row["best"] else _p_in_words(row["p_holm"]),
             "" if row["parameters"] is None else f"{row['parameters']:,}",
@@ -193,20 +191,22 @@ def _seed_table(rows: Sequence[dict[str, object]], seeds: Sequence[int]) -> list
     ]
     for method in dict.fromkeys(row["method"] for row in rows):
         own = {row["seed"]: row["natural_mae"] for row in rows if row["method"] == method}
-        lines.append("| " + " | ".join([method, *(f"{own[s]:.2f}" for s in seeds)]) + " |")
+        cells = [method, *(COUNT_SCORES["mae"].number(own[seed]) for seed in seeds)]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def _with_interval(
-    row: dict[str, object], key: str, factor: float, form: str, sd: float | None = None
+    row: dict[str, object], domain: str, score: Score
 ) -> str:
+    key = f"{domain}_{score.key}"
     if row[key] is None:
         return ""
-    words = form.format(factor * row[key]) + ("" if sd is None else f" ± {sd:.2f}")
+    sd = row.get(f"{key}_sd")
+    words = score.number(row[key]) + ("" if sd is None else f" ± {score.number(sd)}")
     if row[f"{key}_low"] is None:
         return words
-    ends = (form.format(factor * row[f"{key}{end}"]) for end in ("_low", "_high"))
-    return f"{words} ({' to '.join(ends)})"
+    return f"{words} ({score.interval((row[f'{key}_low'], row[f'{key}_high']))})"
 
 
 def _p_in_words(p: float | None) -> str:

@@ -27,7 +27,14 @@ from cellzoo.evaluation.report.illustrate import Findings, Illustrations
 from cellzoo.evaluation.report.page import Commands, Report, Section, Table, write_report
 from cellzoo.files import finite, write_atomically, write_csv
 from cellzoo.runs import Run
-from cellzoo.scores.counts import interval_in_words, round_count
+from cellzoo.scores.counts import round_count
+from cellzoo.scores.table import (
+    COUNT_SCORES,
+    HEADLINE,
+    INTERVAL_SCORES,
+    MASK_SCORES,
+    known_scores,
+)
 
 WORST_ROWS, COUNTED_ROWS = 10, 25
 
@@ -267,15 +274,16 @@ def _headline(result: Evaluation, findings: Findings, which: str) -> str:
             f"In {result.images} {which} {name} counted {total:.0f} cells altogether. None of "
             "these images has a true count, so nothing is known about the error."
         )
+    mae = COUNT_SCORES["mae"]
     text = (
-        f"On {result.images} {which}, {name} is off by {result.scores['mae']:.2f} cells on average "
-        f"({interval_in_words(result.intervals.get('mae'))}) and counts "
-        f"{100 * result.scores['exact']:.0f} % of the images exactly."
+        f"On {result.images} {which}, {name} is off by {mae.text(result.scores['mae'])} on average "
+        f"({mae.interval_in_words(result.intervals.get('mae'))}) and counts "
+        f"{COUNT_SCORES['exact'].text(result.scores['exact'])} of the images exactly."
     )
     if result.mean_prediction_mae is not None:
         text += (
             " Always predicting the mean of the training labels would be off by "
-            f"{result.mean_prediction_mae:.2f}."
+            f"{mae.text(result.mean_prediction_mae)}."
         )
     return text
 
@@ -294,22 +302,12 @@ def _images_in_words(findings: Findings, run: Run | None, what: str) -> str:
 
 def _key_numbers(result: Evaluation, numbers: dict[str, Any]) -> list[tuple[str, str, str]]:
     tiles = []
-    if result.scores:
-        names = {
-            "mae": ("mean absolute error", "{:.2f}", 1, "cells"),
-            "mre": ("mean relative error", "{:.1f} %", 100, ""),
-            "exact": ("counted exactly", "{:.0f} %", 100, ""),
-        }
-        for key, (name, form, factor, unit) in names.items():
-            if numbers["scores"][key] is None:
-                continue
-            ends = interval_in_words(numbers["intervals"].get(key), form, factor)
-            value = form.format(factor * result.scores[key])
-            tiles.append((name, value, f"{unit} ({ends})".strip()))
-    if result.count_interval:
-        width = f"of true counts; mean width {result.count_interval['mean_width']:.1f} cells"
-        share = f"{100 * result.count_interval['coverage']:.0f} %"
-        tiles.append(("inside their 95 % interval", share, width))
+    for score, value in known_scores(result.scores):
+        if score.headline:
+            ends = score.interval_in_words(result.intervals.get(score.key))
+            tiles.append((score.meaning, score.text(value), f"({ends})"))
+    for score, value in known_scores(result.count_interval or {}, INTERVAL_SCORES):
+        tiles.append((score.meaning, score.text(value), ""))
     if result.flagged is not None:
         tiles.append(("flagged as unusual", f"{100 * result.flagged:.0f} %", "of the images"))
     tiles.append(("images", str(result.images), f"in {numbers['groups']} groups"))
@@ -331,14 +329,16 @@ def _score_tables(
     ]
     if result.by_kind:
         rows = [
-            [kind, f"{s['mae']:.2f}", f"{100 * s['mre']:.1f} %", f"{100 * s['exact']:.0f} %"]
+            [kind, *("" if np.isnan(s[score.key]) else score.text(s[score.key])
+                     for score in HEADLINE)]
             for kind, s in result.by_kind.items()
-        ]
-        tables.append(Table(["images", "MAE", "MRE", "exact"], rows, "By kind of image."))
+        ]  # fmt: skip
+        header = ["images", *(score.name for score in HEADLINE)]
+        tables.append(Table(header, rows, "By kind of image."))
     if result.segmentation:
-        names = {"dice": "Dice", "pixel_accuracy": "pixel accuracy", "ap50": "average precision"}
-        rows = [[names.get(k, k), f"{value:.3f}"] for k, value in result.segmentation.items()]
-        tables.append(Table(["masks", "mean over the images"], rows))
+        known = known_scores(result.segmentation, MASK_SCORES)
+        rows = [[score.name, score.text(value), score.meaning] for score, value in known]
+        tables.append(Table(["masks", "mean over the images", "meaning"], rows))
     if thresholds:
         columns, cells = _threshold_rows(thresholds)
         rows = [

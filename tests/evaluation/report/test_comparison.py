@@ -16,7 +16,7 @@ from cellzoo.evaluation.report.comparison import (
     plot_mre,
     write_report,
 )
-from cellzoo.scores.counts import count_metrics
+from cellzoo.scores.table import count_metrics
 
 ABOUT = About("chambers", "test split", True, False, 2, {"good": "recipe a", "exact": "recipe b"})
 
