@@ -241,7 +241,7 @@ def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
     result = run_cli("compare", "my grey=grey.yaml", "--budget", "1m", "--seed", 2, "--seed", 3)
     assert result.exit_code == 0, result.stderr
     assert "test split (images of groups never trained on), natural images:" in result.stdout
-    printed = [line.strip() for line in result.stdout.splitlines() if ": MAE " in line]
+    printed = [line.strip() for line in result.stdout.splitlines() if line[:2] == "  "]
     assert sorted(line.partition(":")[0] for line in printed) == [
         "mean of the training labels", "my grey"
     ]  # fmt: skip
