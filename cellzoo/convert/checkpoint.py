@@ -30,25 +30,24 @@ _CONVOLUTION, _DENSE, _VECTOR = (2, 3, 1, 0), (1, 0), (0,)
 def import_checkpoint(file: Path, out: Path) -> Run:
     """Turns a checkpoint of the authors' Twin-VAE into a run folder to evaluate or count with.
 
-    PyTorch is not needed and nothing in the file is executed, see
-    :mod:`cellzoo.convert.torch_checkpoint`. The widths of the layers are the file's. What the
-    network was trained on and how is not in such a file: the folder's recipe holds the network,
-    and defaults for the rest.
+    PyTorch reads the file and runs nothing in it, see :mod:`cellzoo.convert.torch_checkpoint`. The
+    widths of the layers are the file's. Such a file does not say how the network was trained: the
+    folder's recipe holds the network, and defaults for the rest.
 
     Args:
         file: a ``.pth`` file with the ``state_dict`` of the authors' network.
         out: the run folder to make; it must not exist or be empty.
 
     Returns:
-        The new run, with ``checkpoints/best.weights.h5`` and an ``environment.json`` that tells
+        The new run, with ``checkpoints/best.weights.h5`` and an ``environment.json`` that holds
         the file's name and SHA-256.
 
     Raises:
-        UserError: the file cannot be read, a tensor is missing, too many or of a wrong shape, or
-            ``out`` holds something already. No folder is made then.
+        UserError: PyTorch is not installed, the file cannot be read, a tensor is missing, too many
+            or of a wrong shape, or ``out`` holds something already. No folder is made then.
     """
     file, out = Path(file), Path(out)
-    tensors = read_state_dict(file)
+    tensors = _without_wrappers(read_state_dict(file), str(file))
     model = _widths(tensors, str(file))
     network = twinvae(**model.model_dump(exclude={"name"}))
     set_weights_from_state_dict(network, tensors, source=str(file))
@@ -72,12 +71,14 @@ def set_weights_from_state_dict(
             layers and ``regressor_input="latent"``.
         tensors: float arrays by the authors' names, in PyTorch's layout: convolutions
             ``[out, in, h, w]``, transposed ones ``[in, out, h, w]``, dense ones ``[out, in]``.
+            Names may hold ``module``, which a wrapper for several GPUs adds.
         source: where they are from, to begin an error's sentence with.
 
     Raises:
         UserError: a tensor is missing, too many, of a wrong shape, or holds what is no finite
             number. No weight is changed then.
     """
+    tensors = _without_wrappers(tensors, source)
     places = list(_places(network))
     arrays = [
         _checked(tensors, name, _torch_shape(weight, axes), source) for name, weight, axes in places
@@ -91,6 +92,24 @@ def set_weights_from_state_dict(
         )
     for (_, weight, axes), array in zip(places, arrays, strict=True):
         weight.assign(np.transpose(array, axes).astype("float32"))
+
+
+def _without_wrappers(tensors: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """The tensors under the names that they have in a network for one GPU.
+
+    The authors wrap every part for several GPUs, so that names read
+    ``natural_reader.module.0.weight``; a network that is wrapped whole has ``module.`` in front.
+    """
+    plain: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        short = ".".join(part for part in name.split(".") if part != "module")
+        if short in plain:
+            raise UserError(
+                f"{source} has the tensor {short} twice, once wrapped for several GPUs: import a "
+                "checkpoint of one network."
+            )
+        plain[short] = array
+    return plain
 
 
 def _places(network: keras.Model) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
