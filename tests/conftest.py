@@ -233,9 +233,14 @@ def run_cli():
 
 @pytest.fixture(scope="session")
 def contents():
-    """A function that maps each file below a folder to its bytes, to see whether any changed."""
+    """A function that maps each file below a folder to its bytes, to see whether any changed.
+
+    A lock is no content: its file stays, empty, where a process has worked.
+    """
+    from cellzoo.files import LOCK_FILE
 
     def of(folder):
-        return {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        return {file: file.read_bytes() for file in files if file.name != LOCK_FILE}
 
     return of
