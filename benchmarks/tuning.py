@@ -40,9 +40,9 @@ tune:
 # `cellzoo` itself, which writes down how long it ran and how large it was after each trial.
 SEARCH = """
 import json, resource, time
-from cellzoo import tuning
+from cellzoo.tuning.search import Search
 from cellzoo.cli import main
-started, own, trials, end = time.monotonic(), [], [], tuning.Search._end
+started, own, trials, end = time.monotonic(), [], [], Search._end
 
 def end_and_measure(self, *arguments):
     end(self, *arguments)
@@ -50,7 +50,7 @@ def end_and_measure(self, *arguments):
         own.append(int(file.read().split()[1]) * resource.getpagesize() / 2**20)
     trials.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
-tuning.Search._end = end_and_measure
+Search._end = end_and_measure
 try:
     main()
 finally:

@@ -289,7 +289,7 @@ def tune(
         settings = (*settings, f"tune.trials={trials}")
     chosen = load_recipe(recipe, settings, quick)
     _start_tensorflow()
-    from cellzoo.tuning import tune
+    from cellzoo.tuning.search import tune
 
     for file in tune(chosen, out, workers, serve, chief):
         click.echo(f"wrote {file}")

@@ -246,7 +246,7 @@ OBJECTIVES = [
 
 
 class Tune(Section):
-    """What :func:`cellzoo.tuning.tune` searches, and how."""
+    """What :func:`cellzoo.tuning.search.tune` searches, and how."""
 
     space: dict[str, Parameter | None]
     objective: str = "validation_mae_raw"

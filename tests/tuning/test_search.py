@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from cellzoo import tuning
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import lock, temporary_beside
 from cellzoo.recipe import check_space, load_recipe, with_values
-from cellzoo.tuning import tune
+from cellzoo.tuning import process
+from cellzoo.tuning.chief import serve_search
+from cellzoo.tuning.oracle import COMPLETED, FAILED, make_oracle
+from cellzoo.tuning.search import Search, _open_folder, tune
 
 RECIPE = """\
 name: tiny
@@ -66,7 +68,7 @@ if mode == 7:
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "FIT", TRIAL)
+    monkeypatch.setattr(process, "FIT", TRIAL)
 
     def load(text=RECIPE, *settings, quick=False):
         path = tmp_path / "tiny.yaml"
@@ -142,7 +144,15 @@ def test_a_search_in_which_every_trial_fails_says_why(load, tmp_path):
         tune(load(modes(5)), tmp_path / "search")
 
 
-def test_an_interrupted_search_goes_on_with_the_trial_it_was_at(load, tmp_path):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as at a terminal: where a job runs in the background, SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_search_goes_on_with_the_trial_it_was_at(load, tmp_path, interruptible):
     out = tmp_path / "search"
     started = out / "trials" / "0000" / "starts"
 
@@ -171,12 +181,13 @@ def ended(pid):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a trial with its search")
 def test_a_search_that_is_killed_takes_its_trial_along_and_goes_on(load, tmp_path):
     recipe, out = load(modes(4)), tmp_path / "search"
-    trial = f"from cellzoo.tuning import end_with_parent; end_with_parent()\n{TRIAL}"
+    trial = f"from cellzoo.tuning.process import end_with_parent; end_with_parent()\n{TRIAL}"
     code = (
-        "from pathlib import Path\nfrom cellzoo import tuning\n"
+        "from pathlib import Path\nfrom cellzoo.tuning import process\n"
+        "from cellzoo.tuning.search import tune\n"
         "from cellzoo.recipe import load_recipe\n"
-        f"tuning.FIT = {trial!r}\n"
-        f"tuning.tune(load_recipe({str(tmp_path / 'tiny.yaml')!r}), Path({str(out)!r}))"
+        f"process.FIT = {trial!r}\n"
+        f"tune(load_recipe({str(tmp_path / 'tiny.yaml')!r}), Path({str(out)!r}))"
     )
     search = subprocess.Popen([sys.executable, "-c", code])
     started = out / "trials" / "0000" / "starts"
@@ -202,12 +213,12 @@ def test_workers_share_the_trials_and_the_machine(load, tmp_path, monkeypatch):
     assert [row["status"] for row in rows(out)] == ["completed"] * 4
     assert (out / "trials" / "0003" / "starts").read_text() == "started "
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [tuning._share(k, 3, gpus=2)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == list("010")
+    assert [process.share(k, 3, gpus=2)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == list("010")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert tuning._share(1, 2, gpus=2) == {"CUDA_VISIBLE_DEVICES": "7"}
+    assert process.share(1, 2, gpus=2) == {"CUDA_VISIBLE_DEVICES": "7"}
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert tuning._share(0, 2, gpus=0)["TF_NUM_INTRAOP_THREADS"] == "4"
-    assert tuning._share(0, 1, gpus=2) == {}
+    assert process.share(0, 2, gpus=0)["TF_NUM_INTRAOP_THREADS"] == "4"
+    assert process.share(0, 1, gpus=2) == {}
 
 
 def test_a_chief_keeps_the_results_of_its_workers(load, tmp_path):
@@ -240,7 +251,7 @@ def test_a_recipe_that_another_worker_is_writing_is_no_other_file(load, tmp_path
     recipe, folder = load(), tmp_path / "search"
     folder.mkdir()
     temporary_beside(folder / "recipe.yaml").write_text("half of it")
-    assert tuning._open_folder(recipe, folder) == folder
+    assert _open_folder(recipe, folder) == folder
 
 
 def test_hyperband_wants_trials_for_its_longer_rounds(load, tmp_path):
@@ -251,30 +262,30 @@ def test_hyperband_wants_trials_for_its_longer_rounds(load, tmp_path):
 
 def test_a_chief_that_starts_again_leaves_running_trials_to_their_workers(load, tmp_path):
     folder, recipe = tmp_path / "search", load()
-    first = tuning._oracle(recipe, folder, served=True)
+    first = make_oracle(recipe, folder, served=True)
     mine, other = first.create_trial("node1-0"), first.create_trial("node2-0")
-    again = tuning._oracle(recipe, folder, served=True)
+    again = make_oracle(recipe, folder, served=True)
     assert again.create_trial("node1-0").trial_id == mine.trial_id  # as after its own restart
     again.update_trial(other.trial_id, {"validation_mae_raw": 1.0})
-    other.status = tuning.COMPLETED
+    other.status = COMPLETED
     again.end_trial(other)
     third = again.create_trial("node2-0")
     assert third.trial_id not in (mine.trial_id, other.trial_id)
     assert again.end_order == [other.trial_id]
     # In the search's own process nobody is left who trains them.
-    here = tuning._oracle(recipe, folder)
+    here = make_oracle(recipe, folder)
     retried = {here.create_trial(f"(here)-{k}").trial_id for k in range(2)}
     assert retried == {mine.trial_id, third.trial_id}
 
 
 def test_a_worker_may_come_late_to_a_folder_that_its_chief_made(load, tmp_path):
     recipe, folder = load(), tmp_path / "search"
-    search = tuning.Search(recipe, tuning._open_folder(recipe, folder), None)
+    search = Search(recipe, _open_folder(recipe, folder), None)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    search.oracle = tuning._oracle(recipe, folder, served=True)
-    chief = threading.Thread(target=tuning._serve, args=(search, port), daemon=True)
+    search.oracle = make_oracle(recipe, folder, served=True)
+    chief = threading.Thread(target=serve_search, args=(search, port), daemon=True)
     chief.start()
     time.sleep(1.2)  # the chief has looked for results twice
     assert tune(recipe, folder, chief=f"localhost:{port}") == []
@@ -285,7 +296,7 @@ def test_a_worker_may_come_late_to_a_folder_that_its_chief_made(load, tmp_path):
 def test_a_place_where_a_trial_failed_is_not_tried_again(load, tmp_path):
     recipe = load(RECIPE, "tune.trials=16", "tune.space={train.learning_rate: "
                   "{low: 1.0e-5, high: 1.0e-1, scale: log}}")  # fmt: skip
-    oracle = tuning._oracle(recipe, tmp_path / "search", None)
+    oracle = make_oracle(recipe, tmp_path / "search", None)
     failed = []
     for _ in range(16):
         trial = oracle.create_trial("worker")
@@ -293,11 +304,11 @@ def test_a_place_where_a_trial_failed_is_not_tried_again(load, tmp_path):
         # Better and better up to where everything breaks down.
         if rate > 1e-2:
             failed.append(rate)
-            trial.status = tuning.FAILED
+            trial.status = FAILED
         else:
             oracle.update_trial(trial.trial_id, {"validation_mae_raw": -math.log10(rate)})
             trial = oracle.trials[trial.trial_id]
-            trial.status = tuning.COMPLETED
+            trial.status = COMPLETED
         oracle.end_trial(trial)
     assert 0 < len(failed) < 9
     assert len({round(math.log10(rate), 2) for rate in failed}) == len(failed)
