@@ -24,8 +24,9 @@ import numpy as np
 from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo.counters.load import RunCounter
-from cellzoo.data.folder import ImageSet, load_folder
-from cellzoo.data.sets import natural_images
+from cellzoo.data.folder import load_folder
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.reading import Reading
 from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.images import resize
 from cellzoo.scores.table import interval_metrics
@@ -51,7 +52,7 @@ def main() -> None:
     held_out = [held_out_images(counter) for counter in counters]
     kinds = {data_name(c): images.images for c, images in zip(counters, held_out, strict=True)}
     for folder in arguments.others:
-        images, _ = load_folder(folder, image_size=128, labels=None, size="resize")
+        images, _ = load_folder(folder, 128, labels=None, reading=Reading(resize=True))
         kinds[folder.resolve().name] = images.images
     names = [path.resolve().name for path in [*arguments.runs, *arguments.others]]
     made_with = origin(["python", "benchmarks/coverage.py", *names])
@@ -73,7 +74,7 @@ def held_out_images(counter: RunCounter) -> ImageSet:
     if section.source == "simulated":
         section = section.model_copy(update={"test": SIMULATED, "test_labelled": SIMULATED})
         splits = ("test",)
-        images, _ = natural_images(section, recipe.image_size, recipe.seed, splits=splits)
+        images, _ = section.load(recipe.image_size, recipe.seed, splits)
     else:
         images, _ = images_as_trained(counter.run, splits)
     return images.take(images.labelled & np.isin(images.splits, splits))

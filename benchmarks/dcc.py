@@ -55,14 +55,13 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     folder, origin = train(words, arguments.runs, name)
 
     from cellzoo.counters.load import RunCounter
-    from cellzoo.data.sets import natural_images
     from cellzoo.evaluation.evaluate import scored_images
     from cellzoo.scores.table import count_metrics
 
     counter = RunCounter(folder)
     recipe = counter.run.recipe
     test, subject, _ = scored_images(counter)
-    natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+    natural, _ = recipe.data.natural.load(recipe.image_size, recipe.seed)
     training = natural.of("train")
     common = {
         "data": arguments.data,

@@ -27,7 +27,7 @@ from table import add_rows, origin, print_markdown, read_rows
 from cellzoo import zoo
 from cellzoo.counters.load import RunCounter
 from cellzoo.counters.network_parts import mean_over_views, predict
-from cellzoo.data.sets import synthetic_cells
+from cellzoo.data.synthetic import synthetic_cells
 from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.scores.counts import round_count
 
@@ -90,10 +90,10 @@ def mosaics(counter: RunCounter, number: int) -> list[dict[str, object]]:
 def seamless(counter: RunCounter, number: int) -> list[dict[str, object]]:
     """Rows on synthetic images of twice the width and height, of the natural kind's counter."""
     recipe, size = counter.run.recipe, counter.run.recipe.image_size
-    section = recipe.data.synthetic.model_dump(exclude={"images", "fresh", "background"})
+    section = recipe.data.synthetic.model_copy(update={"background": None})
 
     def draw(side: int, images: int, counts: np.ndarray | None = None):
-        cells = synthetic_cells(**section, background=None, natural=None, image_size=side)
+        cells = synthetic_cells(section, side, natural=None)
         return cells.render(images, (recipe.seed, side), counts=counts)
 
     images, counts = draw(size, 4 * number)

@@ -22,45 +22,15 @@ from pydantic import (
 )
 
 from cellzoo import shipped_recipes
-from cellzoo.data.sources.section import (
-    SOURCE_SECTIONS,
-    BBBC005Natural,
-    FolderNatural,
-    SimulatedFluorescence,
-    SimulatedNatural,
-)
+from cellzoo.data.augment import Augment
+from cellzoo.data.section import Data
+from cellzoo.data.sources import SOURCES
 from cellzoo.errors import UsageError
 from cellzoo.scores.table import COUNT_SCORES
 from cellzoo.section import ImageSize, Pixels, Section, Share, _seconds
-from cellzoo.synthetic.settings import Synthetic
 
 # The sections that say how a network learns and counts.
 NETWORK_SECTIONS = ("augment", "loss", "train", "count")
-
-
-class Data(Section):
-    """What the model is fed."""
-
-    natural: Annotated[
-        SimulatedNatural | FolderNatural | BBBC005Natural | SimulatedFluorescence,
-        Field(discriminator="source"),
-    ]
-    synthetic: Synthetic | None = None
-
-
-class Augment(Section):
-    """Arguments of :func:`cellzoo.data.augment.augmentation`."""
-
-    flip: bool = True
-    rotate: bool = True
-    crop: Annotated[float, Field(gt=0, le=1)] = 0.9
-    crop_probability: Share = 1.0
-    noise: NonNegativeFloat = 0.0025
-    contrast: Share = 0.0
-    gain: NonNegativeFloat = 0.0
-    offset: NonNegativeFloat = 0.0
-    blur: Share = 0.0
-    extra: list[dict[str, Any]] = []
 
 
 class TwinVAE(Section):
@@ -316,12 +286,7 @@ class Recipe(Section):
         """How the training images were taken, as far as the recipe says."""
         if self.card and self.card.modality:
             return self.card.modality
-        natural = self.data.natural
-        if natural.source == "simulated":
-            return {"bf": "simulated bright field", "pc": "simulated phase contrast"}[
-                natural.modality
-            ]
-        return "not stated" if natural.source == "folder" else "simulated fluorescence"
+        return self.data.natural.microscopy
 
     @property
     def classical(self) -> bool:
@@ -629,7 +594,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         return f"the key {name} is missing; add it."
     if kind.startswith("union_tag"):
         field = context["discriminator"].strip("'")
-        options = ", ".join(SOURCE_SECTIONS if field == "source" else MODEL_SECTIONS)
+        options = ", ".join(SOURCES if field == "source" else MODEL_SECTIONS)
         given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
         near = given and difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
         found = f"is {given}" if given else "is missing"
@@ -707,4 +672,4 @@ MODEL_SECTIONS = {
     "brightness": Brightness,
     "watershed": Watershed,
 }
-_TAGS: dict[Any, type[Section]] = SOURCE_SECTIONS | MODEL_SECTIONS
+_TAGS: dict[Any, type[Section]] = SOURCES | MODEL_SECTIONS

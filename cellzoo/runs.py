@@ -23,7 +23,7 @@ from cellzoo.trust.familiarity import Familiarity
 if TYPE_CHECKING:
     import keras
 
-    from cellzoo.data.folder import ImageSet
+    from cellzoo.data.image_set import ImageSet
 
 
 def recipe_file(run: Path) -> Path:

@@ -1,6 +1,6 @@
 """What the sections of a recipe have in common: their base class and the types of their keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,16 @@ Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
 
 
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("the first is above the second: write [lowest, highest]")
+    return ends
+
+
+Number = TypeVar("Number")
+Range = Annotated[tuple[Number, Number], AfterValidator(_ordered)]  # both ends are possible
 
 
 def _seconds(text: Any) -> str | None:

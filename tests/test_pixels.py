@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import cells_of
+from cellzoo.data.image_set import ImageSet
 from cellzoo.recipe import load_recipe
 from cellzoo.simulators import microscope
 from cellzoo.simulators.fluorescence import Fluorescence
@@ -56,7 +55,7 @@ def drawings(kept):
     natural = training_images()
     for name, settings in kept["cells"].items():
         recipe = load_recipe(BASE, [f"data.synthetic={json.dumps(settings)}"])
-        yield name, cells_of(recipe, natural).render(2, (1, 0), masks=True)
+        yield name, recipe.data.cells(128, natural).render(2, (1, 0), masks=True)
     for modality in ("bf", "pc"):
         made = microscope.simulate_set(modality, 3, (4, 0), prefix="pixels", frames_per_chamber=3)
         yield f"microscope {modality}", (made.images, made.counts, made.hours)

@@ -118,7 +118,6 @@ def training_step(path, quick):
     ],
 )
 def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
-    from cellzoo.data.sets import natural_images
     from cellzoo.runs import build_network
     from cellzoo.training.assemble import training_batches
     from cellzoo.training.optimizers import make_optimizer
@@ -133,7 +132,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
         settings += ["model.weights=null", "model.dropout=0"]
     recipe = load_recipe(path, settings, quick)
 
-    natural, skipped = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+    natural, skipped = recipe.data.natural.load(recipe.image_size, recipe.seed)
     assert not skipped
     batches = training_batches(recipe, natural.of("train"))
     network = build_network(recipe)

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from cellzoo.data.folder import SPLITS
+from cellzoo.data.image_set import SPLITS
 from cellzoo.files import write_atomically
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
@@ -174,7 +174,7 @@ def _range_of_counts(run: Run) -> str:
             f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
             "extrapolation"
         )
-    if run.recipe.data.natural.unlabelled:
+    if run.recipe.data.natural.keeps_all_labels_hidden:
         return "learned from synthetic images alone, no training image was labelled"
     return "the run does not know the range in its training images"
 
@@ -254,14 +254,7 @@ def _data(run: Run) -> str:
 
 def data_in_words(recipe: Recipe) -> str:
     """Which natural images a recipe is about, in a few words that say so if they are simulated."""
-    section = recipe.data.natural
-    if section.source == "simulated":
-        return f"simulated microscope, {section.modality}"
-    if section.source == "simulated_fluorescence":
-        return "simulated fluorescence"
-    if section.source == "bbbc005":
-        return "simulated fluorescence, BBBC005"
-    return f"folder {Path(section.folder).name}"
+    return recipe.data.natural.describe()
 
 
 def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
@@ -280,7 +273,7 @@ def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
 def groups_in_words(recipe: Recipe, rows: list[tuple[str, str, str, str]]) -> str:
     """What is known of the groups in :func:`split_rows`."""
     alone = rows and all(images == groups for _, images, _, groups in rows)
-    if alone and hasattr(recipe.data.natural, "labels"):
+    if alone and recipe.data.natural.has_label_table:
         return (
             "No two images are of one group: if some show the same cells, name their groups in the "
             "column group of labels.csv, as they may now be in different splits."

@@ -10,16 +10,15 @@ import numpy as np
 
 from cellzoo.cards.model_card import data_in_words
 from cellzoo.counters.load import RunCounter
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import check_recipe
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
 from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
+from cellzoo.recipe_check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
-from cellzoo.scores.table import HEADLINE, headline_in_words
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")
@@ -60,16 +59,6 @@ class Comparison:
     subject: str
     rows: list[dict[str, object]]
     files: list[Path]
-
-    def summary(self) -> list[str]:
-        """What was found, a line for each method over all seeds, and what was written."""
-        lines = [f"{self.subject}, natural images:"]
-        for row in self.rows:
-            if row["seed"] == "all":
-                best = " (best)" if row["best"] else ""
-                scores = {score.key: row[f"natural_{score.key}"] for score in HEADLINE}
-                lines.append(f"  {row['method']}: {headline_in_words(scores)}{best}")
-        return lines + [f"wrote {file}" for file in self.files]
 
 
 def compare(
@@ -119,7 +108,7 @@ def compare(
     methods = _count_all(by_seed, every_image, images)
     recipe = entrants[0].run.recipe
     # A seed deals a folder's groups out anew; simulated ones it makes anew, under the same names.
-    rows = table(methods, images, same_groups=hasattr(recipe.data.natural, "folder"))
+    rows = table(methods, images, same_groups=recipe.data.natural.reads_files)
     about = About(
         data=data_in_words(recipe),
         subject=split_in_words(split, recipe),
@@ -343,7 +332,7 @@ def _identity(recipe: Recipe) -> dict[str, object]:
     section = recipe.data.natural
     kept = section.model_dump(exclude=set(_READING))
     identity = {f"data.natural.{key}": value for key, value in kept.items()}
-    if hasattr(section, "folder"):
+    if section.reads_files:
         identity["data.natural.folder"] = Path(section.folder).resolve()
     else:
         identity["model.image_size"] = recipe.image_size

@@ -197,7 +197,7 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "training_mean": run.validation_scores().get("training_mean"),
         "signatures": sorted([*graph.signatures, FACTS_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
-        "simulated": section.source == "simulated" or bool(getattr(section, "simulated", False)),
+        "simulated": section.simulated,
         "versions": {
             "cellzoo": __version__,
             "tensorflow": tf.__version__,

@@ -13,12 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import cells_of, natural_images, simulated_fluorescence
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, with_values
-from cellzoo.simulators import microscope
 from cellzoo.synthetic.drawing import contact_sheet
 from cellzoo.synthetic.matching import match
 from cellzoo.synthetic.settings import Synthetic
@@ -101,7 +99,7 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
     natural = None
     if section.background in ("natural", "groups"):
         natural = _training_images(recipe)
-    cells = cells_of(recipe, natural)
+    cells = recipe.data.cells(recipe.image_size, natural)
     images, counts = cells.render(number, (recipe.seed, 0))
     groups = [str(k) for k in range(number)]
     return np.round(images * 255).astype(np.uint8), counts, groups, [""] * number, None
@@ -109,15 +107,13 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
 
 def _section(recipe: Recipe) -> Synthetic:
     if recipe.data.synthetic is None:
-        natural = "" if hasattr(recipe.data.natural, "folder") else ", or --natural"
+        natural = "" if recipe.data.natural.reads_files else ", or --natural"
         raise UsageError(f"{recipe.name} has no data.synthetic: choose another recipe{natural}.")
     return recipe.data.synthetic
 
 
 def _training_images(recipe: Recipe) -> ImageSet:
-    images, _ = natural_images(
-        recipe.data.natural, recipe.image_size, recipe.seed, splits=("train",)
-    )
+    images, _ = recipe.data.natural.load(recipe.image_size, recipe.seed, ("train",))
     return images.of("train")
 
 
@@ -149,7 +145,7 @@ def match_recipe(
     for file in files:
         check_new_file(file)
     natural = _training_images(recipe)
-    cells = cells_of(recipe, natural)
+    cells = recipe.data.cells(recipe.image_size, natural)
     settled = _counts(section, natural.counts)
     find_counts = section.count_range is None and not settled
     if section.background is None:
@@ -178,7 +174,7 @@ def match_recipe(
         some = np.random.default_rng(recipe.seed).permutation(len(natural))[:number]
         sheets = [
             contact_sheet(natural.images[some], natural.counts[some]),
-            contact_sheet(*cells_of(matched, natural).render(number, 0)),
+            contact_sheet(*matched.data.cells(matched.image_size, natural).render(number, 0)),
         ]
         _write_image(files[1], np.concatenate(sheets))
     write_atomically(out, text)
@@ -208,19 +204,12 @@ def _window(section: Synthetic) -> dict[str, Any]:
 
 def _natural(recipe: Recipe, number: int) -> _Pictures:
     section = recipe.data.natural
-    if section.source == "simulated_fluorescence":
-        arguments = section.model_dump(exclude={"source"}) | {"train": number}
-        seed = (recipe.seed, 99)
-        drawn = simulated_fluorescence(
-            **arguments, image_size=recipe.image_size, seed=seed, splits=("train",)
-        )
-        images = np.round(drawn.images * 255).astype(np.uint8)
-        groups = [str(k) for k in range(number)]
-        return images, drawn.counts, groups, [""] * number, drawn.masks
-    if section.source != "simulated":
+    if section.reads_files:
         raise UsageError(f"{recipe.name} has natural images of its own: leave --natural out.")
-    images = microscope.simulate_set(
-        section.modality, number, (recipe.seed, 99), prefix=f"{section.modality}_synth"
-    )
-    hours = [f"{hour:.2f}" for hour in images.hours]
-    return images.images, images.counts, images.groups, hours, None
+    made = section.simulate(number, recipe.image_size, recipe.seed)
+    images = np.round(made.images * 255).astype(np.uint8)
+    if made.times is None:
+        groups, hours = [str(k) for k in range(number)], [""] * number
+    else:
+        groups, hours = made.groups.tolist(), [f"{hour:.2f}" for hour in made.times]
+    return images, made.counts, groups, hours, made.masks

@@ -11,7 +11,7 @@ import numpy as np
 
 from cellzoo import __version__
 from cellzoo.convert.torch_checkpoint import read_state_dict
-from cellzoo.data.sources.section import FolderNatural
+from cellzoo.data.sources import Folder
 from cellzoo.errors import UserError
 from cellzoo.models.twinvae import twinvae
 from cellzoo.recipe import Data, Recipe, TwinVAE
@@ -221,7 +221,7 @@ def _recipe(file: Path, model: TwinVAE) -> Recipe:
     return Recipe(
         name=name,
         data=Data(
-            natural=FolderNatural(source="folder", folder="folder-of-your-images"),
+            natural=Folder(folder="folder-of-your-images"),
             # A recipe without a synthetic set has a network without a synthetic half.
             synthetic=Synthetic(preset="bf", background=None),
         ),

@@ -10,7 +10,7 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.counters.base import FACTS_FILE, Counter, Counts, Intake
-from cellzoo.data.bbbc005 import ORIGINAL_SIZE
+from cellzoo.data.sources.bbbc005 import ORIGINAL_SIZE
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame, resize, sides, to_unit

@@ -9,18 +9,18 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import cv2
 import numpy as np
+from pydantic import Field, NonNegativeFloat
 
-# Albumentations asks a server for newer versions when imported; a microscope's computer is offline.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+from cellzoo.errors import UsageError
+from cellzoo.images import Size, sides
+from cellzoo.section import Section, Share
 
-import albumentations  # noqa: E402
-
-from cellzoo.errors import UsageError  # noqa: E402
-from cellzoo.images import Size, sides  # noqa: E402
+if TYPE_CHECKING:
+    import albumentations
 
 
 class Augmentation(Protocol):
@@ -38,27 +38,10 @@ class Augmentation(Protocol):
         """
 
 
-_TRIES = 10  # of a transform: some turn an image by chance
+class Augment(Section):
+    """What happens to training images.
 
-
-def augmentation(
-    *,
-    size: Size,
-    flip: bool = True,
-    rotate: bool = True,
-    crop: float = 0.9,
-    crop_probability: float = 1.0,
-    noise: float = 0.0025,
-    contrast: float = 0.0,
-    gain: float = 0.0,
-    offset: float = 0.0,
-    blur: float = 0.0,
-    extra: Sequence[Mapping[str, Any]] = (),
-) -> Augmentation:
-    """Builds the augmentation of training images.
-
-    Args:
-        size: side, or height and width, of the images in pixels.
+    Attributes:
         flip: flip at random, left to right and upside down.
         rotate: rotate at random by a multiple of 90 degrees; images that are not square stay.
         crop: side of a random crop, as a share of the image, scaled back to full size. The paper's
@@ -74,72 +57,111 @@ def augmentation(
         extra: transforms of albumentations, each a mapping of its ``name`` and its arguments, done
             last but for noise, contrast, gain and offset. One that moves cells out of the image
             makes its count wrong.
-
-    Returns:
-        A function of images, a seed and perhaps masks, see :class:`Augmentation`.
-
-    Raises:
-        UsageError: a transform of ``extra`` does not exist, has wrong arguments, or is not for grey
-            images.
     """
-    height, width = sides(size)
-    steps: list[albumentations.BasicTransform] = []
-    if crop < 1:
-        crop_sides = (max(1, round(height * crop)), max(1, round(width * crop)))
-        steps.append(
-            albumentations.Sequential(
-                [
-                    albumentations.RandomCrop(*crop_sides),
-                    # Otherwise masks move half a pixel against their images.
-                    albumentations.Resize(
-                        height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT
-                    ),
-                ],
-                p=crop_probability,
-            )
-        )
-    if flip:
-        steps += [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
-    if rotate and height == width:
-        steps.append(albumentations.RandomRotate90(p=1.0))
-    if blur:
-        steps.append(albumentations.Blur(blur_limit=(5, 5), p=blur))
-    steps += [_transform(k, entry, (height, width)) for k, entry in enumerate(extra)]
-    together = albumentations.Compose(steps)
 
-    def augment(
-        images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng(seed)
-        # One generator for all steps: set_random_seed would give each step the same chances, so
-        # that an image is flipped either both ways or not at all.
-        together.set_random_state(random, Random(int(random.integers(2**31))))
-        if masks is None:
-            out = np.stack([together(image=image)["image"] for image in images])
-        else:
+    flip: bool = True
+    rotate: bool = True
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.9
+    crop_probability: Share = 1.0
+    noise: NonNegativeFloat = 0.0025
+    contrast: Share = 0.0
+    gain: NonNegativeFloat = 0.0
+    offset: NonNegativeFloat = 0.0
+    blur: Share = 0.0
+    extra: list[dict[str, Any]] = []
+
+    def build(self, size: Size) -> Augmentation:
+        """The augmentation of images of a size.
+
+        Args:
+            size: side, or height and width, of the images in pixels.
+
+        Returns:
+            A function of images, a seed and perhaps masks, see :class:`Augmentation`.
+
+        Raises:
+            UsageError: a transform of ``extra`` does not exist, has wrong arguments, or is not for
+                grey images.
+        """
+        together = self._geometry(size)
+
+        def augment(
+            images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
+        ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+            random = np.random.default_rng(seed)
+            # One generator for all steps: set_random_seed would give each step the same chances, so
+            # that an image is flipped either both ways or not at all.
+            together.set_random_state(random, Random(int(random.integers(2**31))))
+            if masks is None:
+                out = np.stack([together(image=image)["image"] for image in images])
+                return self._with_other_greys(out, random)
             pairs = [together(image=i, mask=m) for i, m in zip(images, masks, strict=True)]
             out = np.stack([pair["image"] for pair in pairs])
             masks = np.stack([pair["mask"] for pair in pairs])
+            return self._with_other_greys(out, random), masks
+
+        return augment
+
+    def _geometry(self, size: Size) -> "albumentations.Compose":
+        """The steps that move pixels, the blur, and what the recipe adds to them."""
+        albumentations = _albumentations()
+        height, width = sides(size)
+        steps: list[albumentations.BasicTransform] = []
+        if self.crop < 1:
+            crop_sides = (max(1, round(height * self.crop)), max(1, round(width * self.crop)))
+            steps.append(
+                albumentations.Sequential(
+                    [
+                        albumentations.RandomCrop(*crop_sides),
+                        # Otherwise masks move half a pixel against their images.
+                        albumentations.Resize(
+                            height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT
+                        ),
+                    ],
+                    p=self.crop_probability,
+                )
+            )
+        if self.flip:
+            steps += [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
+        if self.rotate and height == width:
+            steps.append(albumentations.RandomRotate90(p=1.0))
+        if self.blur:
+            steps.append(albumentations.Blur(blur_limit=(5, 5), p=self.blur))
+        steps += [_transform(k, entry, (height, width)) for k, entry in enumerate(self.extra)]
+        return albumentations.Compose(steps)
+
+    def _with_other_greys(self, out: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Contrast, gain, offset and noise, in place where that saves memory."""
         one_per_image = (len(out), 1, 1)
-        if contrast:
+        if self.contrast:
             mean = out.mean(axis=(1, 2), keepdims=True)
-            factor = random.uniform(1 - contrast, 1 + contrast, one_per_image).astype(np.float32)
-            out = mean + factor * (out - mean)
-        out = out * random.uniform(1 - gain, 1 + gain, one_per_image).astype(np.float32)
-        out += random.uniform(-offset, offset, one_per_image).astype(np.float32)
+            factor = random.uniform(1 - self.contrast, 1 + self.contrast, one_per_image)
+            out = mean + factor.astype(np.float32) * (out - mean)
+        out = out * random.uniform(1 - self.gain, 1 + self.gain, one_per_image).astype(np.float32)
+        out += random.uniform(-self.offset, self.offset, one_per_image).astype(np.float32)
         np.clip(out, 0, 1, out)
         # Beyond 0 and 1, too: clipped noise would make a dark ground brighter than it is, and what
         # was learned there would count too few cells where there is no noise.
-        if noise:
-            out += np.float32(noise) * random.standard_normal(out.shape, np.float32)
-        return out if masks is None else (out, masks)
+        if self.noise:
+            out += np.float32(self.noise) * random.standard_normal(out.shape, np.float32)
+        return out
 
-    return augment
+
+def _albumentations():
+    """The library, which takes a second to import: only where images are augmented."""
+    # It asks a server for newer versions when imported; a microscope's computer is offline.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+_TRIES = 10  # of a transform: some turn an image by chance
 
 
 def _transform(
     place: int, entry: Mapping[str, Any], size: tuple[int, int]
-) -> albumentations.BasicTransform:
+) -> "albumentations.BasicTransform":
     """One transform of a recipe's ``augment.extra``, tried on an image of the size."""
     where = f"augment.extra.{place}"
     arguments = dict(entry)
@@ -161,7 +183,7 @@ def _transform(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             transform = known[name](**arguments)
-            trial = albumentations.Compose([known[name](**arguments | {"p": 1.0})], seed=0)
+            trial = _albumentations().Compose([known[name](**arguments | {"p": 1.0})], seed=0)
             image, mask = np.full(size, 0.5, np.float32), np.zeros(size, np.uint8)
             trial(image=image)  # not every image has a mask
             tries = [trial(image=image, mask=mask) for _ in range(_TRIES)]
@@ -180,8 +202,9 @@ def _transform(
     return transform
 
 
-def _transforms() -> dict[str, type[albumentations.BasicTransform]]:
+def _transforms() -> dict[str, type["albumentations.BasicTransform"]]:
     """Every transform of albumentations by its name."""
+    albumentations = _albumentations()
     return {
         name: value
         for name, value in vars(albumentations).items()

@@ -7,8 +7,8 @@ import numpy as np
 
 from cellzoo.data.augment import Augmentation
 from cellzoo.data.density import cells_per_pixel
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import SyntheticSource
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.synthetic import SyntheticImages
 
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -50,7 +50,7 @@ class TrainingBatches:
     def __init__(
         self,
         natural: ImageSet,
-        synthetic: SyntheticSource | None,
+        synthetic: SyntheticImages | None,
         augment: Augmentation,
         *,
         batch: int,

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 
 

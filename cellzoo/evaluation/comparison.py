@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.scores.bootstrap import bootstrap_intervals, holm, paired_p_value
 from cellzoo.scores.counts import round_count
 from cellzoo.scores.table import HEADLINE, count_metrics

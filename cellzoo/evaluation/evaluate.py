@@ -16,9 +16,10 @@ from cellzoo import zoo
 from cellzoo.cards.model_card import VALIDATION_ALONE, write_model_card
 from cellzoo.counters.base import Counts
 from cellzoo.counters.load import RunCounter, SavedModelCounter, is_saved_model
-from cellzoo.data.bbbc005 import parse_name
-from cellzoo.data.folder import SPLITS, ImageSet, Skipped, load_folder
-from cellzoo.data.sets import natural_images, read_natural_images
+from cellzoo.data.folder import load_folder
+from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
+from cellzoo.data.reading import Reading
+from cellzoo.data.sources.bbbc005 import parse_name
 from cellzoo.data.splits import hide_labels
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.masks import mask_scores, threshold_table
@@ -301,7 +302,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
             f"{counter.run.path} was imported, and a checkpoint does not hold what it was trained "
             "on: name a labelled folder with --data."
         )
-    whole = hasattr(section, "folder")
+    whole = section.reads_files
     if whole and not Path(section.folder).is_dir():
         raise UserError(
             f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
@@ -321,8 +322,8 @@ def _trained_on(counter: RunCounter | SavedModelCounter, data: Path) -> bool:
     """Whether a run's training images are of this folder; an export does not know."""
     if isinstance(counter, SavedModelCounter):
         return False
-    folder = getattr(counter.run.recipe.data.natural, "folder", None)
-    return folder is not None and Path(folder).resolve() == data.resolve()
+    section = counter.run.recipe.data.natural
+    return section.reads_files and Path(section.folder).resolve() == data.resolve()
 
 
 def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:
@@ -334,18 +335,18 @@ def _reading(counter: RunCounter | SavedModelCounter) -> dict[str, Any]:
     if isinstance(counter, SavedModelCounter):
         intake = counter.intake
         return {
-            "image_size": intake.size,
-            "size": "resize" if intake.resize else "error",
-            "intensity": intake.intensity,
-            "axes": intake.axes,
-            "channel": intake.channel,
+            "size": intake.size,
+            "reading": Reading(intake.axes, intake.channel, intake.intensity, intake.resize),
             "resize_from": intake.resize_from,
         }
     section = counter.run.recipe.data.natural
-    # Of these a section has those that its source knows. Not folder_natural: all of it is scored,
-    # so two images are enough and none is split off.
-    reading = section.model_dump(include={"size", "intensity", "axes", "channel", "on_error"})
-    return {**reading, "image_size": counter.size, "resize_from": counter.intake.resize_from}
+    # Not Source.load: all of the folder is scored, so two images are enough and none is split off.
+    return {
+        "size": counter.size,
+        "reading": section.reading,
+        "on_error": "skip" if section.skips_broken_files else "stop",
+        "resize_from": counter.intake.resize_from,
+    }
 
 
 def _labels_of(data: Path) -> dict[str, Any]:
@@ -371,11 +372,11 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     """
     recipe, table = run.recipe, run.split_table()
     section = recipe.data.natural
-    if not table or not hasattr(section, "folder"):
-        return natural_images(section, recipe.image_size, recipe.seed, splits=splits)
+    if not table or not section.reads_files:
+        return section.load(recipe.image_size, recipe.seed, splits)
     # Every label is read, as those of today's training split would be hidden else.
     every = section.model_copy(update={"labelled": None})
-    images, skipped = read_natural_images(every, recipe.image_size, recipe.seed)
+    images, skipped = every.read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
@@ -394,8 +395,7 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     kind = "simulated images" if section.simulated else "images"
     if split == "validation":
         return VALIDATION_ALONE
-    groups = {"simulated": "chambers", "simulated_fluorescence": "layouts"}
-    return f"test split ({kind} of {groups.get(section.source, 'groups')} never trained on)"
+    return f"test split ({kind} of {section.group_name} never trained on)"
 
 
 def _mean_prediction_mae(

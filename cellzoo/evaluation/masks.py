@@ -3,7 +3,7 @@
 import numpy as np
 
 from cellzoo.counters.load import RunCounter
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.models.thresholds import THRESHOLDS, Threshold
 from cellzoo.scores.segmentation import instances
 from cellzoo.scores.table import count_metrics, segmentation_metrics

@@ -13,7 +13,7 @@ In both, dropout is off and batch norm uses its moving statistics.
 import keras
 import numpy as np
 
-from cellzoo.data.augment import Augmentation, augmentation
+from cellzoo.data.augment import Augment, Augmentation
 from cellzoo.errors import UsageError
 
 PROTOCOLS = ("cellzoo", "authors")
@@ -61,7 +61,7 @@ def predict_counts(
     if len(images) == 0:
         return np.zeros(0, np.float32)
     if protocol == "authors":
-        augment = augment or augmentation(size=images.shape[1])
+        augment = augment or Augment().build(images.shape[1])
         return _sampled_counts(network, augment(images, (seed, 0)), domain, (seed, 1), batch_size)
     counter = keras.Model(network.input[domain], network.output[f"{domain}_count"])
     return counter.predict(images, batch_size=batch_size, verbose=0).astype(np.float32)

@@ -4,8 +4,7 @@ import numpy as np
 
 from cellzoo.counters.load import RunCounter, SavedModelCounter
 from cellzoo.counters.network_parts import predict, translations
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import cells_of
+from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import flat_features
 from cellzoo.evaluation.report.figures import Column, outlined
 from cellzoo.recipe import Recipe
@@ -35,8 +34,8 @@ def draw_synthetic(
         training: its natural training images, of which the background may be made.
         images: how many to draw.
     """
-    cells = cells_of(recipe, training)
-    # Training draws with (seed, 0) and (seed, 1, step): see SyntheticSource.
+    cells = recipe.data.cells(recipe.image_size, training)
+    # Training draws with (seed, 0) and (seed, 1, step): see SyntheticImages.
     return cells.render(images, (recipe.seed, 2))
 
 

@@ -30,12 +30,15 @@ cells on the same area cover each other: of the foreground of stain 1, cells ove
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import scipy.fft
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from cellzoo.errors import UsageError
+from cellzoo.section import Range, Section, Share
 
 _TRIES = 32  # places tried for a cell
 _CORNERS = 7  # of a cell's polygon before they are rounded
@@ -72,9 +75,8 @@ STAINS = {
 }
 
 
-@dataclass(frozen=True)
-class Fluorescence:
-    """Settings of the simulator; the keys of ``data.natural`` with the same names.
+class Fluorescence(Section):
+    """What simulated images look like; the keys of ``data.natural`` with the same names.
 
     Attributes:
         stains: looks, 1 for nuclei and 2 for cell bodies; each image has one of them.
@@ -95,36 +97,18 @@ class Fluorescence:
         offset: of the camera, grey levels of 255.
     """
 
-    stains: tuple[int, ...] = (1,)
-    radius: tuple[float, float] | None = None
-    irregularity: float | None = None
-    brightness: tuple[float, float] | None = None
-    texture: float | None = None
-    clustering: float | None = None
-    overlap: float | None = None
-    blur: tuple[float, float] = (0.6, 2.6)
-    background: float = 1.0
-    photons: float = 20000.0
-    read_noise: float = 1.1
-    offset: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be drawn.
-
-        Raises:
-            UsageError: a range runs backwards, or a cell would have no area.
-        """
-        for key in ("radius", "brightness", "blur"):
-            value = getattr(self, key)
-            if value is not None and value[0] > value[1]:
-                raise UsageError(
-                    f"data.natural.{key} is {list(value)}, the first above the second: write "
-                    "[lowest, highest]."
-                )
-        if self.radius is not None and self.radius[0] < 2:
-            raise UsageError(
-                f"data.natural.radius begins at {self.radius[0]:g} px: a cell needs 2 or more."
-            )
+    stains: Annotated[list[Literal[1, 2]], Field(min_length=1)] = [1]
+    radius: Range[Annotated[float, Field(ge=2)]] | None = None
+    irregularity: Annotated[float, Field(ge=0, le=0.6)] | None = None
+    brightness: Range[NonNegativeFloat] | None = None
+    texture: Share | None = None
+    clustering: Share | None = None
+    overlap: Share | None = None
+    blur: Range[NonNegativeFloat] = (0.6, 2.6)
+    background: Annotated[float, Field(ge=0, le=255)] = 1.0
+    photons: PositiveFloat = 20000.0
+    read_noise: NonNegativeFloat = 1.1
+    offset: Annotated[float, Field(ge=0, le=255)] = 0.2
 
     def draw(
         self, size: tuple[int, int], count: int, seed: tuple[int, ...]

@@ -14,9 +14,9 @@ from cellzoo.section import Section, Share
 
 
 class Synthetic(Section):
-    """Arguments of :func:`cellzoo.data.sets.synthetic_cells`; unset keys follow the preset.
+    """Fields of :class:`cellzoo.synthetic.drawing.SyntheticCells`; unset keys follow the preset.
 
-    ``images`` and ``fresh`` go to :class:`cellzoo.data.sets.SyntheticSource`.
+    ``images`` and ``fresh`` go to :class:`cellzoo.data.synthetic.SyntheticImages`.
     """
 
     preset: Literal["bf", "pc"]

@@ -3,10 +3,8 @@
 import keras
 import numpy as np
 
-from cellzoo.data.augment import augmentation
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import SyntheticSource, cells_of
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe
@@ -32,16 +30,10 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
             "labels.csv that names some of labelled training images, or set model.head: additive."
         )
     size = recipe.image_size
-    source = None
-    if recipe.data.synthetic:
-        cells = cells_of(recipe, natural)
-        source = SyntheticSource(
-            cells, recipe.data.synthetic.images, recipe.data.synthetic.fresh, recipe.seed
-        )
     return TrainingBatches(
         natural,
-        source,
-        augmentation(size=size, **recipe.augment.model_dump()),
+        recipe.data.synthetic_images(size, natural, recipe.seed),
+        recipe.augment.build(size),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
         unlabelled=getattr(recipe.model, "reconstruct", True),

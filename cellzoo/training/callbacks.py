@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from cellzoo.counters.network_parts import domain_counter, predict, translations
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.runs import Run
 from cellzoo.scores.table import EVERY_EPOCH, count_metrics, headline_in_words

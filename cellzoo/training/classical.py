@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.models import CLASSICAL
 from cellzoo.runs import Run
 

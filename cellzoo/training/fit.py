@@ -13,9 +13,9 @@ import numpy as np
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import RunCounter
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.folder import SPLITS, ImageSet
-from cellzoo.data.sets import check_recipe, natural_images
+from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.recipe_check import check_recipe
 from cellzoo.runs import Run, check_start
 from cellzoo.scores.table import count_metrics, headline_in_words
 from cellzoo.training.assemble import new_trainer, training_batches
@@ -101,10 +101,8 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     check_recipe(recipe)
     check_start(recipe)
     # Of the test split only a line of each image is kept, for `evaluate` to find it again.
-    wanted = SPLITS if hasattr(recipe.data.natural, "folder") else ("train", "validation")
-    natural, skipped = natural_images(
-        recipe.data.natural, recipe.image_size, recipe.seed, splits=wanted
-    )
+    wanted = SPLITS if recipe.data.natural.reads_files else ("train", "validation")
+    natural, skipped = recipe.data.natural.load(recipe.image_size, recipe.seed, wanted)
     run.keep_splits(natural)
     check_leakage(run)
     training, validation = natural.of("train"), natural.of("validation")

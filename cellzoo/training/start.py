@@ -7,7 +7,7 @@ import keras
 
 from cellzoo import zoo
 from cellzoo.counters.load import RunCounter
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe

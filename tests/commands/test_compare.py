@@ -8,7 +8,6 @@ import pytest
 
 from cellzoo.commands import compare as module
 from cellzoo.commands.compare import Entrant, compare, label_methods, split_label
-from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
@@ -28,7 +27,7 @@ def make_run(tmp_path, tiny_recipe, write_cells, monkeypatch):
     def make(name, count, *settings, selections=()):
         recipe = load_recipe("tiny.yaml", settings)
         run = Run.create(tmp_path / name, recipe)
-        run.keep_splits(natural_images(recipe.data.natural, recipe.image_size, recipe.seed)[0])
+        run.keep_splits(recipe.data.natural.load(recipe.image_size, recipe.seed)[0])
         if count is not None:
             network = build_network(recipe)
             for selection, value in {"best": count, **dict(selections)}.items():

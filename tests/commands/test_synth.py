@@ -10,10 +10,10 @@ import pytest
 
 from cellzoo.commands.synth import match_recipe, synth
 from cellzoo.data.folder import load_folder
-from cellzoo.data.sets import check_recipe
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import find_images
 from cellzoo.recipe import load_recipe
+from cellzoo.recipe_check import check_recipe
 from cellzoo.synthetic import matching
 
 RECIPE = """\
@@ -47,7 +47,7 @@ def pictures(folder):
 def test_images_and_labels_are_a_folder_that_can_be_trained_on(tmp_path, recipe, natural, start):
     out = tmp_path / "new" / "cells"
     assert synth(recipe(), out, 5, False, natural) == [out]
-    images, skipped = load_folder(out, image_size=128)
+    images, skipped = load_folder(out, 128)
     assert (len(images), skipped) == (5, [])
     assert images.images.shape == (5, 128, 128)
     assert images.labelled.all()
@@ -93,25 +93,22 @@ def test_the_same_recipe_writes_the_same_images(tmp_path, recipe):
 
 
 def test_they_are_the_images_that_training_sees(tmp_path, recipe):
-    from cellzoo.data.sets import natural_images
     from cellzoo.training.assemble import training_batches
 
     settings = ("data.synthetic.images=3", "train.batch=3")
     synth(recipe(*settings), tmp_path / "cells", 3, False, False)
     chosen = recipe(*settings)
-    natural, _ = natural_images(chosen.data.natural, 128, chosen.seed)
+    natural, _ = chosen.data.natural.load(128, chosen.seed)
     seen, *_ = training_batches(chosen, natural.of("train")).synthetic.batch(0, np.arange(3))
     np.testing.assert_allclose(np.array(pictures(tmp_path / "cells")) / 255, seen, atol=0.502 / 255)
 
 
 def test_simulated_images_are_of_chambers_that_no_split_holds(tmp_path, recipe):
-    from cellzoo.data.sets import natural_images
-
     synth(recipe(), tmp_path / "cells", 4, False, True)
-    natural, _ = natural_images(recipe().data.natural, 128, 1)
+    natural, _ = recipe().data.natural.load(128, 1)
     known = {np.round(255 * image).astype(np.uint8).tobytes() for image in natural.images}
     assert not known & {image.tobytes() for image in pictures(tmp_path / "cells")}
-    images, _ = load_folder(tmp_path / "cells", image_size=128)
+    images, _ = load_folder(tmp_path / "cells", 128)
     assert not set(images.groups) & set(natural.groups)
 
 

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.data.augment import augmentation
+from cellzoo.data.augment import Augment
 from cellzoo.errors import UsageError
 
 NOTHING = {"flip": False, "rotate": False, "crop": 1.0, "noise": 0.0}
 IMAGES = np.random.default_rng(1).random((6, 12, 12), np.float32)
+
+
+def augmentation(size, **settings):
+    return Augment(**settings).build(size)
 
 
 @settings(max_examples=30)

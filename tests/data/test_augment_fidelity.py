@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from cellzoo.data.augment import augmentation
+from cellzoo.data.augment import Augment
 
 NOTHING = {"flip": False, "rotate": False, "crop": 1.0, "noise": 0.0}
+
+
+def augmentation(size, **settings):
+    return Augment(**settings).build(size)
 
 
 def outcomes(image, n=64, **parts):

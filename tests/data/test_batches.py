@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellzoo.data.augment import augmentation
+from cellzoo.data.augment import Augment
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import SyntheticSource
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.synthetic.drawing import SyntheticCells
 
 
@@ -59,7 +59,7 @@ def assert_equal(one, other):
 
 def synthetic_source(fresh):
     cells = SyntheticCells.preset("bf", size=32, margins=(0, 0, 0, 0), radius=(2, 4))
-    return SyntheticSource(cells, 6, fresh, 1)
+    return SyntheticImages(cells, 6, fresh, 1)
 
 
 def test_names_shapes_and_types():
@@ -293,6 +293,6 @@ def test_a_crop_that_leaves_one_numbered_cell_leaves_one_cell():
 def test_images_are_the_same_with_and_without_masks():
     natural = natural_set()
     with_masks = replace(natural, masks=np.zeros((10, 4, 4), np.uint8))
-    augment = augmentation(size=4)
+    augment = Augment().build(4)
     one, other = (batches(n, augment=augment)(2)[0] for n in (natural, with_masks))
     np.testing.assert_array_equal(one["natural"], other["natural"])

@@ -11,7 +11,10 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellzoo.data.folder import ImageSet, load_folder, parse_count
+from cellzoo.data.folder import load_folder
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.labels import parse_count
+from cellzoo.data.reading import Reading
 from cellzoo.errors import UsageError, UserError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -32,11 +35,12 @@ def add_stack(folder):
     tifffile.imwrite(folder / "stack.tif", frames, **options)
 
 
-def load(folder, text=None, **options):
+def load(folder, text=None, image_size=8, size="error", **options):
     if text is not None:
         (folder / "labels.csv").write_text(text, encoding="utf-8")
-    image_set, skipped = load_folder(folder, **({"image_size": 8} | options))
-    return image_set, skipped
+    keys = options.keys() & {"axes", "channel", "intensity"}
+    reading = Reading(resize=size == "resize", **{key: options.pop(key) for key in keys})
+    return load_folder(folder, image_size, reading=reading, **options)
 
 
 def test_listed_images(folder):
@@ -542,7 +546,7 @@ def test_a_stack_of_masks_has_the_axes_of_its_images_and_serves_listed_frames_to
         tifffile.imwrite(folder / name, stack, photometric="minisblack")  # says nothing of axes
     table = "image,count,mask\nst.tif,,m.tif\nst.tif#0,4,\nst.tif#1,2,\n"
     (folder / "labels.csv").write_text(table)
-    image_set, _ = load_folder(folder, image_size=8, axes="TYX")
+    image_set, _ = load(folder, axes="TYX")
     stack = image_set.take([name.startswith("st.tif") for name in image_set.names])
     assert stack.has_mask.all() and stack.masks[:, 0, 0].tolist() == [1, 0, 1]
     assert stack.counts[:2].tolist() == [4, 2]
@@ -607,6 +611,6 @@ def test_real_label_images():
     data = SHARED / "dsb2018"
     if not data.is_dir():
         pytest.skip("no dsb2018 in ../shared/data beside the checkout")
-    image_set, _ = load_folder(data, image_size=256)
+    image_set, _ = load_folder(data, 256)
     numbers = [len(np.unique(mask)) - 1 for mask in image_set.masks]
     np.testing.assert_array_equal(image_set.counts, numbers)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.data.splits import choose_labelled, hide_labels, split_by_group
 from cellzoo.errors import UsageError, UserError
 

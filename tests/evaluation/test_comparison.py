@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.comparison import COLUMNS, POOLED, Drawn, Method, table
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from cellzoo.counters.load import RunCounter
-from cellzoo.data.sets import natural_images
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.evaluate import evaluate, images_as_trained
 from cellzoo.evaluation.report import illustrate
@@ -46,7 +45,7 @@ def twin(tmp_path, monkeypatch, write_cells):
     (tmp_path / "twin.yaml").write_text(TWIN)
     recipe = load_recipe("twin.yaml")
     run = Run.create(tmp_path / "run", recipe)
-    run.keep_splits(natural_images(recipe.data.natural, 16, recipe.seed)[0])
+    run.keep_splits(recipe.data.natural.load(16, recipe.seed)[0])
     run.save_best(build_network(recipe))
     run.append_history({"epoch": 1.0, "loss": 3.0, "validation_mae": 2.0})
     run.append_history({"epoch": 2.0, "loss": 1.0, "validation_mae": float("nan")})
@@ -328,7 +327,7 @@ def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypat
     def images(number):
         table = write_cells(tmp_path / "cells", images=number) / "labels.csv"
         table.write_text(re.sub(",(split|train|validation|test)", "", table.read_text()))
-        return natural_images(recipe.data.natural, 16, recipe.seed)[0]
+        return recipe.data.natural.load(16, recipe.seed)[0]
 
     before = images(59)
     run.keep_splits(before)

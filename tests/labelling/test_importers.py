@@ -49,7 +49,7 @@ def test_paths_are_written_relative_to_the_new_file(folder):
 
 def test_the_result_loads(folder):
     imported(folder, "t1.png,5\nt2.png,0\nt10.png,6\n")
-    image_set, _ = load_folder(folder, image_size=8)
+    image_set, _ = load_folder(folder, 8)
     assert image_set.names.tolist() == ["t1.png", "t2.png", "t10.png"]
     np.testing.assert_array_equal(image_set.counts, [5, np.nan, 6])
 

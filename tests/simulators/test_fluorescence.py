@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cellzoo.commands.synth import synth
 from cellzoo.data.folder import load_folder
-from cellzoo.data.sets import natural_images, simulated_fluorescence
-from cellzoo.data.sources.section import SimulatedFluorescence
+from cellzoo.data.image_set import SPLITS
+from cellzoo.data.sources import SimulatedFluorescence
 from cellzoo.errors import UsageError
 from cellzoo.recipe import load_recipe
 from cellzoo.simulators.fluorescence import STAINS, Fluorescence
@@ -22,7 +22,7 @@ def scenes(draw):
     """Settings, size and count of an image, from empty to crowded."""
     low = draw(st.floats(2, 12))
     simulator = Fluorescence(
-        stains=tuple(draw(st.sampled_from([(1,), (2,), (1, 2)]))),
+        stains=draw(st.sampled_from([[1], [2], [1, 2]])),
         radius=(low, low + draw(st.floats(0, 6))),
         irregularity=draw(st.floats(0, 0.6)),
         clustering=draw(st.floats(0, 1)),
@@ -118,8 +118,8 @@ def test_more_cells_than_pixels_allow():
 # Sets
 
 
-def draw_set(**changes):
-    return simulated_fluorescence(**{"image_size": (40, 64), "seed": 2} | SMALL | changes)
+def draw_set(seed=2, splits=SPLITS, **changes):
+    return SimulatedFluorescence(**SMALL | changes).read((40, 64), seed, splits)[0]
 
 
 def test_sets_have_sizes_counts_and_masks_as_asked():
@@ -139,8 +139,8 @@ def test_a_split_does_not_depend_on_the_others():
 
 
 def test_from_a_recipe_section():
-    section = SimulatedFluorescence(source="simulated_fluorescence", **SMALL, stains=[1, 2])
-    images, skipped = natural_images(section, 48, 2, splits=("train", "validation"))
+    section = SimulatedFluorescence(**SMALL, stains=[1, 2])
+    images, skipped = section.load(48, 2, ("train", "validation"))
     assert images.images.shape == (8, 48, 48) and skipped == []
 
 
@@ -156,9 +156,9 @@ def test_synth_writes_images_that_the_folder_source_reads_back(tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     recipe = load_recipe(tmp_path / "recipe.yaml")
     synth(recipe, tmp_path / "cells", 6, False, True)
-    images, skipped = load_folder(tmp_path / "cells", image_size=48)
+    images, skipped = load_folder(tmp_path / "cells", 48)
     assert skipped == [] and len(images) == 6
     assert images.has_mask.all() and images.masks.dtype == np.uint16
     np.testing.assert_array_equal(images.counts, images.masks.max(axis=(1, 2)))
-    train = natural_images(recipe.data.natural, 48, recipe.seed)[0].of("train")
+    train = recipe.data.natural.load(48, recipe.seed)[0].of("train")
     assert not {i.tobytes() for i in train.images} & {i.tobytes() for i in images.images}

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
 from cellzoo.training.callbacks import EpochEnd, averaged_weights

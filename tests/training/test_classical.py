@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cellzoo.counters.load import load_counter
-from cellzoo.data.sets import natural_images
 from cellzoo.errors import UserError
 from cellzoo.models import CLASSICAL
 from cellzoo.recipe import MODEL_SECTIONS, load_recipe
@@ -155,7 +154,7 @@ def test_the_interval_of_a_counter_that_saw_the_validation_images_is_of_one_that
     text = RECIPE.replace("name: brightness, image_size: 16", "name: watershed, image_size: 40")
     recipe.write_text(text)
     run = fit(load_recipe(recipe), tmp_path / "run")
-    images, _ = natural_images(run.recipe.data.natural, 40, run.recipe.seed)
+    images, _ = run.recipe.data.natural.load(40, run.recipe.seed)
     train, validation = images.of("train"), images.of("validation")
     grid = run.recipe.model.model_dump(exclude={"name", "image_size"})
     unseen = CLASSICAL["watershed"].fit(train.images, train.counts, **grid)

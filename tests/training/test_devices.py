@@ -25,7 +25,6 @@ import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from cellzoo.data.sets import natural_images
 from cellzoo.models.layers import LatentSampler
 from cellzoo.recipe import load_recipe
 from cellzoo.training import assemble
@@ -44,7 +43,7 @@ if recipe.model.name == "efficientnet":
     keras.applications.EfficientNetB0(weights=None, include_top=False).save_weights(
         recipe.model.weights
     )
-natural, _ = natural_images(recipe.data.natural, recipe.image_size, recipe.seed)
+natural, _ = recipe.data.natural.load(recipe.image_size, recipe.seed)
 batches = assemble.training_batches(recipe, natural.of("train"))
 weights = batches(0)[1]["natural_weight"]
 half = len(weights) // 2

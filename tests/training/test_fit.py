@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cellzoo.data.folder import ImageSet
-from cellzoo.data.sets import natural_images
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
@@ -372,7 +371,7 @@ def test_a_start_may_not_have_learned_from_what_is_held_out(
     write_cells(tmp_path / "cells")
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
     recipe = load_recipe(tmp_path / "tiny.yaml", ["train.start_from=first"])
-    natural, _ = natural_images(recipe.data.natural, 16, recipe.seed)
+    natural, _ = recipe.data.natural.load(16, recipe.seed)
     Run.create(tmp_path / "first", recipe).keep_splits(natural)
 
     def check(name, images):

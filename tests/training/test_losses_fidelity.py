@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.recipe import Loss
 from cellzoo.training.losses import (
     binary_cross_entropy,

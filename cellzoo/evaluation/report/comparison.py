@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from cellzoo.data.folder import SPLITS, ImageSet
+from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
 from cellzoo.files import temporary_beside, write_atomically, write_csv

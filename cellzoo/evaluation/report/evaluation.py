@@ -22,7 +22,7 @@ from cellzoo.cards.model_card import (
     versions_in_words,
 )
 from cellzoo.counters.base import Counts
-from cellzoo.data.folder import ImageSet, Skipped
+from cellzoo.data.image_set import ImageSet, Skipped
 from cellzoo.evaluation.report.illustrate import Findings, Illustrations
 from cellzoo.evaluation.report.page import Commands, Report, Section, Table, write_report
 from cellzoo.files import finite, write_atomically, write_csv
@@ -293,7 +293,7 @@ def _images_in_words(findings: Findings, run: Run | None, what: str) -> str:
     if findings.folder:
         return f"images of the folder {what}"
     section = run.recipe.data.natural
-    if hasattr(section, "folder"):
+    if section.reads_files:
         simulated = "simulated " if section.simulated else ""
         return f"{simulated}images of the folder {Path(section.folder).name} ({what} split)"
     kind = run.recipe.modality.removeprefix("simulated ")

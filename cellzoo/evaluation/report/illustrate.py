@@ -7,7 +7,7 @@ import numpy as np
 
 from cellzoo.counters.base import Counts
 from cellzoo.counters.load import RunCounter, SavedModelCounter
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import MIN_POINTS, mixing, sample, umap_plane
 from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.figures import Column

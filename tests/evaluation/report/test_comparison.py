@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from cellzoo.data.folder import ImageSet
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.report.comparison import (

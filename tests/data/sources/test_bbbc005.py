@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.data.bbbc005 import Scene, load_bbbc005, parse_name
-from cellzoo.data.sets import natural_images
-from cellzoo.data.sources.section import BBBC005Natural
+from cellzoo.data.sources.bbbc005 import BBBC005, Scene, parse_name
 from cellzoo.errors import UserError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 COUNTS, SAMPLES, BLURS = (1, 5, 10, 14, 18), (1, 2, 3, 4), (1, 5)
 
 
@@ -42,8 +40,8 @@ def folder(request, tmp_path):
     return images if original else tmp_path / "data"
 
 
-def load(folder, **options):
-    return load_bbbc005(folder, **{"image_size": (6, 8), "seed": 1} | options)
+def load(folder, image_size=(6, 8), seed=1, **keys):
+    return BBBC005(folder=str(folder), **keys).read(image_size, seed)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +133,12 @@ def test_without_masks(folder):
 
 
 def test_from_a_recipe_section(folder):
-    section = BBBC005Natural(source="bbbc005", folder=str(folder), stains=[1], size="resize")
-    images, _ = natural_images(section, 8, 1, splits=("train", "validation"))
+    section = BBBC005(folder=str(folder), stains=[1], size="resize")
+    images, _ = section.load(8, 1, ("train", "validation"))
     assert len(images) == 36 and not (images.splits == "test").any()
-    gone = BBBC005Natural(source="bbbc005", folder=str(folder / "gone"))
+    gone = BBBC005(folder=str(folder / "gone"))
     with pytest.raises(UserError, match="there is no such folder, set data.natural.folder"):
-        natural_images(gone, 8, 1)
+        gone.load(8, 1)
 
 
 def test_the_real_ones():

@@ -1,0 +1,83 @@
+"""Images with their counts, groups and splits: what a model is fed, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """What a model is fed, in memory; all arrays have the same length n.
+
+    Attributes:
+        images: ``[n, h, w]`` float32 in [0, 1].
+        counts: ``[n]`` float32, cells per image; NaN = unlabelled.
+        groups: ``[n]`` str; images of a group (a time-lapse, a chamber, a scene) stay in one split.
+        names: ``[n]`` str, such as ``images/a.png`` or ``stack.tif#3``.
+        splits: ``[n]`` str: ``train``, ``validation``, ``test`` or empty (not yet assigned).
+        masks: ``[n, h, w]`` uint8 or uint16, 0 = background, above 0 = cell, or the cell's number;
+            all 0 where an image has none. None: no image has one.
+        has_mask: ``[n]`` bool: which images have a mask; None where ``masks`` is. Left out: all of
+            them.
+        times: ``[n]`` float32: when, in the unit of the table; NaN = unknown. None: none is known.
+        sizes: ``[n, 2]`` int: height and width in pixels that the files have. None: of no files.
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    groups: np.ndarray
+    names: np.ndarray
+    splits: np.ndarray
+    masks: np.ndarray | None = None
+    has_mask: np.ndarray | None = None
+    times: np.ndarray | None = None
+    sizes: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays of different length."""
+        if self.masks is not None and self.has_mask is None:
+            object.__setattr__(self, "has_mask", np.ones(len(self.masks), bool))
+        lengths = {name: len(array) for name, array in self._arrays().items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"an ImageSet needs arrays of one length, not {lengths}")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def take(self, index_or_mask: np.ndarray | Sequence) -> "ImageSet":
+        """The images at these positions (int ``[k]``) or where the mask (bool ``[n]``) is true."""
+        chosen = np.asarray(index_or_mask)
+        if chosen.size == 0:
+            chosen = chosen.astype(int)
+        return ImageSet(**{name: array[chosen] for name, array in self._arrays().items()})
+
+    @classmethod
+    def join(cls, parts: Sequence["ImageSet"]) -> "ImageSet":
+        """The images of several sets, which all have masks or all have none."""
+        names = parts[0]._arrays()
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+    def of(self, split: str) -> "ImageSet":
+        """The images of one split; ``""`` for those not yet assigned."""
+        return self.take(self.splits == split)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Bool ``[n]``: which images have a count."""
+        return ~np.isnan(self.counts)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was passed over, and the sentence that says why."""
+
+    name: str
+    reason: str

@@ -1,0 +1,297 @@
+"""The table of labels, ``labels.csv``: which images have which count, group, split and mask.
+
+It begins with the line ``image,count[,split,group,time,series,pixel_size_um,mask]``; other columns
+may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3 of a stack is
+``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty chamber.
+``time`` is a number in any unit.
+
+``mask`` names a picture of the same size, 0 in the background and above 0 in cells;
+``label_image`` one in which each cell has a number of its own, so that it also gives the count
+where ``count`` is empty.
+"""
+
+import csv
+import difflib
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cellzoo.data.image_set import SPLITS
+from cellzoo.errors import UserError
+from cellzoo.images import SUFFIXES
+
+log = logging.getLogger("cellzoo")
+
+_COLUMNS = ("image", "count", "group", "series", "split", "time", "mask", "label_image")
+
+
+def parse_count(text: str) -> float:
+    """A count as people write it in a table: "12", "12.0"; empty -> NaN (unlabelled).
+
+    Raises:
+        ValueError: with the reason, to be completed by file, line and cure.
+    """
+    text = text.strip()
+    if not text:
+        return float("nan")
+    try:
+        count = float(text.replace("_", "?"))  # Python would read 1_0 as 10
+    except ValueError:
+        raise ValueError(f"the count {text!r} is not a number") from None
+    if not np.isfinite(count):
+        raise ValueError(f"the count {text!r} is not a number")
+    if count < 0:
+        raise ValueError(f"the count {text!r} is negative")
+    if count != int(count):
+        raise ValueError(f"the count {text!r} is not a whole number")
+    if count > 1e6:
+        raise ValueError(f"the count {text!r} is above a million")
+    return count
+
+
+def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV that are not blank, each with its line number from 1.
+
+    Commas separate, or, where the first line has none, the semicolons or tabs that it has: those of
+    a spreadsheet program in a country with a decimal comma.
+
+    Raises:
+        UserError: the file is missing, or is no UTF-8 text.
+    """
+    try:
+        # utf-8-sig: Excel writes a byte order mark before the header.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next((line for line in file if line.strip()), "")
+            file.seek(0)
+            others = [character for character in ";\t" if character in first]
+            delimiter = others[0] if others and "," not in first else ","
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: line {reader.line_num}: is no row of a CSV ({error}), correct the line"
+        ) from error
+    for line, row in rows:
+        if any("\n" in cell or "\r" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
+        if any("\0" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
+    return [(line, row) for line, row in rows if any(row)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of an image, or of a frame of a stack."""
+
+    line: int  # 0 where the image is not listed
+    name: str  # as written in the csv
+    count: float = float("nan")
+    group: str = ""
+    split: str = ""
+    time: float = float("nan")
+    mask: str = ""  # as written, relative to the csv
+    instances: bool = False  # the mask numbers the cells
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table by file and frame."""
+
+    rows: dict[Path, dict[int | None, Row]]  # resolved file -> frame (None: the whole file) -> row
+    other_files: set[Path]  # named in other columns: masks
+
+
+def read_labels(path: Path) -> Table:
+    """Reads a table of labels; no image is opened.
+
+    Raises:
+        UserError: the table cannot be used; the sentence names the line.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there is no such file, add it or, if nothing is labelled, set "
+            "data.natural.labels: null"
+        )
+    lines = read_csv_rows(path)
+    if not lines:
+        raise UserError(f"{path}: line 1: is empty, begin the file with the line image,count")
+    header = _header(path, *lines[0])
+    table = Table({}, set())
+    for line, cells in lines[1:]:
+        if len(cells) > len(header):
+            raise UserError(
+                f"{path}: line {line}: has {len(cells)} values for {len(header)} columns, "
+                "write counts without a comma, and put other values that contain one in double "
+                "quotes"
+            )
+        # Spreadsheets leave out the commas of empty cells at the end of a line.
+        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        row, file, frame = _parse_row(path, line, values)
+        frames = table.rows.setdefault(file, {})
+        if frame in frames:
+            raise _twice(path, row, frames[frame])
+        frames[frame] = row
+        for column, value in values.items():
+            named, _ = file_and_frame(path.parent, value)
+            if column != "image" and named.suffix.lower() in SUFFIXES and os.path.exists(named):
+                table.other_files.add(resolved(named))
+    for frames in table.rows.values():
+        _fill_in(frames)
+    return table
+
+
+def _fill_in(frames: dict[int | None, Row]) -> None:
+    """Gives the rows of a file's frames what they leave to others.
+
+    The group is that of the file's other rows, or one of its own; the mask that of the file's row.
+    """
+    common, whole = _common_group(frames), frames.get(None)
+    for frame, row in frames.items():
+        own = row.name if frame is None else row.name.rpartition("#")[0]
+        masked = whole if whole and not row.mask else row
+        frames[frame] = replace(
+            row,
+            group=row.group or common or own,
+            mask=_of_frame(masked.mask, frame) if masked is whole else masked.mask,
+            instances=masked.instances,
+        )
+
+
+def _of_frame(mask: str, frame: int | None) -> str:
+    """The place of a frame's mask in the file of the whole stack's masks."""
+    return mask if frame is None or not mask or "#" in mask else f"{mask}#{frame}"
+
+
+def _common_group(frames: dict[int | None, Row]) -> str:
+    """The group of a file's row, else that of its frames where these agree; empty if neither."""
+    if None in frames and frames[None].group:
+        return frames[None].group
+    named = {row.group for row in frames.values() if row.group}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _header(path: Path, line: int, cells: list[str]) -> list[str]:
+    header = [cell.lower() for cell in cells]
+    if "image" not in header and "count" not in header:
+        raise UserError(
+            f"{path}: line {line}: is no header, begin the file with the line image,count"
+        )
+    for column in ("image", "count"):
+        if column not in header and not (column == "count" and "label_image" in header):
+            raise UserError(
+                f"{path}: line {line}: has no column {column}, the header must name image and count"
+            )
+    for column in set(header) - {""}:
+        if header.count(column) > 1:
+            raise UserError(f"{path}: line {line}: names the column {column} twice, rename one")
+    for column in set(header) - set(_COLUMNS):
+        near = difflib.get_close_matches(column, set(_COLUMNS) - set(header), n=1, cutoff=0.8)
+        if near:
+            log.warning("%s: the column %s tells nothing; is it the %s?", path, column, near[0])
+    return header
+
+
+def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path, int | None]:
+    where = f"{path}: line {line}"
+    name = values["image"].replace("\\", "/")  # a table written under Windows
+    if not name:
+        raise UserError(f"{where}: names no image, fill in the column image or delete the line")
+    try:
+        count = parse_count(values.get("count", ""))
+    except ValueError as error:
+        raise UserError(
+            f"{where}: {error}, write a whole number of cells or leave it empty if unlabelled"
+        ) from error
+    split = values.get("split", "").lower()
+    if split not in (*SPLITS, ""):
+        raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
+    file, frame = file_and_frame(path.parent, name)
+    group = values.get("group") or values.get("series") or ""
+    instances = values.get("label_image", "")
+    mask = instances or values.get("mask", "")
+    time = _parse_time(values.get("time", ""))
+    row = Row(line, name, count, group, split, time, mask, instances=bool(instances))
+    return row, resolved(file), frame
+
+
+def resolved(path: Path) -> Path:
+    """The file behind links; a link to itself stays, and is found unreadable where it is read."""
+    return Path(os.path.realpath(path))
+
+
+def _parse_time(text: str) -> float:
+    """A time as a number; NaN for what is none: nothing but a figure depends on it."""
+    try:
+        time = float(text)
+    except ValueError:
+        return float("nan")
+    return time if np.isfinite(time) else float("nan")
+
+
+def file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:
+    """``stack.tif#3`` -> the file and 3; the frame is None where the name has no number."""
+    name = name.replace("\\", "/")  # a table written under Windows
+    file = folder / name
+    stem, mark, number = name.rpartition("#")
+    # A file that really is called like this comes first.
+    framed = mark and number.isascii() and number.isdigit()
+    if framed and Path(stem).suffix.lower() in SUFFIXES and not file.exists():
+        return folder / stem, int(number)
+    return file, None
+
+
+def _twice(path: Path, row: Row, earlier: Row) -> UserError:
+    return UserError(
+        f"{path}: line {row.line}: lists {row.name} again (first in line {earlier.line}), "
+        "delete one of the two"
+    )
+
+
+def row_per_frame(
+    csv_path: Path | None, name: str, rows: dict[int | None, Row], n: int
+) -> list[Row]:
+    """One row for each of a file's n frames, with the name the frame goes by."""
+    whole = rows.get(None)
+    frames = {frame: row for frame, row in rows.items() if frame is not None}
+    for frame, row in frames.items():
+        if frame >= n:
+            raise UserError(
+                f"{csv_path}: line {row.line}: {name} has no frame {frame}, "
+                f"its frames are {name}#0 to {name}#{n - 1}"
+            )
+    if n == 1 and whole and frames:
+        first, second = sorted([whole, frames[0]], key=lambda row: row.line)
+        raise _twice(csv_path, second, first)
+    if n > 1 and whole and not np.isnan(whole.count):
+        raise UserError(
+            f"{csv_path}: line {whole.line}: gives one count to the {n} frames of {name}, "
+            f"list each as {name}#0 to {name}#{n - 1}"
+        )
+    default = whole or Row(0, name, group=_common_group(frames) or name)
+    return [
+        replace(frames.get(frame, default), name=name if n == 1 else f"{name}#{frame}")
+        for frame in range(n)
+    ]
+
+
+def splits_by_group(csv_path: Path | None, rows: list[Row], table: Table) -> list[str]:
+    """The split of each row, inherited from its group where it has none of its own."""
+    first: dict[str, Row] = {}
+    # Rows of skipped files count, too: their group's split is decided all the same.
+    listed = [row for frames in table.rows.values() for row in frames.values()]
+    for row in sorted(listed, key=lambda row: row.line):
+        if row.split:
+            known = first.setdefault(row.group, row)
+            if known.split != row.split:
+                raise UserError(
+                    f"{csv_path}: line {row.line}: puts the group {row.group} into {row.split}, "
+                    f"line {known.line} into {known.split}, keep a group in one split"
+                )
+    return [first[row.group].split if row.group in first else "" for row in rows]

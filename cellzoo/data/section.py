@@ -1,0 +1,53 @@
+"""The section ``data`` of a recipe: what the model is fed."""
+
+import operator
+from functools import reduce
+from typing import Annotated
+
+from pydantic import Field
+
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.sources import SOURCES
+from cellzoo.data.synthetic import SyntheticImages, synthetic_cells
+from cellzoo.images import Size
+from cellzoo.section import Section
+from cellzoo.synthetic.drawing import SyntheticCells
+from cellzoo.synthetic.settings import Synthetic
+
+
+class Data(Section):
+    """Natural images and, to learn from, synthetic cells.
+
+    Attributes:
+        natural: the section of one of :data:`cellzoo.data.sources.SOURCES`.
+        synthetic: how synthetic cells are drawn; None: there are none.
+    """
+
+    natural: Annotated[reduce(operator.or_, SOURCES.values()), Field(discriminator="source")]
+    synthetic: Synthetic | None = None
+
+    def check(self, size: Size) -> None:
+        """Finds values that fit their keys but not each other, without loading an image.
+
+        Args:
+            size: side, or height and width, in pixels that the model takes.
+
+        Raises:
+            UsageError: there are some.
+        """
+        self.natural.check(size)
+        if self.synthetic:
+            self.cells(size, None)
+
+    def cells(self, size: Size, natural: ImageSet | None) -> SyntheticCells:
+        """The generator of the synthetic cells, see :func:`synthetic_cells`."""
+        return synthetic_cells(self.synthetic, size, natural, self.natural.reading)
+
+    def synthetic_images(
+        self, size: Size, natural: ImageSet, seed: int
+    ) -> SyntheticImages | None:
+        """The synthetic images of a training; None if there are none."""
+        if self.synthetic is None:
+            return None
+        cells = self.cells(size, natural)
+        return SyntheticImages(cells, self.synthetic.images, self.synthetic.fresh, seed)

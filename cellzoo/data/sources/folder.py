@@ -1,0 +1,109 @@
+"""A lab's own folder of images, with counts in a table of labels."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from cellzoo.data.folder import load_folder
+from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
+from cellzoo.data.reading import Reading
+from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
+from cellzoo.data.splits import split_by_group
+from cellzoo.images import Size, checked_axes
+from cellzoo.section import Intensity, Labels, Shares
+
+
+class Folder(Source):
+    """A folder of images; see :mod:`cellzoo.data.labels` for its table.
+
+    Where the table names splits it has the last word; images that it leaves out help to learn.
+    Without any split in it, whole groups are dealt out.
+
+    Attributes:
+        folder: of images; a relative path starts where the command runs.
+        labels: table of counts in that folder; None if nothing is labelled.
+        labelled: how many training images (or which share of them) keep their label; None: all;
+            0: the synthetic images alone say what a count is.
+        shares: of train, validation and test where the table has no split; None: 0.7, 0.15 and
+            0.15.
+        size: what to do with images of another size than the model takes: stop, or resize them.
+        intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
+        axes: of TIFF stacks whose file does not say, such as ``TYX``.
+        channel: to read from files with several, from 0.
+        on_error: stop at a file that cannot be read, or skip it and say so at the end.
+    """
+
+    simulated: ClassVar[bool] = False
+
+    source: Literal["folder"] = "folder"
+    folder: str
+    labels: str | None = "labels.csv"
+    labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
+    shares: Shares | None = None
+    size: Literal["error", "resize"] = "error"
+    intensity: Intensity = "dtype"
+    axes: str | None = None
+    channel: NonNegativeInt | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+
+    @property
+    def reads_files(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def has_label_table(self) -> bool:
+        """True, even where there is none yet."""
+        return True
+
+    @property
+    def skips_broken_files(self) -> bool:
+        """As the recipe says."""
+        return self.on_error == "skip"
+
+    @property
+    def keeps_all_labels_hidden(self) -> bool:
+        """Whether ``labelled`` is 0."""
+        return self.labelled == 0
+
+    @property
+    def reading(self) -> Reading:
+        """As the recipe says."""
+        return Reading(self.axes, self.channel, self.intensity, self.size == "resize")
+
+    @property
+    def microscopy(self) -> str:
+        """Unknown: the files do not say."""
+        return "not stated"
+
+    def describe(self) -> str:
+        """The folder's name."""
+        return f"folder {Path(self.folder).name}"
+
+    def check(self, size: Size) -> None:
+        """Checks the axes, see :meth:`Source.check`."""
+        checked_axes(self.axes)
+
+    def read(
+        self, size: Size, seed: int, splits: Sequence[str] = SPLITS
+    ) -> tuple[ImageSet, list[Skipped]]:
+        """Reads all files, see :meth:`Source.read`."""
+        images, skipped = load_folder(
+            check_folder(self.folder),
+            size,
+            labels=self.labels,
+            reading=self.reading,
+            on_error=self.on_error,
+        )
+        dealt = images.splits.astype("<U10")
+        unassigned = dealt == ""
+        if unassigned.all():
+            shares = self.shares or {"train": 0.7, "validation": 0.15, "test": 0.15}
+            dealt = split_by_group(images.groups, shares, seed, images.labelled)
+        else:
+            dealt[unassigned] = "train"
+        images = keep_labels(replace(images, splits=dealt), self.labelled, seed)
+        return in_splits(images, splits), skipped

@@ -1,0 +1,89 @@
+"""Synthetic cells as training sees them: on the backgrounds of natural images, with masks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.reading import AS_IT_IS, Reading
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import Size, read_frames, resize, sides, to_unit
+from cellzoo.synthetic.drawing import (
+    MIN_IMAGES_OF_A_GROUP,
+    SyntheticCells,
+    background_from,
+    backgrounds_of_groups,
+)
+from cellzoo.synthetic.settings import Synthetic
+
+
+class SyntheticImages:
+    """Synthetic cells for training, either a fixed set or fresh ones in every batch."""
+
+    def __init__(self, cells: SyntheticCells, images: int, fresh: bool, seed: int):
+        """Renders the fixed set; a fresh one is rendered as it is asked for."""
+        self.cells = cells
+        self.size = images
+        self.seed = seed
+        self.fixed = None if fresh else cells.render(images, (seed, 0), masks=True)
+
+    def batch(self, step: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the fixed set, or new ones: images, counts and masks.
+
+        Returns:
+            float32 ``[n, h, w]``, int32 ``[n]`` and uint16 ``[n, h, w]``, numbers of cells.
+        """
+        if self.fixed is None:
+            return self.cells.render(len(indices), (self.seed, 1, step), masks=True)
+        images, counts, masks = self.fixed
+        return images[indices], counts[indices], masks[indices]
+
+
+def synthetic_cells(
+    section: Synthetic, size: Size, natural: ImageSet | None, reading: Reading = AS_IT_IS
+) -> SyntheticCells:
+    """The generator that a recipe's ``data.synthetic`` describes.
+
+    Args:
+        section: of the recipe.
+        size: side in pixels.
+        natural: natural training images, whose background the cells may lie on; None: no natural
+            background, which does for a check.
+        reading: how files become natural images; the image of a background is read so, too.
+
+    Raises:
+        UsageError: the images are not square, or the cells cannot be drawn.
+        UserError: no group has enough images to tell its background, or there is no such image.
+    """
+    height, width = sides(size)
+    if height != width:
+        raise UsageError(
+            f"data.synthetic draws square images and model.image_size is [{height}, {width}]: "
+            "set it to one number, or leave data.synthetic out."
+        )
+    controls = section.model_dump(exclude={"preset", "images", "fresh", "background"})
+    given = {key: value for key, value in controls.items() if value is not None}
+    preset, background = section.preset, section.background
+    if background == "natural":
+        if natural is not None:
+            given["background"] = background_from(natural.images, natural.counts)
+    elif background == "groups":
+        if natural is not None:
+            radius = SyntheticCells.preset(preset, size=height, **given).radius[1]
+            given["background"] = backgrounds_of_groups(natural.images, natural.groups, radius)
+            if not len(given["background"]):
+                raise UserError(
+                    "data.synthetic.background is 'groups', but no group of training images has "
+                    f"{MIN_IMAGES_OF_A_GROUP} or more: name the place that each image shows in "
+                    "the group column of labels.csv, or set it to 'natural'."
+                )
+    elif background is not None:
+        if not Path(background).is_file():
+            raise UserError(
+                f"data.synthetic.background is {background}, and there is no such file: write "
+                "'natural', 'groups', null or the path of an image."
+            )
+        frame = next(iter(read_frames(Path(background), channel=reading.channel)))
+        unit = to_unit(frame.pixels, reading.intensity, background)
+        given["background"] = np.clip(resize(unit, height), 0, 1)
+    return SyntheticCells.preset(preset, size=height, **given)

@@ -1,0 +1,73 @@
+"""What the sections of a recipe ask of each other."""
+
+from cellzoo.errors import UsageError
+from cellzoo.images import sides
+from cellzoo.recipe import Recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Finds values that fit their keys but not each other, without loading an image.
+
+    Raises:
+        UsageError: stacks have no such axes, the cells cannot be drawn as described, the
+            augmentation cannot be done, nothing tells the count or it is never learned, the images
+            cannot be turned to be counted, or the network cannot be built or has no such loss.
+    """
+    start, epochs = recipe.loss.count_start_epoch, recipe.train.epochs
+    if start >= epochs:
+        raise UsageError(
+            f"loss.count_start_epoch is {start} of train.epochs {epochs}, so the model would never "
+            "learn to count: lower the first or raise the second."
+        )
+    height, width = sides(recipe.image_size)
+    if recipe.count.views == 8 and height != width:
+        raise UsageError(
+            f"count.views is 8, but images of {width} x {height} px do not fit the network when "
+            "they are turned by 90 degrees: choose 4."
+        )
+    recipe.augment.build(recipe.image_size)
+    recipe.data.check(recipe.image_size)
+    if recipe.data.natural.keeps_all_labels_hidden:
+        _check_unlabelled(recipe)
+    if recipe.classical and recipe.data.synthetic:
+        raise UsageError(
+            f"{recipe.model.name} learns from natural images alone: leave data.synthetic out."
+        )
+    if recipe.model.name == "twinvae_spatial" and recipe.loss.reconstruction == "bce":
+        raise UsageError(
+            "loss.reconstruction is bce, a cross entropy of grey levels from 0 to 1, and "
+            "twinvae_spatial decodes beyond these ends: set it to mse."
+        )
+    if recipe.model.name == "dcc":
+        _check_dcc(recipe)
+
+
+def _check_unlabelled(recipe: Recipe) -> None:
+    """Sees to it that something else than natural images tells the count."""
+    if recipe.classical:
+        raise UsageError(
+            f"data.natural.labelled is 0, but {recipe.model.name} is fitted on labelled images "
+            "alone: label some."
+        )
+    if not recipe.data.synthetic:
+        raise UsageError(
+            "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
+            "model how many cells there are: label some images, or add synthetic ones."
+        )
+
+
+def _check_dcc(recipe: Recipe) -> None:
+    model = recipe.model
+    stride = 2 ** len(model.channels)
+    if any(side % stride for side in sides(model.image_size)):
+        raise UsageError(
+            f"model.image_size is {model.image_size}, but {len(model.channels)} stages halve it to "
+            f"{stride} times less: choose multiples of {stride}."
+        )
+    if model.threshold_block % 2 == 0:
+        raise UsageError(
+            f"model.threshold_block is {model.threshold_block}: the window needs a centre, "
+            "choose an odd number."
+        )
+    if recipe.data.synthetic:
+        raise UsageError("model dcc has no synthetic half: leave data.synthetic out.")
