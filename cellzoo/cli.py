@@ -480,12 +480,18 @@ def count(
 @click.option("--model-config-file", type=_PATH, help="Versions and labels, instead of MODELS.")
 @click.option("--batching-file", type=_PATH, help="As serving/batching.config.")
 @click.option("--monitoring-file", type=_PATH, help="As serving/monitoring.config.")
+@click.option("--allow-reload", is_flag=True,
+              help="Let reload requests name folders of models that are not below MODELS.")
+@click.option("--trust", is_flag=True, help="Serve SavedModels whatever operations they hold.")
 @_verb
 def serve(**service: Any) -> None:
     """Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
 
     Looks for new versions each second; nothing but this computer can reach it unless --host says
     so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
+
+    A SavedModel is a program: operations that no export of cellzoo has are refused. That is a net
+    and not a wall: serve models of people you know.
 
     Example: cellzoo serve saved_models
 

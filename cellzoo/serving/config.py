@@ -112,6 +112,25 @@ def find_versions(folder: Path) -> dict[int, Path] | None:
         return None
 
 
+def wanted_versions(config: Any) -> dict[int, Path] | None:
+    """Versions to serve by a ``ModelConfig``'s policy: the newest, or all, or named ones.
+
+    Returns:
+        Number -> folder; None where the folder cannot be read.
+    """
+    found = find_versions(Path(config.base_path))
+    if found is None:
+        return None
+    policy = config.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return found
+    if choice == "specific":
+        return {number: found[number] for number in policy.specific.versions if number in found}
+    newest = sorted(found, reverse=True)[: policy.latest.num_versions or 1]
+    return {number: found[number] for number in newest}
+
+
 def watch_models(folder: Path) -> Callable[[], list[Any]]:
     """A function that gives a ``ModelConfig`` for each folder that holds numbered versions.
 

@@ -14,7 +14,14 @@ from google.protobuf import text_format
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.protocol.messages import ModelServerConfig
-from cellzoo.serving.config import read_batching, read_model_config, read_monitoring, watch_models
+from cellzoo.protocol.operations import check_operations
+from cellzoo.serving.config import (
+    read_batching,
+    read_model_config,
+    read_monitoring,
+    wanted_versions,
+    watch_models,
+)
 from cellzoo.serving.metrics import PATH
 
 log = logging.getLogger(__name__)
@@ -37,6 +44,9 @@ class Service:
         model_config_file: models, version policies and labels, instead of ``models``.
         batching_file: TensorFlow Serving's batching parameters.
         monitoring_file: TensorFlow Serving's monitoring configuration.
+        trust: serve SavedModels whatever operations they hold.
+        allow_reload: let a reload name folders of models that ``models`` does not; TensorFlow
+            Serving always does.
     """
 
     models: Path
@@ -47,6 +57,8 @@ class Service:
     model_config_file: Path | None = None
     batching_file: Path | None = None
     monitoring_file: Path | None = None
+    trust: bool = False
+    allow_reload: bool = False
 
     def configs(self) -> Callable[[], list[Any]]:
         """A function that gives the models' configurations as they are now.
@@ -119,6 +131,8 @@ def stock_command(service: Service, config_file: Path, monitoring_file: Path) ->
 
 
 def _serve_with_tensorflow(service: Service, configs: list[Any]) -> None:
+    if not service.trust:
+        _check_operations(configs)
     config = ModelServerConfig()
     for model in configs:
         added = config.model_config_list.config.add()
@@ -137,11 +151,23 @@ def _serve_with_tensorflow(service: Service, configs: list[Any]) -> None:
         raise UserError(f"{STOCK} ended with status {code}: its messages above say why.")
 
 
+def _check_operations(configs: list[Any]) -> None:
+    """Looks at the versions that are there now; TensorFlow Serving does not look at later ones."""
+    for config in configs:
+        for folder in (wanted_versions(config) or {}).values():
+            try:
+                if (folder / "saved_model.pb").is_file():
+                    check_operations(folder)
+            except (ValueError, OSError) as error:
+                raise UserError(f"{error}.") from None
+
+
 def _serve_embedded(service: Service, configs: Callable[[], list[Any]]) -> None:
     from cellzoo.serving.server import Server, Settings, bracketed, run_until_stopped
 
     settings: dict[str, Any] = {
         "host": service.host, "grpc_port": service.grpc_port, "rest_port": service.rest_port,
+        "trust": service.trust, "allow_reload": service.allow_reload,
     }  # fmt: skip
     if service.batching_file:
         settings.update(_batching(service.batching_file))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cellzoo.files import damaged_file
 from cellzoo.protocol.messages import CODES, PredictionLog, SavedModel
+from cellzoo.protocol.operations import check_operations
 from cellzoo.protocol.tensors import TYPES, from_message
 from cellzoo.serving.errors import ServingError
 
@@ -27,12 +28,21 @@ class Servable:
         signatures: signature name -> ``SignatureDef``, as the SavedModel has them.
     """
 
-    def __init__(self, name: str, version: int, folder: Path):
-        """Loads the SavedModel in ``folder``; whatever is wrong with it is raised as it comes."""
+    def __init__(self, name: str, version: int, folder: Path, trust: bool = False):
+        """Loads the SavedModel in ``folder``; what is wrong with it is raised as it comes.
+
+        Args:
+            name: see the class.
+            version: see the class.
+            folder: of the SavedModel.
+            trust: load it whatever operations it holds.
+        """
         self.name, self.version = name, version
         damaged = damaged_file(folder)
         if damaged:
             raise ValueError(f"{damaged} is not as checksums.txt says")
+        if not trust:
+            check_operations(folder)
         graphs = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs
         graph = next((g for g in graphs if "serve" in g.meta_info_def.tags), None)
         if graph is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from cellzoo.serving.errors import ServingError
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.requests import Protocol
 from cellzoo.serving.rest import RestServer
+from cellzoo.serving.servable import Servable
 from cellzoo.serving.versions import Models
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Settings:
         threads: predictions under way at the same time, of each protocol.
         metrics_path: of Prometheus' page on the REST port; None: none.
         credentials: of gRPC's transport security; None: none.
+        trust: load SavedModels whatever operations they hold.
+        allow_reload: let a reload name folders that the configuration did not name before.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +67,8 @@ class Settings:
     threads: int = THREADS
     metrics_path: str | None = metrics.PATH
     credentials: grpc.ServerCredentials | None = None
+    trust: bool = False
+    allow_reload: bool = False
 
 
 class Server:
@@ -85,7 +91,8 @@ class Server:
             UserError: a port is taken.
         """
         self._settings = settings
-        self.models = Models(configs)
+        load = partial(Servable, trust=settings.trust)
+        self.models = Models(configs, load, settings.allow_reload)
         self._batcher = Batcher(
             settings.max_batch, settings.batch_wait, settings.max_waiting, settings.batch_threads
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cellzoo.protocol.messages import CODES, STATES
-from cellzoo.serving.config import find_versions
+from cellzoo.serving.config import wanted_versions
 from cellzoo.serving.errors import ServingError
 from cellzoo.serving.servable import Servable
 
@@ -45,16 +45,19 @@ class Models:
     Args:
         configs: gives the ``ModelConfig`` messages; called anew at each poll, so that a folder of
             models may grow.
-        load: loads a version; for tests.
+        load: loads a version.
+        allow_reload: let a reload name folders that the configuration did not name before.
     """
 
     def __init__(
         self,
         configs: Callable[[], Iterable[Any]],
         load: Callable[[str, int, Path], Servable] = Servable,
+        allow_reload: bool = False,
     ):
         """See the class."""
-        self._configs, self._load = configs, load
+        self._configs, self._load, self._allow_reload = configs, load, allow_reload
+        self._folders: set[Path] = set()  # that the operator's configuration named
         self._versions: dict[str, dict[int, Version]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._empty: dict[str, str] = {}  # what was last found wrong with models, by name
@@ -64,15 +67,18 @@ class Models:
     def poll(self) -> None:
         """Loads and unloads what changed on disk since the last time."""
         with self._change:
-            self._apply(list(self._configs()))
+            configs = list(self._configs())
+            self._folders |= {Path(config.base_path).resolve() for config in configs}
+            self._apply(configs)
 
     def reload(self, configs: list[Any]) -> None:
         """Replaces the configuration and brings the models in step with it.
 
         Raises:
-            ServingError: a configuration is wrong, a new model has no version that can be loaded,
-                a model that answers is to come from another folder, or a label names a version
-                that does not answer. The models before it stay.
+            ServingError: a configuration is wrong or names a folder that was none of a model
+                before, a new model has no version that can be loaded, a model that answers is to
+                come from another folder, or a label names a version that does not answer. The
+                models before it stay.
         """
         for config in configs:
             if not config.name or not config.base_path:
@@ -80,6 +86,7 @@ class Models:
         if len({config.name for config in configs}) < len(configs):
             raise ServingError("INVALID_ARGUMENT", "A model is named twice: remove one.")
         with self._change:
+            self._check_folders(configs)
             here = {config.name: Path(config.base_path).resolve() for config in self._configs()}
             for config in configs:
                 wanted_folder = Path(config.base_path).resolve()
@@ -98,6 +105,16 @@ class Models:
                 raise
             self._configs = lambda: configs
             self._switch(configs, wanted)
+
+    def _check_folders(self, configs: list[Any]) -> None:
+        """Lets a reload name known folders alone: anybody on this computer can send one."""
+        for config in configs:
+            if not self._allow_reload and Path(config.base_path).resolve() not in self._folders:
+                raise ServingError(
+                    "PERMISSION_DENIED",
+                    f"{config.base_path} is no model's folder that this server was started with: "
+                    "start it with --allow-reload to take others.",
+                )
 
     def servable(self, spec: Any) -> Servable:
         """The version that a ``ModelSpec`` asks for; the newest if it asks for none.
@@ -255,25 +272,6 @@ class Models:
                         f"Request to assign label to version {number} of model {config.name}, "
                         "which is not currently available for inference",
                     )
-
-
-def wanted_versions(config: Any) -> dict[int, Path] | None:
-    """Versions to serve by a ``ModelConfig``'s policy: the newest, or all, or named ones.
-
-    Returns:
-        Number -> folder; None where the folder cannot be read.
-    """
-    found = find_versions(Path(config.base_path))
-    if found is None:
-        return None
-    policy = config.model_version_policy
-    choice = policy.WhichOneof("policy_choice")
-    if choice == "all":
-        return found
-    if choice == "specific":
-        return {number: found[number] for number in policy.specific.versions if number in found}
-    newest = sorted(found, reverse=True)[: policy.latest.num_versions or 1]
-    return {number: found[number] for number in newest}
 
 
 def state_number(version: Version) -> int:

@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from cellzoo.commands.export import export
 from cellzoo.counters.load import load_counter
+from cellzoo.protocol.operations import check_operations
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
 from cellzoo.serving.config import watch_models
@@ -253,6 +254,10 @@ def test_no_input_of_any_signature_reaches_a_convolution_unchecked(name, exporte
         # The walk did come to the checks. Any string gives the facts, so they need none but a rank.
         assert ("Assert" in types) == (key != "facts"), key
         assert "EnsureShape" in types, key
+
+
+def test_no_export_needs_to_be_trusted(exported):
+    check_operations(exported)
 
 
 def test_the_walk_finds_what_is_unchecked(tmp_path):

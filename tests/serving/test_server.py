@@ -215,7 +215,7 @@ def test_a_refused_reload_takes_nothing_away(tmp_path):
         for name in ("half", "broken", "other")
     )
     spec = messages.ModelSpec(name="half")
-    models = Models(lambda: [half], load)
+    models = Models(lambda: [half], load, allow_reload=True)
     models.poll()
     before = models.servable(spec)
     nowhere = messages.ModelConfig(name="nowhere", base_path="nowhere")
@@ -237,6 +237,27 @@ def test_a_refused_reload_takes_nothing_away(tmp_path):
         )])  # fmt: skip
     with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
         models.servable(messages.ModelSpec(name="half", version_label="gone"))
+
+
+def test_a_reload_names_no_new_folder(serve, half, served_models, tmp_path):
+    """Anybody on this computer may send one, and a model is a program."""
+    shutil.copytree(served_models / "badwarm" / "1", tmp_path / "theirs" / "1")
+    server = serve(half.parent)
+    theirs = labelled(tmp_path / "theirs")
+    for folder in (tmp_path / "theirs", f"{half}/../../theirs"):
+        theirs.config.model_config_list.config[0].base_path = str(folder)
+        with pytest.raises(grpc.RpcError, match="--allow-reload") as caught:
+            reloader(server.grpc_port)(theirs)
+        assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert version_of(caller(server.grpc_port)(half_request(6)), 6) == 1
+    other = labelled(half)
+    other.config.model_config_list.config[0].name = "whole"
+    assert reloader(server.grpc_port)(other).status.error_code == 0  # known by its folder
+    assert server.models.names == ["whole"]
+    server = serve(half.parent, allow_reload=True)
+    theirs.config.model_config_list.config[0].name = "theirs"
+    assert reloader(server.grpc_port)(theirs).status.error_code == 0
+    assert server.models.names == ["theirs"]
 
 
 def load_nothing(name, number, folder):
