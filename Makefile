@@ -15,12 +15,7 @@ $(VENV)/installed: setup.py setup.cfg pyproject.toml
 
 # Train on simulated chambers, score on chambers never seen, count a folder of images.
 demo: $(VENV)/installed
-	@test ! -e $(DEMO)/counts.csv || { echo "$(DEMO)/ holds a finished demo: move it away or set DEMO=another-folder"; exit 1; }
-	$(BIN)/cellzoo fit recipes/twinvae_bf.yaml --quick --budget 4m --out $(DEMO)/run
-	$(BIN)/cellzoo evaluate $(DEMO)/run
-	test -e $(DEMO)/images || $(BIN)/cellzoo synth recipes/twinvae_bf.yaml --natural -n 50 -o $(DEMO)/images --preview
-	$(BIN)/cellzoo count $(DEMO)/images/images --model $(DEMO)/run -o $(DEMO)/counts.csv
-	@echo "Look at $(DEMO)/run/report/index.html (scores, figures) and $(DEMO)/images_preview.png"
+	$(BIN)/cellzoo demo --out $(DEMO)
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=40

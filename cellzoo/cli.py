@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
 def _start_tensorflow() -> None:
     """Imports TensorFlow without the page that its C++ side prints about devices it lacks."""
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -109,6 +114,26 @@ def _connection(function: Callable) -> Callable:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+@main.command()
+@click.option("--out", type=_PATH, default=Path("demo"), show_default=True,
+              help="Folder for the demo; an interrupted one there goes on.")  # fmt: skip
+@click.option("--budget", metavar="TIME", default="4m", show_default=True,
+              help="Train for so long: 90s, 10m, 2h.")  # fmt: skip
+@_verb
+def demo(out: Path, budget: str) -> None:
+    """Train on simulated chambers, score on chambers never seen, and count a folder of images.
+
+    Trains the recipe that counts best in minutes, a twin density network; about six minutes in all.
+
+    Example: cellzoo demo
+    """
+    from cellzoo.commands.demo import check_new, demo
+
+    check_new(out)  # before the wait for TensorFlow
+    _start_tensorflow()
+    demo(out, budget)
 
 
 @main.command("list")
@@ -210,8 +235,7 @@ def synth(
         files = match_recipe(chosen, out, number, preview)
     else:
         files = synth(chosen, out, number, preview, natural)
-    for file in files:
-        click.echo(f"wrote {file}")
+    _print(f"wrote {file}" for file in files)
 
 
 @main.command()
@@ -291,8 +315,7 @@ def tune(
     _start_tensorflow()
     from cellzoo.tuning.search import tune
 
-    for file in tune(chosen, out, workers, serve, chief):
-        click.echo(f"wrote {file}")
+    _print(f"wrote {file}" for file in tune(chosen, out, workers, serve, chief))
 
 
 @main.command()
@@ -313,33 +336,13 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
     run = zoo.find(run)
     _start_tensorflow()
+    from cellzoo.commands.evaluate import summary
     from cellzoo.evaluation.evaluate import evaluate
-    from cellzoo.scores.table import MASK_SCORES, headline_in_words, known_scores
 
     result = evaluate(run, data, out, protocol)
-    click.echo(f"{result.images} images: {result.subject}")
-    for score, value in known_scores(result.scores):
-        if score.headline:
-            ends = score.interval_in_words(result.intervals.get(score.key))
-            click.echo(f"  {score.name:<6} {score.text(value):>12}  ({ends})")
-    for kind, scores in result.by_kind.items():
-        click.echo(f"  {kind}: {headline_in_words(scores)}")
-    masks = known_scores(result.segmentation or {}, MASK_SCORES)
-    if masks:
-        click.echo("  masks: " + ", ".join(f"{s.name} {s.text(value)}" for s, value in masks))
-    if result.count_interval:
-        coverage, width = (result.count_interval[key] for key in ("coverage", "mean_width"))
-        held = f"{100 * coverage:.0f} % of counts"
-        click.echo(f"  95 % intervals hold {held}, mean width {width:.1f}")
-    if result.flagged is not None:
-        click.echo(f"  unlike the training images: {100 * result.flagged:.0f} %")
-    if result.mean_prediction_mae is not None:
-        click.echo(f"  always predicting the training mean: MAE {result.mean_prediction_mae:.2f}")
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
-    # The figures are in the report, too; naming each would hide it.
-    for file in (file for file in result.files if file.suffix != ".png"):
-        click.echo(f"wrote {file}")
+    _print(summary(result))
 
 
 @main.command()
@@ -376,19 +379,11 @@ def compare(
         settings = (*settings, f"train.budget={budget}")
     _start_tensorflow()
     from cellzoo.commands.compare import compare
-    from cellzoo.scores.table import HEADLINE, headline_in_words
 
     result = compare(
         methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only
     )
-    click.echo(f"{result.subject}, natural images:")
-    for row in result.rows:
-        if row["seed"] == "all":
-            best = " (best)" if row["best"] else ""
-            scores = {score.key: row[f"natural_{score.key}"] for score in HEADLINE}
-            click.echo(f"  {row['method']}: {headline_in_words(scores)}{best}")
-    for file in result.files:
-        click.echo(f"wrote {file}")
+    _print(result.summary())
 
 
 @main.command()
@@ -445,7 +440,7 @@ def count(
 
     Example: cellzoo count images/ --model localhost:8500/twinvae_bf
     """
-    from cellzoo.commands.count import count_files
+    from cellzoo.commands.count import count_files, summary
     from cellzoo.files import check_new_file
 
     check_new_file(out)
@@ -464,7 +459,7 @@ def count(
     failed = [row for row in rows if row.error]
     for row in failed:
         click.echo(f"Error: {row.error}", err=True)
-    click.echo(f"counted {len(rows) - len(failed)} frames, {len(failed)} failed: {out}")
+    click.echo(summary(rows, out))
     sys.exit(1 if failed else 0)
 
 
@@ -535,3 +530,7 @@ def import_checkpoint(file: Path, out: Path) -> None:
     from cellzoo.convert.checkpoint import import_checkpoint
 
     click.echo(f"run folder: {import_checkpoint(file, out).path}")
+
+
+if __name__ == "__main__":
+    main()

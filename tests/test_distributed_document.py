@@ -54,7 +54,7 @@ def run(tmp_path):
 def check_command(words):
     """The verb takes these words, and the recipe is there."""
     context = main.commands[words[0]].make_context(words[0], list(words[1:]))
-    load_recipe(ROOT / context.params["recipe"])
+    load_recipe(context.params["recipe"])
     return context.params
 
 

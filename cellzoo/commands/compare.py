@@ -19,6 +19,7 @@ from cellzoo.evaluation.views import draw_synthetic, is_twin
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
 from cellzoo.recipe_check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
+from cellzoo.scores.table import HEADLINE, headline_in_words
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")
@@ -59,6 +60,16 @@ class Comparison:
     subject: str
     rows: list[dict[str, object]]
     files: list[Path]
+
+    def summary(self) -> list[str]:
+        """What was found, a line for each method over all seeds, and what was written."""
+        lines = [f"{self.subject}, natural images:"]
+        for row in self.rows:
+            if row["seed"] == "all":
+                best = " (best)" if row["best"] else ""
+                scores = {score.key: row[f"natural_{score.key}"] for score in HEADLINE}
+                lines.append(f"  {row['method']}: {headline_in_words(scores)}{best}")
+        return lines + [f"wrote {file}" for file in self.files]
 
 
 def compare(

@@ -128,6 +128,12 @@ def count_files(
     return rows
 
 
+def summary(rows: Sequence[CountRow], out: Path) -> str:
+    """How many frames were counted, and where the counts are, in a line."""
+    failed = sum(bool(row.error) for row in rows)
+    return f"counted {len(rows) - failed} frames, {failed} failed: {out}"
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """A frame, as it was read and as the counter takes it, and its row; None if it cannot be."""

@@ -18,9 +18,8 @@ from cellzoo.errors import UserError
 from cellzoo.images import to_unit
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
-from cellzoo.serving.config import BASE_PATH, read_model_config, watch_models
+from cellzoo.serving.config import BASE_PATH, read_model_config
 from cellzoo.serving.servable import Servable
-from cellzoo.serving.server import Server, Settings
 from cellzoo.trust.familiarity import Familiarity
 
 
@@ -31,14 +30,6 @@ def models(tiny_run, read_otherwise, tmp_path_factory):
     export(tiny_run, folder)
     export(read_otherwise, folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def port(models):
-    """Of the server of these models."""
-    server = Server(watch_models(models), Settings(grpc_port=0, rest_port=None))
-    yield server.grpc_port
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +88,11 @@ def table(run_cli, out, *arguments):
 
 
 @pytest.mark.parametrize(("name", "refused"), [("tiny", 15), ("read_otherwise", 3)])
-def test_served_equals_local(name, refused, models, images, port, run_cli, request, tmp_path):
+def test_served_equals_local(name, refused, models, images, serve, run_cli, request, tmp_path):
     run = request.getfixturevalue("tiny_run" if name == "tiny" else name)
+    server = serve(models)
     ways = {
-        "run": run, "saved": models / name, "served": f"127.0.0.1:{port}/{name}"
+        "run": run, "saved": models / name, "served": f"127.0.0.1:{server.grpc_port}/{name}"
     }  # fmt: skip
     tables, said = {}, {}
     for way, model in ways.items():
@@ -130,9 +122,10 @@ def test_served_equals_local(name, refused, models, images, port, run_cli, reque
     assert len(frames) == (1 if name == "tiny" else 5)
 
 
-def test_facts_are_the_same_over_the_network(models, port):
+def test_facts_are_the_same_over_the_network(models, serve):
+    server = serve(models)
     local = load_counter(str(models / "read_otherwise"))
-    remote = load_counter(f"127.0.0.1:{port}/read_otherwise")
+    remote = load_counter(f"127.0.0.1:{server.grpc_port}/read_otherwise")
     assert (remote.intake, remote.axes, remote.channel) == (local.intake, "TYX", 1)
     servable = Servable("tiny", 1, models / "tiny" / "1")
     text = (models / "tiny" / "1" / FACTS_FILE).read_bytes()
@@ -140,27 +133,27 @@ def test_facts_are_the_same_over_the_network(models, port):
     assert servable.run("facts", asked)["facts"].tolist() == [text, text]
 
 
-def test_facts_of_another_time_are_refused_in_a_sentence(port, monkeypatch):
-    address = f"127.0.0.1:{port}/tiny"
+def test_facts_of_another_time_are_refused_in_a_sentence(models, serve, monkeypatch):
+    address = f"127.0.0.1:{serve(models).grpc_port}/tiny"
     monkeypatch.setattr("cellzoo.counters.load.json.loads", lambda text: {"intake": {"colour": 1}})
     with pytest.raises(UserError, match="exported by another version of cellzoo"):
         RemoteCounter(parse_address(address))
 
 
-def test_one_image_counts_as_among_others(port):
-    remote = load_counter(f"127.0.0.1:{port}/tiny")
+def test_one_image_counts_as_among_others(models, serve):
+    remote = load_counter(f"127.0.0.1:{serve(models).grpc_port}/tiny")
     pixels = np.random.default_rng(5).integers(0, 256, (40, 16, 16), np.uint8)
     alone = [remote.count(image[None]).raw[0] for image in pixels]
     # On some processors the size of the batch changes the last bit.
     np.testing.assert_allclose(alone, remote.count(pixels).raw, rtol=3e-7)
 
 
-def predict(port, signature, tensor):
+def predict(server, signature, tensor):
     """The outputs of ``tiny``, or the RpcError."""
     request = messages.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "tiny", signature
     request.inputs["images"].CopyFrom(tensor)
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         call = channel.unary_unary(
             "/tensorflow.serving.PredictionService/Predict",
             request_serializer=messages.PredictRequest.SerializeToString,
@@ -170,7 +163,8 @@ def predict(port, signature, tensor):
     return {key: from_message(tensor) for key, tensor in reply.outputs.items()}
 
 
-def test_the_test_vector_is_answered_as_stored(models, port):
+def test_the_test_vector_is_answered_as_stored(models, serve):
+    server = serve(models)
     with np.load(models / "tiny" / "1" / TEST_VECTOR_FILE) as vector:
         arrays = dict(vector)
     facts = json.loads((models / "tiny" / "1" / FACTS_FILE).read_text())
@@ -180,7 +174,7 @@ def test_the_test_vector_is_answered_as_stored(models, port):
             images = np.array(files, object)
         else:
             images = arrays[f"{name}/images"]
-        answers = predict(port, name, to_message(images))
+        answers = predict(server, name, to_message(images))
         assert len(answers) == (1 if name == "embedding" else 3)
         for key, answer in answers.items():
             np.testing.assert_array_equal(answer, arrays[f"{name}/{key}"])
@@ -249,7 +243,8 @@ def test_the_exported_graph_itself_refuses_what_it_cannot_count(session):
     assert len(session("uint8", NOISE[None])) == 3
 
 
-def test_the_server_refuses_what_it_cannot_count(port):
+def test_the_server_refuses_what_it_cannot_count(models, serve):
+    server = serve(models)
     wrong_types = [
         (name, np.zeros((1, 16, 16), kind.numpy), "Expects arg")
         for name in ("serving_default", "uint16", "encoded")
@@ -258,9 +253,9 @@ def test_the_server_refuses_what_it_cannot_count(port):
     ]
     for name, tensor, message in [*bad_tensors(), *wrong_types]:
         with pytest.raises(grpc.RpcError, match=message) as caught:
-            predict(port, name, to_message(tensor))
+            predict(server, name, to_message(tensor))
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, (name, message)
-    assert predict(port, "uint8", to_message(NOISE[None]))["count"].shape == (1,)
+    assert predict(server, "uint8", to_message(NOISE[None]))["count"].shape == (1,)
 
 
 def test_an_export_enters_the_servers_configuration(tiny_run, run_cli, tmp_path, contents):
