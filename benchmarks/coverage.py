@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from table import add_rows, origin, print_markdown, read_rows
 
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.load import load_run
+from cellzoo.counters.of_run import RunCounter
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.reading import Reading
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--coverage", type=Path, default=results / "coverage.csv")
     parser.add_argument("--flags", type=Path, default=results / "flags.csv")
     arguments = parser.parse_args()
-    counters = [RunCounter(run) for run in arguments.runs]
+    counters = [load_run(run) for run in arguments.runs]
     held_out = [held_out_images(counter) for counter in counters]
     kinds = {data_name(c): images.images for c, images in zip(counters, held_out, strict=True)}
     for folder in arguments.others:
@@ -92,7 +93,7 @@ def data_name(counter: RunCounter) -> str:
 
 def coverage_rows(counter: RunCounter, images: ImageSet, splits: int) -> list[dict[str, object]]:
     """A row per split and kind of interval, and one for the run's own interval."""
-    predicted = counter.count(images.images).raw
+    predicted = counter.count(images.images, scaled=True).raw
     names, members = np.unique(images.groups, return_inverse=True)
     rows = []
     for seed in range(splits):
@@ -154,13 +155,13 @@ def flag_rows(
         if name == mine or {name.split()[0], mine.split()[0]} == {"bbbc005"}:
             continue  # a stain of BBBC005 is part of both stains
         chosen = others[random.permutation(len(others))[:OTHERS]]
-        looked_at[name] = np.stack([resize(image, counter.size) for image in chosen])
+        looked_at[name] = np.stack([resize(image, counter.preprocessing.size) for image in chosen])
     chosen = own[random.permutation(len(own))[:OTHERS]]
     for name, change in CHANGES.items():
         looked_at[f"own, {name}"] = np.stack([change(image) for image in chosen])
     rows = []
     for name, shown in looked_at.items():
-        reasons = [flag for flag in counter.flags(shown) if flag]
+        reasons = [flag for flag in counter.count(shown, scaled=True).flags if flag]
         usual = max(set(reasons), key=reasons.count, default="")
         share = f"{len(reasons) / len(shown):.4f}"
         rows.append({"shown": name, "images": len(shown), "flagged": share, "usual_reason": usual})

@@ -54,11 +54,11 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     name = f"{arguments.data}-{head}-{size}-{seed}"
     folder, origin = train(words, arguments.runs, name)
 
-    from cellzoo.counters.load import RunCounter
+    from cellzoo.counters.load import load_run
     from cellzoo.evaluation.evaluate import scored_images
     from cellzoo.scores.table import count_metrics
 
-    counter = RunCounter(folder)
+    counter = load_run(folder)
     recipe = counter.run.recipe
     test, subject, _ = scored_images(counter)
     natural, _ = recipe.data.natural.load(recipe.image_size, recipe.seed)
@@ -79,7 +79,7 @@ def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[st
     rows = []
     for subset, images in images_by_subset.items():
         predictions = {
-            f"{head}, {size}": counter.count(images).raw,
+            f"{head}, {size}": counter.count(images, scaled=True).raw,
             "brightness, told the stain": brightness(training, replace(test, images=images)),
         }
         for method, predicted in predictions.items():

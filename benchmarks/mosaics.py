@@ -25,8 +25,10 @@ from coverage import data_name
 from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo import zoo
-from cellzoo.counters.load import RunCounter
-from cellzoo.counters.network_parts import mean_over_views, predict
+from cellzoo.counters.load import load_run
+from cellzoo.counters.network_parts import domain_counter, predict
+from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.counters.tiled import TiledCounter
 from cellzoo.data.synthetic import synthetic_cells
 from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.scores.counts import round_count
@@ -43,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     where = origin(["python", "benchmarks/mosaics.py", *arguments.models])
     for model in arguments.models:
-        counter = RunCounter(zoo.find(model))
+        counter = load_run(zoo.find(model))
         # One whose recipe resizes can count in windows, too.
         counter.any_size = True
         rows = [*mosaics(counter, arguments.mosaics), *seamless(counter, arguments.mosaics // 2)]
@@ -51,18 +53,18 @@ def main() -> None:
     print_table(arguments.out)
 
 
-def mosaics(counter: RunCounter, number: int) -> list[dict[str, object]]:
+def mosaics(counter: TiledCounter, number: int) -> list[dict[str, object]]:
     """Rows on images, on sums of four and on mosaics of the same four."""
     recipe = counter.run.recipe
     split = "test" if recipe.data.natural.source == "simulated" else "validation"
     images, _ = images_as_trained(counter.run, (split,))
     images = images.take(images.labelled & (images.splits == split))
-    single = counter.count(images.images).raw
+    single = counter.count(images.images, scaled=True).raw
     random = np.random.default_rng(0)
     fours = np.stack([random.permutation(len(images))[:4] for _ in range(number)])
     true, parts = images.counts[fours].sum(axis=1), single[fours].sum(axis=1)
     large = np.stack([side_by_side(images.images[four]) for four in fours])
-    counted = counter.count(large).raw
+    counted = counter.count(large, scaled=True).raw
     maps = [counter.tiled.map("density", image) for image in images.images]
     found = np.mean(
         [
@@ -87,7 +89,7 @@ def mosaics(counter: RunCounter, number: int) -> list[dict[str, object]]:
     ]
 
 
-def seamless(counter: RunCounter, number: int) -> list[dict[str, object]]:
+def seamless(counter: TiledCounter, number: int) -> list[dict[str, object]]:
     """Rows on synthetic images of twice the width and height, of the natural kind's counter."""
     recipe, size = counter.run.recipe, counter.run.recipe.image_size
     section = recipe.data.synthetic.model_copy(update={"background": None})
@@ -98,13 +100,13 @@ def seamless(counter: RunCounter, number: int) -> list[dict[str, object]]:
 
     images, counts = draw(size, 4 * number)
     true = counts.reshape(number, 4).sum(axis=1)
-    parts = counter.count(images).raw.reshape(number, 4).sum(axis=1)
+    parts = counter.count(images, scaled=True).raw.reshape(number, 4).sum(axis=1)
     large, _ = draw(2 * size, number, true)
     gradient = np.linspace(-0.1, 0.1, 2 * size, dtype=np.float32)
     ways: dict[str, Callable] = {
-        "in windows": lambda images: counter.count(images).raw,
+        "in windows": lambda images: counter.count(images, scaled=True).raw,
         "at once": lambda images: mean_over_views(
-            lambda view: predict(counter.models["natural"], np.asarray(view)),
+            lambda view: predict(domain_counter(counter.network), np.asarray(view)),
             images,
             recipe.count.views,
         ),

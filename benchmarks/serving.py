@@ -18,14 +18,15 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from table import add_rows, origin
 from training import CELLZOO
 
-from cellzoo.counters.load import SavedModelCounter
-from cellzoo.counters.served import WINDOW, Connection, RemoteCounter, parse_address
+from cellzoo.counters.saved_model import SavedModelCounter
+from cellzoo.counters.served import WINDOW, Connection, ServedCounter, parse_address
 
 ROUNDS = 3
 TARGET_BATCH, TARGET_SHARE = 64, 0.8
@@ -59,7 +60,7 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
     """A row per batch size, way and number of callers."""
     local = SavedModelCounter(arguments.model)
     place = parse_address(f"{address}/{arguments.model.resolve().name}")
-    remote = RemoteCounter(place, Connection(timeout=600))
+    remote = ServedCounter(place, Connection(timeout=600))
     if remote.version != local.version:
         sys.exit(f"version {remote.version} is served and {local.version} is the newest: try again")
     about = {
@@ -67,13 +68,13 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
         "version": local.version,
         "kind": local.facts["model"],
         "parameters": local.facts["parameters"],
-        "height": local.intake.size[0],
-        "width": local.intake.size[1],
+        "height": local.preprocessing.size[0],
+        "width": local.preprocessing.size[1],
     }
     made_with = origin(["python", *sys.argv])
     rows = []
     for batch in arguments.batches:
-        shape = (batch, *local.intake.size)
+        shape = (batch, *local.preprocessing.size)
         images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         for row in measure_batch(local, remote, images, arguments.seconds):
             rows.append({**about, "batch": batch, **row, **made_with})
@@ -87,7 +88,7 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
 
 
 def measure_batch(
-    local: SavedModelCounter, remote: RemoteCounter, images: np.ndarray, seconds: float
+    local: SavedModelCounter, remote: ServedCounter, images: np.ndarray, seconds: float
 ) -> list[dict[str, object]]:
     """A row for each way to count one batch, measured by turns."""
     ways = [
@@ -99,11 +100,12 @@ def measure_batch(
     times: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     rates: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     for counter in counters.values():
-        counter.count(images)
+        counter.count(images, flags=False)
     for _ in range(ROUNDS):
         for way in ways:
             name, callers = way
-            taken, elapsed = block(lambda name=name: counters[name].count(images), callers, seconds)
+            counter = counters[name]
+            taken, elapsed = block(partial(counter.count, images, flags=False), callers, seconds)
             times[way] += taken
             rates[way].append(len(images) * len(taken) / elapsed)
     best = max(np.median(rates[way]) for way in ways if way[0] == "in process")
@@ -114,7 +116,7 @@ def measure_batch(
         rows.append({
             "way": way[0],
             "callers": way[1],
-            "images_per_request": min(len(images), local.intake.batch),
+            "images_per_request": min(len(images), local.preprocessing.batch),
             "images_per_second": round(rate, 1),
             "slowest_block": round(min(rates[way]), 1),
             "fastest_block": round(max(rates[way]), 1),

@@ -166,7 +166,7 @@ class Train(Section):
 
 
 class Count(Section):
-    """How the network counts: arguments of :func:`cellzoo.counters.network_parts.mean_over_views`.
+    """How the network counts: see :mod:`cellzoo.counters.test_time_augmentation`.
 
     So count a run, its export and a server. Between the epochs of a training, for ``history.csv``
     and for choosing a checkpoint, images are counted as they are.

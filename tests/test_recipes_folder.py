@@ -167,5 +167,5 @@ def test_a_classical_counter_is_fitted_and_counts(path, tmp_path, write_cells, w
     settings = small_images(path, False, tmp_path, write_cells, write_bbbc005)
     run = fit(load_recipe(path, settings), tmp_path / "run")
     counter = load_counter(str(run.path))
-    images = np.random.default_rng(0).random((3, counter.size, counter.size), np.float32)
-    assert np.isfinite(counter.count(images).raw).all()
+    images = np.random.default_rng(0).random((3, *counter.preprocessing.size), np.float32)
+    assert np.isfinite(counter.count(images, scaled=True).raw).all()

@@ -102,7 +102,7 @@ def test_weights_of_another_network_are_refused(fit_from_zoo):
 def test_each_counter_counts_and_has_a_card(name, tmp_path):
     folder = zoo.find(f"zoo:{name}")
     counter = load_counter(f"zoo:{name}")
-    height, width = counter.intake.size
+    height, width = counter.preprocessing.size
     file = tmp_path / "even.png"
     cv2.imwrite(str(file), np.full((height, width), 128, np.uint8))
     from cellzoo.commands.count import count_files
@@ -122,7 +122,7 @@ def test_each_counter_counts_and_has_a_card(name, tmp_path):
     ],
 )
 def test_weights_of_earlier_versions_count_what_they_counted(name, counts, reference_images):
-    found = load_counter(f"zoo:{name}").count(reference_images).raw
+    found = load_counter(f"zoo:{name}").count(reference_images, scaled=True).raw
     np.testing.assert_allclose(found, counts, rtol=1e-5)
 
 

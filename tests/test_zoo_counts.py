@@ -72,12 +72,9 @@ def processor():
 
 def counted(counter, files):
     """``{file: [count, low, high]}`` of each file by itself, each number as hexadecimal bits."""
-    from cellzoo.images import read_frames
-
     rows = {}
     for file in files:
-        (frame,) = read_frames(file)
-        counts = counter.count(counter.prepare(frame)[None])
+        counts = counter.count(file)
         numbers = (counts.raw[0], counts.low[0], counts.high[0])
         rows[file.name] = [float(np.float32(number)).hex() for number in numbers]
     return rows

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.cards.model_card import data_in_words
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.base import Counter
+from cellzoo.counters.load import load_run
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
-from cellzoo.evaluation.views import draw_synthetic, is_twin
+from cellzoo.evaluation.views import draw_synthetic
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
 from cellzoo.recipe_check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
@@ -389,18 +390,18 @@ def _count_all(
                 method = methods.setdefault(label, Method(label))
                 if seed in method.natural:
                     raise UsageError(f"Two methods are called {label!r}: give one another LABEL.")
-                method.natural[seed] = counter.count(own_images).raw
-                method.parameters = _trained_weights(counter)
+                method.natural[seed] = counter.count(own_images, scaled=True, flags=False).raw
+                method.parameters = counter.weights_count
                 method.training_seconds[seed] = entrant.run.validation_scores()["seconds"]
                 timed[label] = _timed_call(counter, own_images)
-                if is_twin(counter):
+                if counter.reads_synthetic:
                     generator = _generator(generators, recipe)
                     if generator not in drawn:
                         drawn[generator] = draw_synthetic(
                             recipe, own.of("train"), SYNTHETIC_IMAGES
                         )
                     pictures, true = drawn[generator]
-                    predicted = counter.count(pictures, "synthetic").raw
+                    predicted = counter.count(pictures, scaled=True, domain="synthetic").raw
                     method.synthetic[seed] = Drawn(generator, true, predicted)
         train = every_image[seed].of("train")
         known = train.counts[train.labelled]
@@ -412,21 +413,15 @@ def _count_all(
     return [*methods.values(), floor] if floor.natural else list(methods.values())
 
 
-def _counters(entrant: Entrant) -> dict[str, RunCounter]:
+def _counters(entrant: Entrant) -> dict[str, Counter]:
     """The run's own counter and, for a twin, the paper's two selections (Table 2), by label."""
     run = entrant.run
-    counters = {entrant.label: RunCounter(run.path)}
-    if is_twin(counters[entrant.label]):
+    counters = {entrant.label: load_run(run.path)}
+    if counters[entrant.label].reads_synthetic:
         for selection, word in SELECTIONS.items():
             if run.weights(selection).is_file() and run.recipe.train.select != selection:
-                counters[f"{entrant.label}, {word}"] = RunCounter(run.path, selection)
+                counters[f"{entrant.label}, {word}"] = load_run(run.path, selection)
     return counters
-
-
-def _trained_weights(counter: RunCounter) -> int:
-    if counter.network is None:
-        return 0
-    return sum(int(np.prod(weight.shape)) for weight in counter.network.trainable_variables)
 
 
 def _reading(recipe: Recipe) -> tuple[object, ...]:
@@ -459,14 +454,14 @@ def _generator(generators: list[object], recipe: Recipe) -> int:
     return generators.index(settings) + 1
 
 
-def _timed_call(counter: RunCounter, images: np.ndarray) -> Callable[[], float]:
+def _timed_call(counter: Counter, images: np.ndarray) -> Callable[[], float]:
     """A function that counts a fixed number of images and returns how many it did in a second."""
     repeats = -(-TIMED_IMAGES // len(images))
     some = np.concatenate([images] * repeats)[:TIMED_IMAGES]
 
     def timed() -> float:
         started = time.perf_counter()
-        counter.count(some)
+        counter.count(some, scaled=True, flags=False)
         return len(some) / (time.perf_counter() - started)
 
     return timed

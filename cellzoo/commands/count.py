@@ -2,25 +2,23 @@
 
 import contextlib
 import itertools
+import os
 import re
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from cellzoo.commands.pictures import SegmentationPictures
-from cellzoo.counters.base import Counter, RefusedImages
+from cellzoo.counters.base import Counter
+from cellzoo.counters.entries import Entry, file_entries
+from cellzoo.counters.load import load_counter
+from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_text, readable, write_new
-from cellzoo.images import Frame, find_images, read_frames
+from cellzoo.images import find_images
 from cellzoo.scores.counts import round_count
-
-BATCH = 64
-MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
 
 
 @dataclass
@@ -55,23 +53,23 @@ class CountRow:
 
 
 def count_files(
-    paths: Sequence[Path],
-    counter: Counter,
-    out: Path,
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    model: Counter | str | os.PathLike,
+    out: str | os.PathLike | None = None,
     *,
     axes: str | None = None,
     channel: int | None = None,
-    overlay: Path | None = None,
-    masks: Path | None = None,
+    overlay: str | os.PathLike | None = None,
+    masks: str | os.PathLike | None = None,
 ) -> list[CountRow]:
-    """Counts every frame of files and folders into a CSV.
+    """Counts every frame of files and folders, into a CSV if one is wanted.
 
     A file that cannot be read gets a row with ``error`` and the rest go on.
 
     Args:
         paths: image files and folders of them.
-        counter: what counts.
-        out: CSV to write; it appears when it is complete.
+        model: what counts, or its name, see :func:`cellzoo.counters.load.load_counter`.
+        out: CSV to write; it appears when it is complete. None: none.
         axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
         channel: to read from files with several; None: as in training.
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
@@ -79,7 +77,7 @@ def count_files(
             Both appear when they are complete.
 
     Returns:
-        The rows that were written.
+        The rows, as they are written.
 
     Raises:
         UserError: ``out`` or a folder for pictures exists, there is no image, or pictures are
@@ -87,41 +85,32 @@ def count_files(
             in a file beside it, and the sentence says in which.
         UsageError: ``axes`` is written wrongly.
     """
-    check_new_file(out)
-    files = find_images(paths)
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    out = None if out is None else Path(out)
+    if out is not None:
+        check_new_file(out)
+    counter = load_counter(model) if isinstance(model, str | os.PathLike) else model
+    files = find_images([Path(path) for path in paths])
     pictures = None
     if overlay or masks:
+        overlay, masks = overlay and Path(overlay), masks and Path(masks)
         pictures = SegmentationPictures(counter, overlay, masks, files)
-    rows = []
     axes = counter.axes if axes is None else axes
     channel = counter.channel if channel is None else channel
-
-    def prepared() -> Iterator[_Prepared]:
-        for item in _prepared(files, counter, axes, channel):
-            rows.append(item.row)
-            if item.image is not None:
-                # Frames take memory, and only pictures need them again.
-                yield item if pictures else replace(item, frame=None)
-
-    window = getattr(counter, "window", 1)
-    under_way: deque[Future] = deque()
-    with ThreadPoolExecutor(window) as pool:  # reads the next files while it counts
-        try:
-            for batch in _batches(prepared()):
-                if len(under_way) == window:
-                    under_way.popleft().result()
-                under_way.append(pool.submit(_count, batch, counter, pictures))
-            for future in under_way:
-                future.result()
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and hasattr(counter, "close"):
-                counter.close()
-            pool.shutdown(cancel_futures=True)
-            if pictures:
-                pictures.discard()
-            raise
+    entries = file_entries(files, axes, channel)
     try:
-        _write(rows, out)
+        counted = count_entries(counter, entries, done=pictures and pictures.write)
+    except BaseException as error:
+        if pictures:
+            pictures.discard()
+        if isinstance(error, UsageError):  # wrong for every file alike
+            raise UsageError(_with_options(str(error))) from None
+        raise
+    rows = [_row(entry, counter) for entry in counted]
+    try:
+        if out is not None:
+            _write(rows, out)
     finally:
         if pictures:
             pictures.keep()
@@ -134,47 +123,6 @@ def summary(rows: Sequence[CountRow], out: Path) -> str:
     return f"counted {len(rows) - failed} frames, {failed} failed: {out}"
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A frame, as it was read and as the counter takes it, and its row; None if it cannot be."""
-
-    row: CountRow
-    image: np.ndarray | None = None
-    frame: Frame | None = None
-
-
-def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
-    """Images of one size and type together; the same batches whatever counts them."""
-    waiting: dict[tuple, list[_Prepared]] = {}
-    waiting_bytes = 0
-    for item in prepared:
-        kind = (item.image.shape, item.image.dtype)
-        batch = waiting.setdefault(kind, [])
-        batch.append(item)
-        waiting_bytes += item.image.nbytes
-        full = len(batch) >= min(BATCH, MAX_BATCH_BYTES // item.image.nbytes)
-        if full or waiting_bytes > MAX_BATCH_BYTES:  # of many sizes none may ever be full
-            batch = waiting.pop(kind if full else max(waiting, key=lambda k: len(waiting[k])))
-            waiting_bytes -= sum(item.image.nbytes for item in batch)
-            yield batch
-    yield from waiting.values()
-
-
-def _prepared(
-    files: Sequence[Path], counter: Counter, axes: str | None, channel: int | None
-) -> Iterator[_Prepared]:
-    for file in files:
-        index = 0
-        try:
-            for frame in read_frames(file, axes=axes, channel=channel):
-                yield _prepare(frame, counter)
-                index = frame.index + 1
-        except UsageError as error:  # wrong for every file alike
-            raise UsageError(_with_options(str(error))) from None
-        except UserError as error:
-            yield _Prepared(_row(file, index, counter, _with_options(str(error))))
-
-
 def _with_options(message: str) -> str:
     """An error about a recipe's reading keys, naming the options of ``count`` instead."""
     for option in ("axes", "channel"):
@@ -183,47 +131,20 @@ def _with_options(message: str) -> str:
     return re.sub("set data.natural.intensity to .*", "scale them so, or save 16 bit", message)
 
 
-def _prepare(frame: Frame, counter: Counter) -> _Prepared:
-    try:
-        return _Prepared(_row(frame.path, frame.index, counter), counter.prepare(frame), frame)
-    except UserError as error:
-        return _Prepared(_row(frame.path, frame.index, counter, _with_options(str(error))))
-
-
-def _row(file: Path, frame: int, counter: Counter, error: str = "") -> CountRow:
-    return CountRow(readable(file), frame, model=counter.name, version=counter.version, error=error)
-
-
-def _count(
-    batch: list[_Prepared], counter: Counter, pictures: SegmentationPictures | None
-) -> None:
-    started = time.monotonic()
-    images = [item.image for item in batch]
-    try:
-        counts = counter.count(np.stack(images) if len(images) > 1 else images[0][None])
-    except RefusedImages as error:
-        if len(batch) > 1:
-            half = len(batch) // 2
-            _count(batch[:half], counter, pictures)
-            _count(batch[half:], counter, pictures)
-        else:
-            row = batch[0].row
-            row.error = f"{row.image}: {error}"
-        return
-    seconds = (time.monotonic() - started) / len(batch)
-    for item in batch:
-        (item.row.flag,) = counter.flags(item.image[None])
-    for k, row in enumerate(item.row for item in batch):
-        if not np.isfinite(counts.raw[k]):
-            row.error = f"{row.image}: {row.model} gives no finite count, train it anew."
-            continue
-        row.count = int(round_count(counts.raw[k]))
-        row.count_raw = f"{counts.raw[k]:.3f}"
-        row.count_low = "" if np.isnan(counts.low[k]) else f"{counts.low[k]:.3f}"
-        row.count_high = "" if np.isnan(counts.high[k]) else f"{counts.high[k]:.3f}"
-        row.seconds = f"{seconds:.5f}"
-    for item in batch if pictures else ():
-        pictures.write(item.frame, item.image, item.row.count)
+def _row(entry: Entry, counter: Counter) -> CountRow:
+    row = CountRow(
+        readable(entry.path), entry.index, model=counter.name, version=counter.version,
+        flag=entry.flag,
+    )  # fmt: skip
+    if entry.error:
+        row.error = _with_options(str(entry.error))
+        return row
+    row.count = int(round_count(entry.raw))
+    row.count_raw = f"{entry.raw:.3f}"
+    row.count_low = "" if np.isnan(entry.low) else f"{entry.low:.3f}"
+    row.count_high = "" if np.isnan(entry.high) else f"{entry.high:.3f}"
+    row.seconds = f"{entry.seconds:.5f}"
+    return row
 
 
 def _write(rows: Sequence[CountRow], out: Path) -> None:

@@ -17,9 +17,16 @@ import tensorflow as tf
 
 from cellzoo import __version__
 from cellzoo.cards.model_card import CARD_FILE, exported_card
-from cellzoo.counters.base import FACTS_FILE, FACTS_SIGNATURE, MAX_SIDE, MIN_SIDE
 from cellzoo.counters.graph import MAX_PIXELS, CountingGraph
-from cellzoo.counters.load import RunCounter, version_number
+from cellzoo.counters.load import load_run
+from cellzoo.counters.of_run import RunCounter
+from cellzoo.counters.preprocessing import (
+    MAX_SIDE,
+    METADATA_FILE,
+    METADATA_SIGNATURE,
+    MIN_SIDE,
+)
+from cellzoo.counters.saved_model import version_number
 from cellzoo.errors import UserError
 from cellzoo.files import lock, write_atomically, write_checksums
 from cellzoo.protocol.messages import PredictionLog
@@ -54,7 +61,7 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
-    counter = RunCounter(run_folder)
+    counter = load_run(run_folder)
     graph = counter.graph()
     if graph is None:
         raise UserError(
@@ -113,16 +120,16 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     signatures = graph.signatures
     facts = _facts(counter, graph)
     facts_text = json.dumps(facts, indent=2) + "\n"
-    all_signatures = {**signatures, FACTS_SIGNATURE: _facts_signature(facts_text)}
+    all_signatures = {**signatures, METADATA_SIGNATURE: _facts_signature(facts_text)}
     tf.saved_model.save(graph, str(folder), signatures=all_signatures)
     (folder / "assets.extra").mkdir()
-    examples = {name: _example(name, counter.intake.size) for name in signatures}
+    examples = {name: _example(name, counter.preprocessing.size) for name in signatures}
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
         for name, images in examples.items():
             writer.write(_warmup_record(counter.run.recipe.name, name, images))
     outputs = {name: signatures[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
-    write_atomically(folder / FACTS_FILE, facts_text)
+    write_atomically(folder / METADATA_FILE, facts_text)
     _verify(folder, examples, outputs)
     write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, facts)))
     write_checksums(folder)
@@ -191,11 +198,11 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "model": run.recipe.model.name,
         "run": counter.version,
         "finished": run.finished,
-        "intake": asdict(counter.intake),
+        "preprocessing": asdict(counter.preprocessing),
         "interval": counter.interval.facts() if counter.interval else None,
-        "familiarity": counter.familiarity.facts() if counter.familiarity else None,
-        "training_mean": run.validation_scores().get("training_mean"),
-        "signatures": sorted([*graph.signatures, FACTS_SIGNATURE]),
+        "familiarity": counter.out_of_distribution.facts() if counter.can_flag else None,
+        "training_mean": counter.training_mean,
+        "signatures": sorted([*graph.signatures, METADATA_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
         "simulated": section.simulated,
         "versions": {
@@ -208,14 +215,14 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
 
 def _interface(counter: RunCounter, facts: dict[str, Any]) -> str:
     """The part of the model card that a run has no use for."""
-    height, width = counter.intake.size
-    others = "resized to" if counter.intake.resize else "refused unless they are"
+    height, width = counter.preprocessing.size
+    others = "resized to" if counter.preprocessing.resize else "refused unless they are"
     rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     return f"""## Inputs and outputs
 Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
 {MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
-`{counter.intake.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
+`{counter.preprocessing.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
 
 | signature | `images` | outputs |
 |---|---|---|

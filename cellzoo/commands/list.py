@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from cellzoo import shipped_recipes, zoo
-from cellzoo.counters.base import FACTS_FILE
-from cellzoo.counters.load import version_number
+from cellzoo.counters.preprocessing import METADATA_FILE
+from cellzoo.counters.saved_model import version_number
 from cellzoo.recipe import MODEL_SECTIONS, load_recipe
 from cellzoo.runs import recipe_file
 
@@ -45,7 +45,7 @@ def counters() -> list[tuple[str, str]]:
 def exports() -> list[tuple[str, str]]:
     """Each version below ``saved_models`` where the command runs, and the run it is from."""
     rows = []
-    for file in Path("saved_models").glob(f"*/*/{FACTS_FILE}"):
+    for file in Path("saved_models").glob(f"*/*/{METADATA_FILE}"):
         version = file.parents[1]
         if version_number(version) is None:  # one that is being written
             continue

@@ -11,8 +11,9 @@ import numpy as np
 import tifffile
 
 from cellzoo.counters.base import Counter
+from cellzoo.counters.entries import Entry
 from cellzoo.errors import UserError
-from cellzoo.images import Frame
+from cellzoo.scores.counts import round_count
 
 OUTLINE = (60, 200, 255)  # blue, green, red
 
@@ -25,7 +26,7 @@ class SegmentationPictures:
     number behind the name.
 
     Args:
-        counter: a counter that segments, see :meth:`cellzoo.counters.load.RunCounter.segment`.
+        counter: a counter that segments, see :meth:`cellzoo.counters.base.Counter.segment`.
         overlay: new folder for pictures with outlined cells; None: none.
         masks: new folder for masks and probabilities; None: none. Until :meth:`keep` both are
             hidden beside their places.
@@ -39,7 +40,7 @@ class SegmentationPictures:
         self, counter: Counter, overlay: Path | None, masks: Path | None, files: Sequence[Path]
     ):
         """Makes the folders."""
-        if not getattr(counter, "segments", False):
+        if not counter.can_segment:
             raise UserError(
                 f"{counter.name} gives no masks here: leave --overlay and --masks out, or count "
                 "with the run folder of a model that segments, such as dcc."
@@ -90,33 +91,25 @@ class SegmentationPictures:
         for hidden in self._hidden.values():
             shutil.rmtree(hidden, ignore_errors=True)
 
-    def write(self, frame: Frame, image: np.ndarray, count: int | str) -> None:
-        """Writes a frame's pictures, all of the frame's own size.
-
-        Args:
-            frame: as it was read.
-            image: as the counter prepared it, ``[h, w]``.
-            count: to write into the picture.
-        """
-        mask, probability = self.counter.segment(image)
-        height, width = frame.pixels.shape
-        mask = cv2.resize(
-            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-        )
-        name = self._name(frame)
+    def write(self, entry: Entry) -> None:
+        """Writes a counted frame's pictures, all of the frame's own size."""
+        pixels = entry.frame.pixels
+        mask, probability = self.counter.segment_prepared(entry.prepared, pixels.shape)
+        mask = mask.astype(np.uint8)
+        name = self._name(entry.path, entry.index)
         if self.masks:
             tifffile.imwrite(self.masks / f"{name}_mask.tif", 255 * mask)
             if probability is not None:
-                probability = cv2.resize(probability, (width, height))
                 tifffile.imwrite(self.masks / f"{name}_probability.tif", probability)
         if self.overlay:
             file = self.overlay / f"{name}.png"
-            if not cv2.imwrite(str(file), outlined(frame.pixels, mask, f"{count}")):
+            picture = outlined(pixels, mask, f"{round_count(entry.raw):.0f}")
+            if not cv2.imwrite(str(file), picture):
                 raise UserError(f"{file} cannot be written: is the disk full?")
 
-    def _name(self, frame: Frame) -> str:
+    def _name(self, path: Path, index: int) -> str:
         """A name that no picture has yet."""
-        stem = self._stems[frame.path] + (f"#{frame.index}" if frame.index else "")
+        stem = self._stems[path] + (f"#{index}" if index else "")
         name, k = stem, 1
         while name in self.written:
             k += 1

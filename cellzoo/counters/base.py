@@ -1,225 +1,308 @@
-"""What goes into a counter and what comes out, wherever the counting runs: here or on a server."""
+"""What every counter is: images in, counts with intervals and flags out."""
 
-from collections.abc import Callable, Mapping
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import cv2
 import numpy as np
 
-from cellzoo.errors import UserError
-from cellzoo.images import Frame, resize, to_unit
+from cellzoo.counters.entries import Images, entries_of
+from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.counters.stream import count_entries
+from cellzoo.errors import UsageError
+from cellzoo.images import Frame
+from cellzoo.scores.counts import round_count
 from cellzoo.trust.familiarity import Familiarity
+from cellzoo.trust.intervals import Interval
 
-MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
-FACTS_FILE = "assets.extra/cellzoo.json"  # in a SavedModel: what counting with it needs to know
-# The same over the network: string [n], whatever it says, to `facts`, the file's text n times.
-FACTS_SIGNATURE = "facts"
-_PIXELS_AT_A_TIME = 2**20
-_MAX_LONE_BYTES = 2**26  # a larger image fills a batch of its own
+if TYPE_CHECKING:
+    from cellzoo.counters.graph import CountingGraph
+    from cellzoo.runs import Run
 
-
-class RefusedImages(UserError):
-    """A counter will not count at least one image of a batch; the others may be sound."""
+Domain = Literal["natural", "synthetic"]
+_SHOWN_ROWS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Counts:
-    """Counts of a batch of images, each array float32 ``[n]``.
+    """Counts of images, in the order in which these were given.
 
     Attributes:
-        raw: counts before rounding.
-        low: lower ends of the 95 % intervals; NaN where none can be promised.
+        raw: counts before rounding, float32 ``[n]``.
+        low: lower ends of the 95 % intervals, float32 ``[n]``; NaN where none can be promised.
         high: their upper ends.
+        flags: for each image why it is unlike the training images; empty where nothing is noticed,
+            or where nothing is known of the training images.
+
+    Example:
+        >>> counts = Counts(np.float32([2.4, 7.6]), np.float32([1, 5]), np.float32([4, 10]))
+        >>> counts.rounded
+        array([2, 8])
     """
 
     raw: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    flags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Nothing is noticed where no flags are given."""
+        if len(self.flags) != len(self.raw):
+            object.__setattr__(self, "flags", [""] * len(self.raw))
+
+    @property
+    def rounded(self) -> np.ndarray:
+        """Whole cells, halves upwards and never below 0: int64 ``[n]``."""
+        return round_count(self.raw).astype(np.int64)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.raw)
+
+    def __repr__(self) -> str:
+        """Short, whatever the number of images."""
+        shown = ", ".join(map(str, self.rounded[:10].tolist()))
+        rest = ", ..." if len(self) > 10 else ""
+        flagged = sum(map(bool, self.flags))
+        return f"Counts([{shown}{rest}], images={len(self)}, flagged={flagged})"
+
+    def _repr_html_(self) -> str:
+        """A table in a notebook."""
+        rows = []
+        for k in range(min(len(self), _SHOWN_ROWS)):
+            interval = "" if np.isnan(self.low[k]) else f"{self.low[k]:.1f} to {self.high[k]:.1f}"
+            cells = (k, self.rounded[k], interval, html.escape(self.flags[k]))
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        if len(self) > _SHOWN_ROWS:
+            rows.append(f'<tr><td colspan="4">{len(self) - _SHOWN_ROWS} more</td></tr>')
+        titles = ("image", "count", "95 % interval", "flag")
+        head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
+        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-class Counter(Protocol):
-    """Counts cells in grey images.
+class Segmentation(NamedTuple):
+    """Where the cells of an image are, in the image's own size.
+
+    Attributes:
+        mask: bool ``[h, w]``, true in cells.
+        probability: float32 ``[h, w]`` that the mask comes from; None of a classical counter.
+    """
+
+    mask: np.ndarray
+    probability: np.ndarray | None
+
+
+class Counter(ABC):
+    """Counts cells in grey images, wherever it runs.
+
+    A kind of counter implements :meth:`_prepare` and :meth:`_count`, which
+    :mod:`cellzoo.counters.stream` alone calls, and says here what else it can do.
 
     Attributes:
         name: of the model.
         version: of the model, or its run folder's name.
-        axes: of the TIFF stacks it was trained on, where the files did not say.
-        channel: that it was trained on, of files with several.
+        preprocessing: how its images are read, scaled and resized; None of a served model that
+            `cellzoo export` did not write.
+        out_of_distribution: what its training images look like; None: it is not known.
+        interval: around its counts; None: none can be promised, or only the model knows it.
+        run: the run folder that it comes from; None of an export or a served model.
+        training_mean: mean count of the training images; None: it is not known.
+        weights_count: number of its trained weights; 0 of a classical counter, and where it is not
+            known.
+        any_size: images of any size are counted in tiles, with cells as large as in training.
+        reads_synthetic: it has a half of its own for synthetic images.
+        can_segment: :meth:`segment` shows where the cells are.
+        can_embed: :meth:`embed` gives a latent.
+        can_reconstruct: :meth:`translations` shows what its decoders make of images.
+        has_threshold: :meth:`with_threshold` exchanges the threshold that its mask comes from.
+        window: batches that it is asked for at the same time.
     """
 
     name: str
     version: str
-    axes: str | None
-    channel: int | None
-
-    def prepare(self, frame: Frame) -> np.ndarray:
-        """The frame as this counter takes it, ``[h, w]``, or a UserError.
-
-        Either raw grey levels as uint8 or uint16, or float32 in [0, 1], already scaled.
-        """
-
-    def count(self, images: np.ndarray) -> Counts:
-        """Counts of prepared images of one size, ``[n, h, w]``, or RefusedImages.
-
-        A counter with an attribute ``window`` is asked for so many batches at the same time. If it
-        has a method ``close``, an interrupt calls that to end them.
-        """
-
-    def flags(self, images: np.ndarray) -> list[str]:
-        """For each prepared image ``[n, h, w]`` why it is unlike the training images.
-
-        Empty where nothing is noticed, or where nothing is known of the training images.
-        """
-
-
-@dataclass(frozen=True)
-class Intake:
-    """How a network's images are read.
-
-    Attributes:
-        size: height and width in pixels that the network takes.
-        resize: whether images of other sizes are resized to it, or refused.
-        intensity: see :func:`cellzoo.images.to_unit`.
-        axes: see :func:`cellzoo.images.read_frames`.
-        channel: see :func:`cellzoo.images.read_frames`.
-        resize_from: height and width of the only other images that are resized; None: any.
-    """
-
-    size: tuple[int, int]
-    resize: bool = False
-    intensity: Literal["dtype"] | tuple[float, float] = "dtype"
-    axes: str | None = None
-    channel: int | None = None
-    resize_from: tuple[int, int] | None = None
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> "Intake":
-        """From what a SavedModel says of itself, see :data:`FACTS_FILE`.
-
-        Raises:
-            KeyError, TypeError, ValueError: it says too little.
-        """
-        read = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in facts["intake"].items()
-        }
-        return cls(**read)
+    preprocessing: Preprocessing | None = None
+    out_of_distribution: Familiarity | None = None
+    interval: Interval | None = None
+    run: "Run | None" = None
+    training_mean: float | None = None
+    weights_count: int = 0
+    any_size: bool = False
+    reads_synthetic: bool = False
+    can_segment: bool = False
+    can_embed: bool = False
+    can_reconstruct: bool = False
+    has_threshold: bool = False
+    window: int = 1
 
     @property
-    def batch(self) -> int:
-        """Images to count at a time: the feature maps of about a million pixels fit anywhere."""
-        height, width = self.size
-        return int(np.clip(_PIXELS_AT_A_TIME // (height * width), 1, 64))
+    def axes(self) -> str | None:
+        """Of the TIFF stacks that it was trained on, where the files did not say."""
+        return self.preprocessing.axes if self.preprocessing else None
 
-    def prepare(self, frame: Frame, name: str) -> np.ndarray:
-        """Pixels for the counting graph: integers as they are, floats scaled to [0, 1].
+    @property
+    def channel(self) -> int | None:
+        """That it was trained on, of files with several."""
+        return self.preprocessing.channel if self.preprocessing else None
+
+    @property
+    def can_flag(self) -> bool:
+        """Whether it knows its training images, and flags others."""
+        return self.out_of_distribution is not None
+
+    def count(
+        self,
+        images: Images,
+        scaled: bool = False,
+        *,
+        domain: Domain = "natural",
+        sizes: np.ndarray | None = None,
+        flags: bool = True,
+    ) -> Counts:
+        """Counts the cells of raw images.
+
+        Args:
+            images: raw pixels as uint8 or uint16, whose type says the scale: ``[h, w]``,
+                ``[n, h, w]``, or a list of ``[h, w]`` of any sizes; or a path, or a list of paths,
+                of image files and folders. Other whole numbers become uint8 if all of them fit,
+                else uint16.
+            scaled: the images are floats, which lie in [0, 1] already.
+            domain: ``"synthetic"`` for synthetic images, which a Twin-VAE reads with the other half
+                of its network; a counter without one counts them as natural ones.
+            sizes: height and width that images had before they were resized to be given here, for
+                the flags, ``[n, 2]``; None: what is given is as it was.
+            flags: whether to look for images unlike the training images, about 1 ms each.
+
+        Returns:
+            One count per image, in the order of the images; each frame of a stack is one.
 
         Raises:
-            UserError: the network called ``name`` cannot take the frame.
+            UserError: an image cannot be read or counted, or the images are of another kind.
         """
-        height, width = frame.pixels.shape
-        resized = self.resize and self.resize_from in (None, (height, width))
-        if not resized and (height, width) != self.size:
-            raise self.refusal(frame, name)
-        if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
-            cure = "crop it" if max(height, width) > MAX_SIDE else "give it a wider border"
-            raise UserError(
-                f"{frame.path} is {width} x {height} px and {name} takes sides of {MIN_SIDE} to "
-                f"{MAX_SIDE} px: {cure}."
+        entries = entries_of(images, scaled, axes=self.axes, channel=self.channel, sizes=sizes)
+        flags = flags and domain == "natural"
+        counted = count_entries(self, entries, domain=domain, flags=flags, strict=True)
+        columns = (
+            np.array([getattr(entry, key) for entry in counted], np.float32)
+            for key in ("raw", "low", "high")
+        )
+        return Counts(*columns, [entry.flag for entry in counted])
+
+    def segment(self, images: Images, scaled: bool = False) -> list[Segmentation]:
+        """Where the cells of raw images are; only if :attr:`can_segment`.
+
+        Args:
+            images: see :meth:`count`.
+            scaled: see :meth:`count`.
+
+        Raises:
+            UserError: this counter gives no masks, or an image cannot be read.
+        """
+        if not self.can_segment:
+            raise UsageError(
+                f"{self.name} counts without masks: segment with the run folder of a model that "
+                "learned from masks, such as zoo:bbbc005."
             )
-        if frame.pixels.dtype in (np.uint8, np.uint16):
-            return frame.pixels
-        return to_unit(frame.pixels, self.intensity, name=str(frame.path))
+        found = []
+        for entry in entries_of(images, scaled, axes=self.axes, channel=self.channel):
+            if entry.error:
+                raise entry.error
+            prepared = self._prepare(entry.frame, entry.scaled)
+            found.append(self.segment_prepared(prepared, entry.frame.pixels.shape))
+        return found
 
-    def refusal(self, frame: Frame, name: str) -> UserError:
-        """What to say of a frame of another size."""
-        height, width = frame.pixels.shape
-        taken = f"{self.size[1]} x {self.size[0]}"
-        if self.resize_from:
-            taken += f" or {self.resize_from[1]} x {self.resize_from[0]}"
-            cure = "crop it, or count with the run folder, which takes any size"
-        else:
-            cure = "crop it, or train with data.natural.size: resize"
-        return UserError(f"{frame.path} is {width} x {height} px and {name} takes {taken}: {cure}.")
-
-    def flags(
-        self, familiarity: Familiarity | None, images: np.ndarray, any_size: bool = False
-    ) -> list[str]:
-        """See :meth:`Counter.flags`; the same wherever the images are counted.
+    def segment_prepared(self, prepared: np.ndarray, size: tuple[int, ...]) -> Segmentation:
+        """Where the cells of an image are that :mod:`cellzoo.counters.stream` has prepared.
 
         Args:
-            familiarity: of the counter; None: nothing is known.
-            images: prepared, ``[n, h, w]``.
-            any_size: images of other sizes have cells as large as those in training, and are not
-                resized to look at them.
+            prepared: ``[h, w]``.
+            size: height and width of the image itself, and of the answer.
         """
-        if familiarity is None:
-            return [""] * len(images)
-        # One by one: sums over many images would be rounded otherwise.
-        flags = []
-        for image in images:
-            flag = familiarity.reason(self.seen(image, any_size))
-            flag = self._few_bits(image) or flag if flag else ""
-            if self.resize and image.shape != self.size:  # else it may have been resized already
-                flag = familiarity.size_reason(*image.shape) or flag
-            flags.append(flag)
-        return flags
+        height, width = size
+        mask, probability = self._segment(prepared)
+        mask = cv2.resize(
+            mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        if probability is not None:
+            probability = cv2.resize(probability, (width, height))
+        return Segmentation(mask > 0, probability)
 
-    def seen(self, image: np.ndarray, any_size: bool = False) -> np.ndarray:
-        """A prepared image ``[h, w]`` as the network sees it: float32 in [0, 1], in its size.
+    def embed(self, images: np.ndarray, domain: Domain = "natural") -> np.ndarray:
+        """The mean of each image's latent; only if :attr:`can_embed`.
 
         Args:
-            image: as :meth:`prepare` gives it.
-            any_size: it keeps its own size, see :meth:`flags`.
-        """
-        unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
-        return unit if any_size else resize(unit, self.size)
+            images: float32 ``[n, h, w]`` in [0, 1], in the network's size.
+            domain: that of the images.
 
-    def _few_bits(self, image: np.ndarray) -> str:
-        """What to say of 16 bits of which a camera of 12, or fewer, left the upper ones empty."""
-        most = image.max()
-        if self.intensity != "dtype" or not most:
+        Returns:
+            float32 ``[n, d]``, or ``[n, h, w, d]`` where the latent is a map.
+        """
+        raise UsageError(f"{self.name} has no latent to show.")
+
+    def translations(self, images: np.ndarray, domain: Domain = "natural") -> dict[str, np.ndarray]:
+        """What its decoders make of images; only if :attr:`can_reconstruct`.
+
+        See :func:`cellzoo.counters.network_parts.translations`.
+
+        Args:
+            images: float32 ``[n, h, w]`` in [0, 1], in the network's size.
+            domain: that of the images.
+        """
+        raise UsageError(f"{self.name} has no decoders.")
+
+    def with_threshold(self, method: str) -> "Counter":
+        """The same counter with another threshold; only if :attr:`has_threshold`.
+
+        Args:
+            method: one of :data:`cellzoo.models.thresholds.THRESHOLDS`.
+        """
+        raise UsageError(f"{self.name} has no threshold.")
+
+    def graph(self) -> "CountingGraph | None":
+        """Raw pixels to counts as `export` writes it; None without a network in TensorFlow."""
+        return None
+
+    def close(self) -> None:  # noqa: B027, most have nothing to end
+        """Ends what is under way, after an interrupt; nothing can be counted after that."""
+
+    @abstractmethod
+    def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
+        """The frame as this counter takes it, ``[h, w]``, or a UserError.
+
+        Either raw grey levels as uint8 or uint16, or float32 in [0, 1].
+        """
+
+    @abstractmethod
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        """Counts of prepared images of one size and type, ``[n, h, w]``.
+
+        It may be called from as many threads as :attr:`window` says.
+
+        Raises:
+            RefusedImages: at least one of the images will not be counted.
+        """
+
+    def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Mask and probability of a prepared image, both in the size that they come in."""
+        raise NotImplementedError
+
+    def _flag(self, prepared: np.ndarray, size: tuple[int, int] | None) -> str:
+        """Why a prepared image is unlike the training images; empty where nothing is noticed.
+
+        Args:
+            prepared: ``[h, w]``.
+            size: height and width that the image's file had; None: it may be resized already.
+        """
+        known, preprocessing = self.out_of_distribution, self.preprocessing
+        if known is None or preprocessing is None:
             return ""
-        if image.dtype == np.uint16 and (bits := int(most).bit_length()) <= 12:
-            return f"uses only the lower {bits} of 16 bits: scale it to the whole range"
-        if image.dtype.kind == "f" and most < 1 / 16:  # scaled already, perhaps 8 dark bits
-            return "uses only the lowest sixteenth of the grey levels: scale it to the whole range"
-        return ""
-
-    def count(self, functions: Mapping[str, Callable], images: np.ndarray) -> Counts:
-        """Counts of prepared images ``[n, h, w]``.
-
-        Args:
-            functions: of :class:`cellzoo.counters.graph.CountingGraph`, here or behind a server,
-                by pixel type, ``unit`` for floats.
-            images: of one size and type.
-        """
-        if not len(images):
-            return Counts(*(np.zeros(0, np.float32) for _ in range(3)))
-        count = functions["unit" if images.dtype.kind == "f" else images.dtype.name]
-        if images.dtype.kind == "f":
-            images = images.astype(np.float32)
-        return count_in_parts(count, images, self.batch)
-
-
-def count_in_parts(
-    count: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, batch: int
-) -> Counts:
-    """Counts of images, so many at a time, the same wherever ``count`` runs.
-
-    A lone image would be a vector where two are a matrix, and be rounded differently: it is counted
-    beside itself, so that its count does not depend on who else asks a server at that moment.
-
-    Args:
-        count: images ``[n, h, w]`` to ``count``, ``count_low`` and ``count_high``.
-        images: at least one, ``[n, h, w]``.
-        batch: images to count at a time.
-    """
-    columns: list[list[np.ndarray]] = [[], [], []]
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        lone = len(part) == 1 and part.nbytes <= _MAX_LONE_BYTES
-        answer = count(np.concatenate([part, part]) if lone else part)
-        for column, key in zip(columns, ("count", "count_low", "count_high"), strict=True):
-            column.append(np.asarray(answer[key])[: len(part)])
-    return Counts(*map(np.concatenate, columns))
+        flag = known.reason(preprocessing.seen(prepared, self.any_size))
+        flag = preprocessing.few_bits(prepared) or flag if flag else ""
+        in_tiles = self.any_size and prepared.shape != preprocessing.size
+        if preprocessing.resize and not in_tiles:
+            if size is None and prepared.shape != preprocessing.size:
+                size = prepared.shape
+            flag = (known.size_reason(*size) if size else "") or flag
+        return flag

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cellzoo.counters.base import MAX_SIDE, MIN_SIDE, Intake
-from cellzoo.counters.network_parts import mean_over_views
+from cellzoo.counters.preprocessing import MAX_SIDE, MIN_SIDE, Preprocessing
+from cellzoo.counters.test_time_augmentation import mean_over_views
 from cellzoo.trust.intervals import Interval
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
@@ -29,18 +29,18 @@ class CountingGraph(tf.Module):
     Args:
         network: takes ``natural``, float32 ``[batch, h, w]`` in [0, 1], and has the output
             ``natural_count`` and perhaps ``natural_mean`` (the latent) and ``natural_mask``.
-        intake: how images are read.
+        preprocessing: how images are read.
         interval: around the count; None: none can be promised.
         threshold: probabilities to masks, both ``[batch, h, w]``; only with ``natural_mask``.
         views: how many of an image to count, see
-            :func:`cellzoo.counters.network_parts.mean_over_views`; embedding and mask are those of
-            the image as it is.
+            :func:`cellzoo.counters.test_time_augmentation.mean_over_views`; embedding and mask are
+            those of the image as it is.
     """
 
     def __init__(
         self,
         network: keras.Model,
-        intake: Intake,
+        preprocessing: Preprocessing,
         interval: Interval | None,
         threshold: Callable | None = None,
         views: int = 1,
@@ -56,12 +56,12 @@ class CountingGraph(tf.Module):
         }
         # Traced once, when first used, not for each view of each signature. Hidden in a function,
         # so that only the parameters below are saved, not Keras's objects.
-        spec = tf.TensorSpec([None, *intake.size], tf.float32)
+        spec = tf.TensorSpec([None, *preprocessing.size], tf.float32)
         traced = {key: _traced(part, spec) for key, part in parts.items()}
         self._part: Callable = lambda key, images: traced[key](images)
         weights = {id(w): w for part in parts.values() for w in part.weights}
         self.parameters = [weight.value for weight in weights.values()]
-        self._intake, self._interval, self._views = intake, interval, views
+        self._preprocessing, self._interval, self._views = preprocessing, interval, views
         self._mask: Callable = lambda probability: threshold(probability)
 
         def function(body: Callable, dtype: tf.DType, rank: int = 3) -> Callable:
@@ -94,7 +94,7 @@ class CountingGraph(tf.Module):
 
     @property
     def local_functions(self) -> dict[str, Callable]:
-        """What :meth:`cellzoo.counters.base.Intake.count` asks for."""
+        """What :meth:`cellzoo.counters.preprocessing.Preprocessing.count` asks for."""
         return {
             "uint8": self.count_uint8, "uint16": self.count_uint16, "unit": self.count_unit
         }  # fmt: skip
@@ -137,7 +137,7 @@ class CountingGraph(tf.Module):
         """Checked raw images ``[n, h, w]`` -> what the network takes."""
         images = tf.ensure_shape(images, [None, None, None])
         images = self._checked_sizes(images)
-        return self._fitted(scale(images, intensity or self._intake.intensity))
+        return self._fitted(scale(images, intensity or self._preprocessing.intensity))
 
     def _checked_sizes(self, images):
         shape = tf.shape(images, out_type=tf.int64)
@@ -159,9 +159,9 @@ class CountingGraph(tf.Module):
         checks = [
             _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape)
         ]
-        taken = [self._intake.size]
-        if self._intake.resize:
-            taken = [*taken, self._intake.resize_from] if self._intake.resize_from else []
+        taken, original = [self._preprocessing.size], self._preprocessing.original_size
+        if self._preprocessing.resize:
+            taken = [*taken, original] if original else []
         if taken:
             same = tf.reduce_any(tf.reduce_all(tf.equal(sides, taken), axis=1))
             sizes = " or ".join(f"{width} x {height}" for height, width in taken)
@@ -170,8 +170,8 @@ class CountingGraph(tf.Module):
 
     def _fitted(self, images):
         """Images ``[n, h, w]`` in [0, 1] at the network's size, with a shape that tells."""
-        height, width = self._intake.size
-        if self._intake.resize:
+        height, width = self._preprocessing.size
+        if self._preprocessing.resize:
             same = tf.reduce_all(tf.equal(tf.shape(images)[1:], [height, width]))
             images = tf.cond(same, lambda: images, lambda: resize(images, height, width))
         return tf.ensure_shape(images, [None, height, width])
@@ -200,7 +200,7 @@ class CountingGraph(tf.Module):
         )
         with tf.control_dependencies([few]):
             files = tf.identity(files, "checked_heads")
-        height, width = self._intake.size
+        height, width = self._preprocessing.size
         spec = tf.TensorSpec([height, width], tf.float32)
         return tf.map_fn(self._decode_one, files, fn_output_signature=spec)
 
@@ -232,7 +232,7 @@ class CountingGraph(tf.Module):
         """Decoded ``[h, w, samples]`` -> checked grey levels ``[h, w]`` in [0, 1]."""
         samples = tf.shape(pixels)[2]
         colours = tf.where(tf.equal(samples, 2), 1, tf.minimum(samples, 3))  # the others are alpha
-        channel = self._intake.channel
+        channel = self._preprocessing.channel
         if channel is None:
             sound = tf.reduce_all(tf.equal(pixels[..., :colours], pixels[..., :1]))
             message = "a colour picture: send the channel to count as grey"
@@ -242,7 +242,7 @@ class CountingGraph(tf.Module):
         with tf.control_dependencies([_check(sound, message, tf.shape(pixels))]):
             pixels = tf.identity(pixels)
         grey = pixels[..., 0] if channel is None else pixels[..., tf.minimum(channel, samples - 1)]
-        return scale(self._checked_sizes(grey[None]), self._intake.intensity)[0]
+        return scale(self._checked_sizes(grey[None]), self._preprocessing.intensity)[0]
 
 
 def _traced(part: keras.Model, spec: tf.TensorSpec) -> Callable:

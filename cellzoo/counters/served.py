@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from cellzoo.counters.base import FACTS_SIGNATURE, Counts, Intake, RefusedImages, count_in_parts
+from cellzoo.counters.base import Counter, Domain
+from cellzoo.counters.preprocessing import (
+    METADATA_OUTPUT,
+    METADATA_SIGNATURE,
+    Columns,
+    Preprocessing,
+    count_in_parts,
+)
+from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
@@ -137,8 +145,8 @@ class _Signature(NamedTuple):
     shape: list[int] | None  # of an input batch, -1 for any size; None: not stated
 
 
-class RemoteCounter:
-    """A served model; a :class:`~cellzoo.counters.base.Counter`.
+class ServedCounter(Counter):
+    """A served model.
 
     The version that answers first answers to the end, so that one table never mixes two. One that
     `cellzoo export` wrote says how its images are read, so that they are read, scaled and put into
@@ -148,15 +156,10 @@ class RemoteCounter:
         address: of the model.
         connection: how to reach its server.
 
-    Attributes:
-        intake: how its images are read; None of a model that `cellzoo export` did not write.
-
     Raises:
         UserError: no server answers, it does not know the model, or the model is no counter.
     """
 
-    axes: str | None = None
-    channel: int | None = None
     window = WINDOW
 
     def __init__(self, address: Address, connection: Connection | None = None):
@@ -178,16 +181,13 @@ class RemoteCounter:
                 f"{address.name} at {address.server} is no counter: none of its signatures takes "
                 "images and answers with count, count_low and count_high."
             )
-        self.intake: Intake | None = None
-        self.familiarity: Familiarity | None = None
-        if FACTS_SIGNATURE in definitions.signature_def:
-            self.intake, self.familiarity = self._read_facts()
-            self.axes, self.channel = self.intake.axes, self.intake.channel
+        if METADATA_SIGNATURE in definitions.signature_def:
+            self._read_model_metadata()
 
-    def prepare(self, frame: Frame) -> np.ndarray:
-        """As at home; without an intake the pixels as they are: scaling is the model's."""
-        if self.intake:
-            return self.intake.prepare(frame, self.name)
+    def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
+        """As at home; without preprocessing the pixels as they are: scaling is the model's."""
+        if self.preprocessing:
+            return self.preprocessing.prepare(frame, self.name, scaled)
         pixels = frame.pixels
         signature = self._signatures.get(pixels.dtype)
         if signature is None:
@@ -204,34 +204,30 @@ class RemoteCounter:
             )
         return pixels
 
-    def flags(self, images: np.ndarray) -> list[str]:
-        """See :class:`~cellzoo.counters.base.Counter`."""
-        return self.intake.flags(self.familiarity, images) if self.intake else [""] * len(images)
-
-    def count(self, images: np.ndarray) -> Counts:
-        """Counts of prepared images of one type and size; may be called from several threads.
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        """May be called from several threads.
 
         Raises:
             RefusedImages: the model refuses at least one of the images.
             UserError: the server does not answer in time, or has unloaded the version.
         """
-        if self.intake:
+        if self.preprocessing:
             functions = {
-                key: partial(self._count, _Signature(key, "images", None))
+                key: partial(self._predict, _Signature(key, "images", None))
                 for key in ("uint8", "uint16", "unit")
             }
-            return self.intake.count(functions, images)
+            return self.preprocessing.count(functions, images)
         signature = self._signatures[images.dtype]
-        return count_in_parts(partial(self._count, signature), images, max(len(images), 1))
+        return count_in_parts(partial(self._predict, signature), images, len(images))
 
     def close(self) -> None:
         """Ends the calls under way; nothing can be counted after that."""
         self._channel.close()
 
-    def _count(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of a signature for images ``[n, h, w]``."""
         if self._largest_batch and len(images) > self._largest_batch:
-            return self._count_halves(signature, images)
+            return self._predict_halves(signature, images)
         request = self._request(signature.name)
         request.output_filter.extend(OUTPUTS)
         request.inputs[signature.input].CopyFrom(to_message(images))
@@ -240,16 +236,17 @@ class RemoteCounter:
         except grpc.RpcError as error:
             if len(images) > 1 and _too_large(error):
                 self._largest_batch = len(images) // 2
-                return self._count_halves(signature, images)
+                return self._predict_halves(signature, images)
             raise self._refusal(error) from error
         counts = {key: from_message(reply.outputs[key]).astype(np.float32) for key in OUTPUTS}
         if any(column.shape != (len(images),) for column in counts.values()):
             raise UserError(f"{self.name} at {self.address.server} does not give one count each.")
         return counts
 
-    def _count_halves(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_halves(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
         half = len(images) // 2
-        first, second = self._count(signature, images[:half]), self._count(signature, images[half:])
+        first = self._predict(signature, images[:half])
+        second = self._predict(signature, images[half:])
         return {key: np.concatenate([first[key], second[key]]) for key in OUTPUTS}
 
     def _request(self, signature: str) -> Any:
@@ -259,15 +256,18 @@ class RemoteCounter:
         request.model_spec.signature_name = signature
         return request
 
-    def _read_facts(self) -> tuple[Intake, Familiarity | None]:
-        """What the model says of itself, see :data:`cellzoo.counters.base.FACTS_SIGNATURE`."""
-        request = self._request(FACTS_SIGNATURE)
+    def _read_model_metadata(self) -> None:
+        """Asks the model how its images are read."""
+        request = self._request(METADATA_SIGNATURE)
         request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
-            (facts,) = from_message(reply.outputs["facts"])
-            facts = json.loads(facts)
-            return Intake.from_facts(facts), Familiarity.from_facts(facts)
+            (text,) = from_message(reply.outputs[METADATA_OUTPUT])
+            metadata = json.loads(text)
+            self.preprocessing = Preprocessing.from_metadata(metadata)
+            self.out_of_distribution = Familiarity.from_facts(metadata)
+            self.training_mean = metadata.get("training_mean")
+            self.weights_count = metadata.get("parameters", 0)
         except grpc.RpcError as error:
             raise self._refusal(error) from error
         except (ValueError, KeyError, TypeError) as error:

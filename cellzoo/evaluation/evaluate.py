@@ -14,8 +14,9 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.cards.model_card import VALIDATION_ALONE, write_model_card
-from cellzoo.counters.base import Counts
-from cellzoo.counters.load import RunCounter, SavedModelCounter, is_saved_model
+from cellzoo.counters.base import Counter, Counts
+from cellzoo.counters.load import load_run
+from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.reading import Reading
@@ -26,7 +27,6 @@ from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.report.evaluation import About, Evaluation, write_evaluation
 from cellzoo.evaluation.report.illustrate import Findings, Illustrations, illustrate
-from cellzoo.evaluation.views import has_latent
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.bootstrap import bootstrap_intervals
@@ -87,7 +87,7 @@ def evaluate(
             f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
             "--protocol cellzoo."
         )
-    counter = SavedModelCounter(run_folder) if saved else RunCounter(run_folder)
+    counter = SavedModelCounter(run_folder) if saved else load_run(run_folder)
     scored = {
         "model": str((run_folder if saved else counter.run.path).resolve()),
         "data": str(data.resolve()) if data else None,
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def scored_images(
-    counter: RunCounter | SavedModelCounter, data: Path | None = None
+    counter: Counter, data: Path | None = None
 ) -> tuple[ImageSet, str, list[Skipped]]:
     """The labelled images that a counter is scored on, as ``counter.count`` takes them.
 
@@ -144,10 +144,10 @@ def scored_images(
 
 
 def _default_folder(
-    counter: RunCounter | SavedModelCounter, stem: str, scored: dict[str, str | None], own: bool
+    counter: Counter, stem: str, scored: dict[str, str | None], own: bool
 ) -> Path:
     """A folder for a report on these images; other folders of images may have the same name."""
-    if isinstance(counter, SavedModelCounter):
+    if counter.run is None:
         folder = Path("evaluation") / f"{counter.name}_{counter.version}" / stem
     elif counter.run.path.is_relative_to(zoo.FOLDER):  # not into the package
         folder = Path("evaluation") / f"{counter.run.path.parent.name}_{counter.version}" / stem
@@ -187,23 +187,23 @@ def _is_report_of(folder: Path, scored: dict[str, str | None]) -> bool:
 
 
 def _findings(
-    counter: RunCounter | SavedModelCounter, material: _Material, folder: bool, protocol: str
+    counter: Counter, material: _Material, folder: bool, protocol: str
 ) -> Findings:
     images = material.images.images
     if protocol == "cellzoo":
-        counts = counter.count(images)
+        counts = counter.count(images, scaled=True, sizes=_own_sizes(counter, material.images))
     else:
         raw = predict_counts(_network(counter), images, protocol=protocol)
         counts = Counts(raw, np.full_like(raw, np.nan), np.full_like(raw, np.nan))
     training, missing = material.training, ""
     # Only an embedding shows them, and the background of synthetic images may be made of them.
-    if training is None and has_latent(counter):
+    if training is None and counter.can_embed:
         training, missing = _training_images(counter.run)
     return Findings(
         counter=counter,
         images=material.images,
         counts=counts,
-        flags=_flags(counter, material.images),
+        flags=list(counts.flags) if counter.can_flag else None,
         unlabelled=material.unlabelled,
         training=training,
         folder=folder,
@@ -233,24 +233,15 @@ def _score(material: _Material, findings: Findings, made: Illustrations) -> Eval
     )
 
 
-def _flags(counter: RunCounter | SavedModelCounter, images: ImageSet) -> list[str] | None:
-    """Why each image may not be trusted; None if nothing is known of the training images."""
-    familiarity = counter.familiarity
-    if familiarity is None:
-        return None
-    flags = counter.flags(images.images)
-    if images.sizes is None or not counter.intake.resize:
-        return flags
-    return [
-        familiarity.size_reason(*size) or flag
-        for size, flag in zip(images.sizes, flags, strict=True)
-    ]
+def _own_sizes(counter: Counter, images: ImageSet) -> np.ndarray | None:
+    """Sizes of the files, ``[n, 2]``, where images are resized for the counter."""
+    return images.sizes if counter.preprocessing.resize else None
 
 
-def _network(counter: RunCounter) -> keras.Model:
-    if counter.network is None:
+def _network(counter: Counter) -> keras.Model:
+    if not counter.can_embed:
         raise UsageError(
-            f"--protocol authors is for a Twin-VAE, and {counter.name} is no network: "
+            f"--protocol authors is for a Twin-VAE, and {counter.name} has no latent to sample: "
             "use --protocol cellzoo."
         )
     return counter.network
@@ -265,7 +256,7 @@ def _training_images(run: Run) -> tuple[ImageSet | None, str]:
     return images.of("train"), ""
 
 
-def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Material:
+def _material(counter: Counter, data: Path | None) -> _Material:
     if data is not None:
         try:
             images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
@@ -276,7 +267,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
                 f"{error}. That is a setting of the recipe {counter.name} was trained with, so "
                 "here the file has to be changed."
             )
-            if "data.natural.size" in sentence and getattr(counter, "any_size", False):
+            if "data.natural.size" in sentence and counter.any_size:
                 sentence += " `cellzoo count` takes it as it is; to score it, cut it into pieces."
             raise UserError(sentence) from None
         name = data.resolve().name
@@ -290,7 +281,7 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
             return _Material(labelled, subject, skipped, unlabelled)
         subject = f"{name} (a folder without counts: no scores)"
         return _Material(images, subject, skipped, images.take([]))
-    if isinstance(counter, SavedModelCounter):
+    if counter.run is None:
         raise UsageError(
             f"{counter.name} is a SavedModel, which has no test split of its own: "
             "name a labelled folder with --data."
@@ -318,9 +309,9 @@ def _material(counter: RunCounter | SavedModelCounter, data: Path | None) -> _Ma
     return _Material(labelled, split_in_words(split, recipe), skipped, unlabelled, training)
 
 
-def _trained_on(counter: RunCounter | SavedModelCounter, data: Path) -> bool:
+def _trained_on(counter: Counter, data: Path) -> bool:
     """Whether a run's training images are of this folder; an export does not know."""
-    if isinstance(counter, SavedModelCounter):
+    if counter.run is None:
         return False
     section = counter.run.recipe.data.natural
     return section.reads_files and Path(section.folder).resolve() == data.resolve()
@@ -330,22 +321,21 @@ def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:
     return images.take(images.labelled), images.take(~images.labelled)
 
 
-def _reading(counter: RunCounter | SavedModelCounter) -> dict[str, Any]:
+def _reading(counter: Counter) -> dict[str, Any]:
     """How the files of a folder are read: as the model's training read its own."""
-    if isinstance(counter, SavedModelCounter):
-        intake = counter.intake
-        return {
-            "size": intake.size,
-            "reading": Reading(intake.axes, intake.channel, intake.intensity, intake.resize),
-            "resize_from": intake.resize_from,
-        }
-    section = counter.run.recipe.data.natural
+    preprocessing = counter.preprocessing
     # Not Source.load: all of the folder is scored, so two images are enough and none is split off.
+    skips = counter.run is not None and counter.run.recipe.data.natural.skips_broken_files
     return {
-        "size": counter.size,
-        "reading": section.reading,
-        "on_error": "skip" if section.skips_broken_files else "stop",
-        "resize_from": counter.intake.resize_from,
+        "size": preprocessing.size,
+        "reading": Reading(
+            preprocessing.axes,
+            preprocessing.channel,
+            preprocessing.intensity,
+            preprocessing.resize,
+        ),
+        "on_error": "skip" if skips else "stop",
+        "resize_from": preprocessing.original_size,
     }
 
 
@@ -399,12 +389,9 @@ def split_in_words(split: str, recipe: Recipe) -> str:
 
 
 def _mean_prediction_mae(
-    counter: RunCounter | SavedModelCounter, images: ImageSet
+    counter: Counter, images: ImageSet
 ) -> float | None:
-    if isinstance(counter, SavedModelCounter):
-        mean = counter.facts.get("training_mean")
-    else:
-        mean = counter.run.validation_scores().get("training_mean")
+    mean = counter.training_mean
     return None if mean is None else float(np.abs(images.counts - mean).mean())
 
 
@@ -421,12 +408,10 @@ def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, flo
 
 
 def _thresholds(
-    counter: RunCounter | SavedModelCounter, images: ImageSet
+    counter: Counter, images: ImageSet
 ) -> list[dict[str, float | str]]:
     """Scores of a DCC with each threshold between its two halves; none of another model."""
-    if isinstance(counter, SavedModelCounter) or counter.run.recipe.model.name != "dcc":
-        return []
-    return threshold_table(counter, images)
+    return threshold_table(counter, images) if counter.has_threshold else []
 
 
 def _command(run_folder: Path, data: Path | None, out: Path, protocol: str) -> str:

@@ -2,23 +2,23 @@
 
 import numpy as np
 
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.base import Counter
 from cellzoo.data.image_set import ImageSet
 from cellzoo.models.thresholds import THRESHOLDS, Threshold
 from cellzoo.scores.segmentation import instances
 from cellzoo.scores.table import count_metrics, segmentation_metrics
 
 
-def mask_scores(counter: RunCounter, images: ImageSet) -> dict[str, float] | None:
+def mask_scores(counter: Counter, images: ImageSet) -> dict[str, float] | None:
     """Scores of a counter's masks, see :func:`segmentation_metrics`; None if there are none."""
-    if not counter.segments or images.masks is None or not images.has_mask.any():
+    if not counter.can_segment or images.masks is None or not images.has_mask.any():
         return None
     images = images.take(images.has_mask)
-    predicted = np.stack([counter.segment(image)[0] for image in images.images])
+    predicted = np.stack([found.mask for found in counter.segment(images.images, scaled=True)])
     return segmentation_metrics(images.masks, predicted, _tells_cells_apart(images))
 
 
-def threshold_table(counter: RunCounter, images: ImageSet) -> list[dict[str, float | str]]:
+def threshold_table(counter: Counter, images: ImageSet) -> list[dict[str, float | str]]:
     """One row per threshold, all from the same network (DeepCellCount, Figs. 4 to 6).
 
     Args:
@@ -31,14 +31,15 @@ def threshold_table(counter: RunCounter, images: ImageSet) -> list[dict[str, flo
         where the images have masks, the scores of :func:`segmentation_metrics`.
     """
     model = counter.run.recipe.model
-    probability = np.stack([counter.segment(image)[1] for image in images.images])
+    segmented = counter.segment(images.images, scaled=True)
+    probability = np.stack([found.probability for found in segmented])
     masked = images.masks is not None and images.has_mask.all()
     numbered = _tells_cells_apart(images) if masked else None
     rows = []
     for method in THRESHOLDS:
         row: dict[str, float | str] = {"threshold": method}
         if model.head == "regressor":
-            raw = counter.with_threshold(method).count(images.images).raw
+            raw = counter.with_threshold(method).count(images.images, scaled=True).raw
             row |= _count_scores("", images.counts, raw)
         if method != "none":
             threshold = Threshold(method, model.threshold_block, model.threshold_offset)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from cellzoo.counters.load import RunCounter, SavedModelCounter
-from cellzoo.counters.network_parts import predict, translations
+from cellzoo.counters.base import Counter
 from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import flat_features
 from cellzoo.evaluation.report.figures import Column, outlined
@@ -17,11 +16,6 @@ TITLES = {
     "natural_to_synthetic": "as synthetic",
     "synthetic_to_natural": "as natural",
 }
-
-
-def is_twin(counter: RunCounter | SavedModelCounter) -> bool:
-    """Whether the network has a half for synthetic images."""
-    return counter.network is not None and "synthetic" in counter.network.input
 
 
 def draw_synthetic(
@@ -40,7 +34,7 @@ def draw_synthetic(
 
 
 def views(
-    counter: RunCounter | SavedModelCounter,
+    counter: Counter,
     images: np.ndarray,
     counts: np.ndarray,
     predicted: np.ndarray,
@@ -63,14 +57,15 @@ def views(
         for true, counted in zip(counts, predicted, strict=True)
     ]
     columns = [Column(TITLES[domain], images, captions, domain)]
-    if counter.network is not None and f"{domain}_reconstruction" in counter.network.output:
-        for name, pictures in translations(counter.network, images, domain).items():
+    if counter.can_reconstruct:
+        for name, pictures in counter.translations(images, domain).items():
             if name != domain:
                 own = name.rpartition("_to_")[2] if "_to_" in name else domain
-                counted = [f"{count:.1f} counted" for count in counter.count(pictures, own).raw]
+                counts = counter.count(pictures, scaled=True, domain=own, flags=False)
+                counted = [f"{count:.1f} counted" for count in counts.raw]
                 columns.append(Column(TITLES[name], pictures, counted, own))
-    elif counter.segments:
-        found = [counter.segment(image) for image in images]
+    elif counter.can_segment:
+        found = counter.segment(images, scaled=True)
         regions = np.stack([outlined(i, m) for i, (m, _) in zip(images, found, strict=True)])
         columns.append(Column("what it took for cells", regions, [""] * len(images)))
         if found[0][1] is not None:
@@ -79,15 +74,6 @@ def views(
     return columns
 
 
-def has_latent(counter: RunCounter | SavedModelCounter) -> bool:
-    """Whether there is a latent to look at."""
-    return counter.network is not None and "natural_mean" in counter.network.output
-
-
-def latent(counter: RunCounter, images: np.ndarray, domain: str = "natural") -> np.ndarray:
-    """One vector of the shared latent's mean per image, ``[n, d]``; only if :func:`has_latent`."""
-    import keras
-
-    network = counter.network
-    encoder = keras.Model(network.input[domain], network.output[f"{domain}_mean"])
-    return flat_features(predict(encoder, images))
+def latent(counter: Counter, images: np.ndarray, domain: str = "natural") -> np.ndarray:
+    """One vector of the shared latent's mean per image, ``[n, d]``; only if it can embed."""
+    return flat_features(counter.embed(images, domain))

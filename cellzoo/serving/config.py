@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from cellzoo.counters.load import newest_version, version_number
+from cellzoo.counters.saved_model import newest_version, version_number
 from cellzoo.errors import UserError
 from cellzoo.protocol.messages import (
     BatchingParameters,

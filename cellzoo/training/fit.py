@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cellzoo.cards.model_card import write_model_card
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
@@ -235,7 +235,7 @@ def _fit_epochs(
 
 def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
-    predicted = RunCounter(run.path).count(validation.images).raw
+    predicted = load_run(run.path).count(validation.images, scaled=True, flags=False).raw
     known = training.counts[training.labelled]
     scores = count_metrics(validation.counts, predicted)
     held_out = predicted

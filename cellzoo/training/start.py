@@ -6,7 +6,7 @@ import math
 import keras
 
 from cellzoo import zoo
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.load import load_run
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import sides
@@ -78,10 +78,11 @@ def check_leakage(run: Run) -> None:
 def compare_with_start(run: Run, validation: ImageSet, error: float) -> None:
     """Says how well the model counted that the training began with: a short one may spoil it."""
     name = run.recipe.train.start_from
-    start = RunCounter(zoo.find(name))
-    if sides(start.size) != sides(run.recipe.image_size):
+    start = load_run(zoo.find(name))
+    if start.preprocessing.size != sides(run.recipe.image_size):
         return
-    scores = count_metrics(validation.counts, start.count(validation.images).raw)
+    predicted = start.count(validation.images, scaled=True, flags=False).raw
+    scores = count_metrics(validation.counts, predicted)
     log.info("%s, with which it began: %s", name, headline_in_words(scores))
     if scores["mae_raw"] < error:
         log.warning("%s counts these images better: count with it, or train for longer.", name)

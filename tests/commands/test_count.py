@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import tifffile
 
 from cellzoo import files
-from cellzoo.commands import count as counting
 from cellzoo.commands.count import CountRow, count_files
-from cellzoo.counters.base import Counts
+from cellzoo.counters import stream
+from cellzoo.counters.base import Counter
+from cellzoo.counters.entries import Entry
 from cellzoo.counters.load import load_counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
@@ -21,7 +23,7 @@ from cellzoo.images import read_frames, to_unit
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
 
-class GreyCounter:
+class GreyCounter(Counter):
     """Counts ten cells where an image is white and none where it is black; takes 4 x 4 px."""
 
     name, version = "grey", "v1"
@@ -31,18 +33,18 @@ class GreyCounter:
         self.half_width = half_width
         self.batches = []
 
-    def prepare(self, frame):
+    def _prepare(self, frame, scaled):
         if frame.pixels.shape != (4, 4):
             raise UserError(f"{frame.path} is not 4 x 4")
         return to_unit(frame.pixels)
 
-    def count(self, images):
+    def _count(self, images, domain):
         self.batches.append(len(images))
         raw = 10 * images.mean(axis=(1, 2))
-        return Counts(raw, raw - self.half_width, raw + self.half_width)
+        return raw, raw - self.half_width, raw + self.half_width
 
-    def flags(self, images):
-        return ["white" if image.min() == 1 else "" for image in images]
+    def _flag(self, prepared, size):
+        return "white" if prepared.min() == 1 else ""
 
 
 def grey(level):
@@ -158,7 +160,7 @@ def test_nothing_but_broken_files(tmp_path):
 
 
 def test_many_images_are_counted_in_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting, "BATCH", 4)
+    monkeypatch.setattr(stream, "BATCH", 4)
     for k in range(10):
         cv2.imwrite(str(tmp_path / f"{k}.png"), grey(25 * k))
     counter = GreyCounter()
@@ -168,15 +170,14 @@ def test_many_images_are_counted_in_batches(tmp_path, monkeypatch):
 
 
 def test_images_of_many_sizes_do_not_all_wait_for_their_like(monkeypatch):
-    monkeypatch.setattr(counting, "MAX_BATCH_BYTES", 150)
+    monkeypatch.setattr(stream, "MAX_BATCH_BYTES", 150)
 
     def sized(width):
-        image = np.zeros((5, width), np.uint8)
-        return counting._Prepared(counting.CountRow("a.png", 0), image)
+        return Entry(Path("a.png"), prepared=np.zeros((5, width), np.uint8))
 
     read = []
     items = (read.append(width) or sized(width) for width in range(4, 20))
-    batches = counting._batches(items)
+    batches = stream._batches(items)
     next(batches)
     assert sum(5 * width for width in read) < 150 + 5 * 20
     assert 1 + sum(len(batch) for batch in batches) == 16
@@ -213,10 +214,10 @@ def test_a_file_that_came_to_be_meanwhile_is_not_written_over(folder, tmp_path):
     out = tmp_path / "counts.csv"
 
     class Slow(GreyCounter):
-        def count(self, images):
+        def _count(self, images, domain):
             out.write_text("precious")
             (tmp_path / "counts-2.csv").write_text("precious, too")
-            return super().count(images)
+            return super()._count(images, domain)
 
     with pytest.raises(UserError, match="counts.csv came to be .* are in .*counts-3.csv"):
         count_files([folder], Slow(), out)
@@ -227,7 +228,7 @@ def test_a_file_that_came_to_be_meanwhile_is_not_written_over(folder, tmp_path):
 
 def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):
     class Failing(GreyCounter):
-        def count(self, images):
+        def _count(self, images, domain):
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError):
@@ -240,7 +241,7 @@ def test_an_interrupt_ends_what_waits_for_a_server(folder, tmp_path, error):
     class Waiting(GreyCounter):
         closed = False
 
-        def count(self, images):
+        def _count(self, images, domain):
             raise error
 
         def close(self):
@@ -318,46 +319,10 @@ def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, writ
     assert rows[-1].flag and rows[-1].count != ""
     assert rows_of(tmp_path / "a.csv")[-1]["flag"] == rows[-1].flag
     run.familiarity_file.write_text('{"features": ["colour"]}')  # of another version
-    assert load_counter(str(run.path)).flags(np.zeros((2, 16, 16), np.float32)) == ["", ""]
+    assert load_counter(run.path).count(np.zeros((2, 16, 16), np.uint8)).flags == ["", ""]
     run.familiarity_file.write_text('{"features": ')
     with pytest.raises(UserError, match="familiarity.json is damaged"):
         load_counter(str(run.path))
-
-
-def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are():
-    from cellzoo.counters.base import Intake
-    from cellzoo.trust.familiarity import Familiarity
-
-    random = np.random.default_rng(2)
-    seen = random.random((60, 64, 64), np.float32)
-    familiarity = Familiarity.fit(seen, np.arange(60), seen[:0])
-    intake, large = Intake((64, 64), resize=True), random.random((3, 160, 192), np.float32)
-    assert intake.flags(familiarity, large, any_size=True) == [""] * 3
-    assert all(intake.flags(familiarity, large))  # shrunk, noise is smoother
-    levels = (255 * seen[:5]).astype(np.uint8)
-    assert intake.flags(familiarity, levels) == [""] * 5
-    assert intake.flags(None, levels) == [""] * 5
-
-
-def test_a_flag_says_where_a_camera_left_bits_empty():
-    from cellzoo.counters.base import Intake
-    from cellzoo.trust.familiarity import Familiarity
-
-    seen = np.random.default_rng(2).random((60, 64, 64), np.float32)
-    familiarity = Familiarity.fit(seen, np.arange(60), seen[:0])
-    frames = np.stack([(full * seen[0]).astype(np.uint16) for full in (65535, 4095, 255, 0)])
-    flags = Intake((64, 64)).flags(familiarity, frames)
-    assert flags[:3] == [
-        "", *(f"uses only the lower {n} of 16 bits: scale it to the whole range" for n in (12, 8))
-    ]  # fmt: skip
-    assert flags[3] and "bits" not in flags[3]
-    # Images that are counted in tiles come scaled.
-    scaled = frames.astype(np.float32) / 65535
-    assert Intake((64, 64)).flags(familiarity, scaled)[:2] == [
-        "", "uses only the lowest sixteenth of the grey levels: scale it to the whole range"
-    ]  # fmt: skip
-    # Where the recipe says what is black and white, such frames may be as they were in training.
-    assert Intake((64, 64), intensity=(0, 4095)).flags(familiarity, frames[1:2]) == [""]
 
 
 def test_a_network_that_reads_the_whole_image_takes_its_own_size_only(tmp_path, write_cells):
@@ -409,13 +374,13 @@ def test_only_images_of_the_training_size_go_through_the_exported_graph(tiny_run
         file = tmp_path / f"{side}.png"
         cv2.imwrite(str(file), (255 * image(side, side)).astype(np.uint8))
         (frames[side],) = read_frames(file)
-    same, other = map(counter.prepare, frames.values())
+    same, other = (counter._prepare(frame, scaled=False) for frame in frames.values())
     assert same.dtype == np.uint8
     np.testing.assert_array_equal(other, frames[20].pixels / np.float32(255))
     exported = counter.graph().count_uint8(np.stack([same, same]))["count"]
     assert counter.count(np.stack([same, same])).raw.tolist() == np.asarray(exported).tolist()
     with pytest.raises(UserError, match="is 20 x 20 px and tiny takes 16 x 16"):
-        counter.intake.prepare(frames[20], "tiny")  # as an export does
+        counter.preprocessing.prepare(frames[20], "tiny")  # as an export does
 
 
 def test_padding_adds_no_cells(tiny_run):
@@ -427,12 +392,13 @@ def test_padding_adds_no_cells(tiny_run):
     assert even.shape == (56, 64) and even[-1, 0] == pytest.approx(pixels.mean())
     # Windows that see the border have other means, hence in one tile.
     counter.tiled.tiling = replace(counter.tiled.tiling, tile=64)
-    cut, whole = (counter.count(x[None]).raw[0] for x in (pixels, even))
+    cut, whole = (counter.count(x, scaled=True).raw[0] for x in (pixels, even))
     assert cut == pytest.approx(whole, rel=1e-5)
     # It does not depend on where the grid's squares end.
     flat = np.full((1, 53, 61), 0.4, np.float32)
-    per_place = counter.count(np.full((1, 56, 64), 0.4, np.float32)).raw[0] / 56
-    assert counter.count(flat).raw[0] == pytest.approx(56 * per_place, rel=1e-5)
+    longer = counter.count(np.full((1, 56, 64), 0.4, np.float32), scaled=True)
+    per_place = longer.raw[0] / 56
+    assert counter.count(flat, scaled=True).raw[0] == pytest.approx(56 * per_place, rel=1e-5)
 
 
 def test_tiles_of_a_network_that_centres_nothing_do_not_show(tmp_path, tiny_run):
@@ -452,7 +418,7 @@ def test_tiles_of_a_network_that_centres_nothing_do_not_show(tmp_path, tiny_run)
     np.testing.assert_allclose(
         counter.tiled.map("density", pixels), whole["natural_density"][0], rtol=1e-4
     )
-    raw = counter.count(pixels[None]).raw[0]
+    raw = counter.count(pixels, scaled=True).raw[0]
     assert raw == pytest.approx(float(whole["natural_count"][0]), rel=1e-4)
 
 
@@ -469,7 +435,8 @@ def test_a_large_image_is_counted_in_windows_of_the_training_size():
         2, 5, counts=np.array([30, 60])
     )
     ramp = np.linspace(-0.1, 0.1, 256, dtype=np.float32)
-    even, uneven = counter.count(drawn).raw, counter.count(np.clip(drawn + ramp, 0, 1)).raw
+    lights = (drawn, np.clip(drawn + ramp, 0, 1))
+    even, uneven = (counter.count(images, scaled=True).raw for images in lights)
     np.testing.assert_allclose(uneven, even, rtol=0.3)
     at_once = counter.network({"natural": drawn + ramp, "synthetic": drawn})["natural_count"]
     assert (np.asarray(at_once) > 1.5 * even).all()
@@ -501,9 +468,9 @@ def test_a_count_that_is_no_number_is_an_error(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
 
     class Broken(GreyCounter):
-        def count(self, images):
+        def _count(self, images, domain):
             nothing = np.full(len(images), np.nan)
-            return Counts(nothing, nothing, nothing)
+            return nothing, nothing, nothing
 
     (row,) = count_files([tmp_path / "a.tif"], Broken(), tmp_path / "counts.csv")
     assert row.count == ""

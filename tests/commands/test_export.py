@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 from cellzoo.commands.export import TEST_VECTOR_FILE, WARMUP_FILE, _take_next_version, export
-from cellzoo.counters.load import RunCounter, SavedModelCounter, load_counter
+from cellzoo.counters.load import load_counter, load_run
+from cellzoo.counters.saved_model import SavedModelCounter
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.protocol.messages import PredictionLog
@@ -56,7 +57,9 @@ def test_a_saved_model_counts_bit_for_bit_as_its_run(
     assert tables[0] == tables[1] == tables[2] and len(tables[0]) == 13
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16)).astype(np.uint8)
     for pixels in (images, 100 * images.astype(np.uint16), (images / 255).astype(np.float32)):
-        mine, theirs = RunCounter(tiny_run).count(pixels), load_counter(str(exported)).count(pixels)
+        scaled = pixels.dtype == np.float32
+        counters = (load_run(tiny_run), load_counter(exported))
+        mine, theirs = (counter.count(pixels, scaled) for counter in counters)
         np.testing.assert_array_equal(mine.raw, theirs.raw)
         assert len(set(mine.raw)) > 1
 
@@ -98,7 +101,7 @@ assert "cellzoo" not in sys.modules
 
 
 def test_only_what_counts_is_exported(exported, tiny_run):
-    network = RunCounter(tiny_run).network
+    network = load_run(tiny_run).network
     parts = ["natural_encoder", "shared_encoder", "regressor", "latent_mean"]
     expected = sum(network.get_layer(name).count_params() for name in parts)
     facts = json.loads((exported / "assets.extra/cellzoo.json").read_text())

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellzoo.commands import count as counting
 from cellzoo.commands.count import count_files
 from cellzoo.commands.export import export
 from cellzoo.commands.pictures import SegmentationPictures, outlined
-from cellzoo.counters.load import RunCounter, load_counter
+from cellzoo.counters import stream
+from cellzoo.counters.load import load_counter, load_run
 from cellzoo.errors import UserError
 from cellzoo.images import read_frames, resize
 
@@ -69,7 +69,7 @@ def test_frames_of_different_sizes_in_one_folder(tmp_path, runs):
     images = [
         write_image(tmp_path / "images" / f"{k}.png", *size, seed=k) for k, size in enumerate(sizes)
     ]
-    counter = RunCounter(runs["additive"])
+    counter = load_run(runs["additive"])
     rows = count_files([tmp_path / "images"], counter, tmp_path / "counts.csv")
     assert [row.error for row in rows] == [""] * 5
     for row, pixels in zip(rows, images, strict=True):
@@ -80,21 +80,24 @@ def test_frames_of_different_sizes_in_one_folder(tmp_path, runs):
 
 
 def test_the_regressor_counts_piece_by_piece(tmp_path, runs):
-    counter = RunCounter(runs["regressor"])
+    counter = load_run(runs["regressor"])
     pieces = np.random.default_rng(0).random((4, 16, 24), np.float32)
     image = np.vstack([np.hstack(pieces[:2]), np.hstack(pieces[2:])])
-    counts = counter.count(image[None])
-    np.testing.assert_allclose(counts.raw[0], counter.count(pieces).raw.sum(), rtol=1e-4)
+    counts = counter.count(image, scaled=True)
+    parts = counter.count(pieces, scaled=True)
+    np.testing.assert_allclose(counts.raw[0], parts.raw.sum(), rtol=1e-4)
     assert np.isnan(counts.low[0])
 
 
 def test_tiles_do_not_show(runs):
-    counter = RunCounter(runs["additive"])
+    counter = load_run(runs["additive"])
     image = np.random.default_rng(1).random((75, 90), np.float32)
-    whole_mask, whole_count = counter.segment(image)[1], counter.count(image[None]).raw[0]
+    (whole,) = counter.segment(image, scaled=True)
+    whole_count = counter.count(image, scaled=True).raw[0]
     counter.tiled.tiling = replace(counter.tiled.tiling, tile=16)
-    np.testing.assert_allclose(counter.segment(image)[1], whole_mask, atol=1e-5)
-    assert counter.count(image[None]).raw[0] == pytest.approx(whole_count, rel=1e-5)
+    (cut,) = counter.segment(image, scaled=True)
+    np.testing.assert_allclose(cut.probability, whole.probability, atol=1e-5)
+    assert counter.count(image, scaled=True).raw[0] == pytest.approx(whole_count, rel=1e-5)
 
 
 def test_masks_and_pictures_have_the_frames_size(tmp_path, runs, run_cli):
@@ -127,7 +130,7 @@ def test_resized_images_count_bit_for_bit_as_their_export_does(tmp_path, runs):
     (folder / "recipe.yaml").write_text(recipe.replace("size: error", "size: resize"))
     for k, size in enumerate([(30, 41), (50, 70), (16, 24), (9, 100)]):
         write_image(tmp_path / "images" / f"{k}.png", *size, seed=k)
-    counters = [RunCounter(folder), load_counter(str(export(folder, tmp_path / "models")))]
+    counters = [load_run(folder), load_counter(str(export(folder, tmp_path / "models")))]
     tables = [
         count_files([tmp_path / "images"], counter, tmp_path / f"{counter.version}.csv")
         for counter in counters
@@ -136,7 +139,7 @@ def test_resized_images_count_bit_for_bit_as_their_export_does(tmp_path, runs):
     assert raw[0] == raw[1] and len(set(raw[0])) == 4
     frames = [next(iter(read_frames(tmp_path / "images" / f"{k}.png"))) for k in range(4)]
     for frame in frames:
-        mine, theirs = (c.count(c.prepare(frame)[None]).raw for c in counters)
+        mine, theirs = (counter.count(frame.pixels).raw for counter in counters)
         np.testing.assert_array_equal(mine, theirs)
     count_files([tmp_path / "images"], counters[0], tmp_path / "m.csv", masks=tmp_path / "masks")
     probability = tifffile.imread(tmp_path / "masks" / "0_probability.tif")
@@ -146,18 +149,17 @@ def test_resized_images_count_bit_for_bit_as_their_export_does(tmp_path, runs):
 
 
 def test_files_of_one_name_keep_their_pictures_apart(tmp_path, runs, monkeypatch):
-    monkeypatch.setattr(counting, "BATCH", 2)  # those of y are full, and counted, before that of x
+    monkeypatch.setattr(stream, "BATCH", 2)  # those of y are full, and counted, before that of x
     for name, width in (("x/a", 32), ("y/a", 24), ("y/b", 24)):
         write_image(tmp_path / f"{name}.png", 16, width, seed=width)
-    counter = RunCounter(runs["additive"])
+    counter = load_run(runs["additive"])
     count_files(
         [tmp_path / "x", tmp_path / "y"], counter, tmp_path / "c.csv", masks=tmp_path / "masks"
     )
     for name, folder in (("a", "x"), ("a-2", "y")):
-        frame = next(iter(read_frames(tmp_path / folder / "a.png")))
-        expected = counter.segment(counter.prepare(frame))[1]
+        (expected,) = counter.segment(tmp_path / folder / "a.png")
         written = tifffile.imread(tmp_path / "masks" / f"{name}_probability.tif")
-        np.testing.assert_allclose(written, expected, atol=1e-6)
+        np.testing.assert_allclose(written, expected.probability, atol=1e-6)
 
 
 def test_folders_that_exist_are_left_alone(tmp_path, runs, tiny_run):
@@ -165,7 +167,7 @@ def test_folders_that_exist_are_left_alone(tmp_path, runs, tiny_run):
     (tmp_path / "masks").mkdir()
     with pytest.raises(UserError, match="masks exists: name a new folder"):
         count_files(
-            [tmp_path / "a.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
+            [tmp_path / "a.png"], load_run(runs["additive"]), tmp_path / "c.csv",
             overlay=tmp_path / "overlay", masks=tmp_path / "masks",
         )  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "masks"}
@@ -177,7 +179,7 @@ def test_pictures_and_masks_want_two_folders(tmp_path, runs, masks):
     place = tmp_path / "new" / "both"
     with pytest.raises(UserError, match="one folder or one within the other: name two folders"):
         count_files(
-            [tmp_path / "a.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
+            [tmp_path / "a.png"], load_run(runs["additive"]), tmp_path / "c.csv",
             overlay=place, masks=tmp_path / "new" / masks,
         )  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
@@ -185,7 +187,7 @@ def test_pictures_and_masks_want_two_folders(tmp_path, runs, masks):
 
 def test_an_interrupted_count_leaves_the_place_of_its_pictures_free(tmp_path, runs, monkeypatch):
     write_image(tmp_path / "a.png", 16, 24)
-    counter, write = RunCounter(runs["additive"]), SegmentationPictures.write
+    counter, write = load_run(runs["additive"]), SegmentationPictures.write
 
     def write_and_stop(*arguments):
         write(*arguments)
@@ -200,7 +202,7 @@ def test_an_interrupted_count_leaves_the_place_of_its_pictures_free(tmp_path, ru
 def test_a_mistyped_image_leaves_no_folder_behind(tmp_path, runs):
     with pytest.raises(UserError, match="none.png: there is no such file"):
         count_files(
-            [tmp_path / "none.png"], RunCounter(runs["additive"]), tmp_path / "c.csv",
+            [tmp_path / "none.png"], load_run(runs["additive"]), tmp_path / "c.csv",
             overlay=tmp_path / "overlay",
         )  # fmt: skip
     assert not (tmp_path / "overlay").exists()
@@ -210,7 +212,7 @@ def test_a_model_that_only_counts_has_no_pictures(tmp_path, tiny_run):
     write_image(tmp_path / "a.png", 16, 16)
     with pytest.raises(UserError, match="gives no masks here: leave --overlay and --masks out"):
         count_files(
-            [tmp_path / "a.png"], RunCounter(tiny_run), tmp_path / "c.csv",
+            [tmp_path / "a.png"], load_run(tiny_run), tmp_path / "c.csv",
             overlay=tmp_path / "overlay",
         )  # fmt: skip
     assert not (tmp_path / "c.csv").exists() and not (tmp_path / "overlay").exists()

@@ -10,8 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.counters.base import Intake
 from cellzoo.counters.graph import CountingGraph, resize, scale
+from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.images import resize as resize_image
 from cellzoo.images import to_unit
 from cellzoo.trust.intervals import Interval
@@ -33,12 +33,12 @@ def small_network(size):
     return keras.Model({"natural": image}, outputs)
 
 
-def graph_of(interval=None, **intake):
+def graph_of(interval=None, **preprocessing):
     def threshold(probability):
         return tf.cast(probability > 0.5, tf.float32)
 
     return CountingGraph(
-        small_network((16, 24)), Intake((16, 24), **intake), interval, threshold
+        small_network((16, 24)), Preprocessing((16, 24), **preprocessing), interval, threshold
     )
 
 
@@ -126,7 +126,7 @@ def test_the_count_is_the_mean_over_views(size, views, expected):
     image[0, 2, 5] = 255
     batch = np.concatenate([image, 0 * image])
     graph = CountingGraph(
-        weighing_network(size), Intake(size), Interval(4.0, 0.0), lambda p: p, views
+        weighing_network(size), Preprocessing(size), Interval(4.0, 0.0), lambda p: p, views
     )
     expected = np.array([expected, 0])
     answers = [
@@ -152,13 +152,13 @@ def test_one_view_is_the_network_and_nothing_more(strict):
     assert str(graph.as_graph_def()).count('op: "Conv2D"') == 1  # in all functions together
     network = small_network((16, 24))
     images = np.random.default_rng(0).random((5, 16, 24), np.float32)
-    plain = CountingGraph(network, Intake((16, 24)), None, lambda p: p)
+    plain = CountingGraph(network, Preprocessing((16, 24)), None, lambda p: p)
     expected = tf.function(network)({"natural": images})["natural_count"]
     np.testing.assert_array_equal(plain.count_unit(images)["count"], expected)
 
 
 def test_views_are_counted_one_after_the_other():
-    graph = CountingGraph(small_network((16, 24)), Intake((16, 24)), None, lambda p: p, 4)
+    graph = CountingGraph(small_network((16, 24)), Preprocessing((16, 24)), None, lambda p: p, 4)
     operations = graph.count_uint8.get_concrete_function().graph.get_operations()
     counters = [op for op in operations if op.type in CALLS]
     assert len(counters) == 4

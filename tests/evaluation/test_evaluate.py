@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.base import Counter
+from cellzoo.counters.load import load_run
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.evaluate import evaluate, images_as_trained
 from cellzoo.evaluation.report import illustrate
@@ -104,13 +105,13 @@ def test_a_browser_shows_the_report_whole(twin, check_in_browser):
 
 
 def test_pictures_are_counted_by_the_half_they_belong_to(twin):
-    counter = RunCounter(twin.path)
+    counter = load_run(twin.path)
     images = np.random.default_rng(0).random((3, 16, 16), np.float32)
     columns = views(counter, images, np.array([1, 2, np.nan]), np.array([1.26, 2, 3]))
     assert [column.title for column in columns] == ["natural", "reconstruction", "as synthetic"]
     assert [column.scale for column in columns] == ["natural", "natural", "synthetic"]
     assert columns[0].captions == ["1 true, 1.3 counted", "2 true, 2.0 counted", "3.0 counted"]
-    translated = counter.count(columns[2].pictures, "synthetic").raw
+    translated = counter.count(columns[2].pictures, scaled=True, domain="synthetic").raw
     assert columns[2].captions == [f"{count:.1f} counted" for count in translated]
     network = counter.network({"natural": images, "synthetic": images}, training=False)
     back = views(counter, images, np.zeros(3), np.zeros(3), "synthetic")
@@ -250,7 +251,8 @@ def test_a_report_of_another_protocol_names_its_own_table(
 
 def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
-    monkeypatch.setattr(RunCounter, "flags", lambda self, images: reasons)
+    left = iter(reasons)
+    monkeypatch.setattr(Counter, "_flag", lambda self, prepared, size: next(left, ""))
     monkeypatch.setattr(Run, "familiarity", lambda self: "of some images")
     result = evaluate(twin.path)
     assert result.flagged == 1 / 8

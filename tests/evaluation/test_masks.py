@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cellzoo.counters.load import RunCounter
+from cellzoo.counters.load import load_run
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe
@@ -81,7 +81,7 @@ def test_other_sizes_are_brought_to_the_scale_of_training(tmp_path, recipe):
 
     run = fit(recipe("additive"), tmp_path / "run")
     frame = Frame(np.zeros((1040, 696), np.uint8), tmp_path / "a.png", 0, None)
-    assert RunCounter(run.path).prepare(frame).shape == (64, 48)
+    assert load_run(run.path)._prepare(frame, scaled=False).shape == (64, 48)
 
 
 def test_a_regressor_needs_masks(tmp_path, recipe):

@@ -16,9 +16,10 @@ import tifffile
 
 from cellzoo.commands.count import count_files
 from cellzoo.counters import served as client
-from cellzoo.counters.base import Counts, RefusedImages
+from cellzoo.counters.base import Counter
 from cellzoo.counters.load import is_served
-from cellzoo.counters.served import Address, Connection, RemoteCounter, parse_address
+from cellzoo.counters.served import Address, Connection, ServedCounter, parse_address
+from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
@@ -59,32 +60,28 @@ def cells(serve, served_models):
 
 
 def remote(text, **connection):
-    return RemoteCounter(parse_address(text), Connection(**{"timeout": 20, **connection}))
+    return ServedCounter(parse_address(text), Connection(**{"timeout": 20, **connection}))
 
 
 def frame(pixels, name="a.png"):
     return Frame(pixels, Path(name), 0, None)
 
 
-class InProcess:
+class InProcess(Counter):
     """The same SavedModel in this process."""
 
     name, version = "cells", "1"
-    axes, channel = None, None
 
     def __init__(self, folder):
         self.model = Servable("cells", 1, folder / "cells" / "1")
 
-    def prepare(self, frame):
+    def _prepare(self, frame, scaled):
         return frame.pixels
 
-    def count(self, images):
+    def _count(self, images, domain):
         key = "serving_default" if images.dtype == np.float32 else images.dtype.name
         out = self.model.run(key, {"images": images})
-        return Counts(out["count"], out["count_low"], out["count_high"])
-
-    def flags(self, images):
-        return [""] * len(images)
+        return out["count"], out["count_low"], out["count_high"]
 
 
 @pytest.fixture
@@ -175,15 +172,15 @@ def test_images_that_the_model_refuses_get_an_error_each(cells, tmp_path):
     assert [bool(row.error) for row in rows] == [True, False, True]
     assert "images are smaller than 8 px" in rows[0].error
     with pytest.raises(RefusedImages):
-        remote(cells).count(np.zeros((2, 4, 4), np.uint8))
+        remote(cells).count([np.zeros((4, 4), np.uint8)] * 2)
 
 
 def test_pixels_that_no_signature_takes(cells):
     counter = remote(cells)
     with pytest.raises(UserError, match="a.png has int32 pixels and cells takes float32, uint16"):
-        counter.prepare(frame(np.zeros((9, 9), np.int32)))
+        counter._prepare(frame(np.zeros((9, 9), np.int32)), scaled=False)
     pixels = np.zeros((9, 9), np.uint16)
-    assert counter.prepare(frame(pixels)) is pixels
+    assert counter._prepare(frame(pixels), scaled=False) is pixels
 
 
 @pytest.mark.parametrize(
@@ -289,8 +286,8 @@ def test_an_unavailable_server_is_tried_again(fake, code, details):
     # Raw bytes, of the version that answered first.
     assert calls[0].inputs["pixels"].tensor_content == PIXELS.tobytes()
     assert calls[0].model_spec.version.value == 5
-    with pytest.raises(UserError, match="a.png is 9 x 4 px and cells takes 6 x 4"):
-        counter.prepare(frame(np.zeros((4, 9), np.uint8)))
+    with pytest.raises(UserError, match="The image is 9 x 4 px and cells takes 6 x 4"):
+        counter.count(np.zeros((4, 9), np.uint8))
 
 
 def test_a_lone_image_too_large_for_a_request_is_refused_by_itself(fake):

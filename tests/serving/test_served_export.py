@@ -11,9 +11,9 @@ import tensorflow as tf
 import tifffile
 
 from cellzoo.commands.export import TEST_VECTOR_FILE, export
-from cellzoo.counters.base import FACTS_FILE
 from cellzoo.counters.load import load_counter
-from cellzoo.counters.served import RemoteCounter, parse_address
+from cellzoo.counters.preprocessing import METADATA_FILE
+from cellzoo.counters.served import ServedCounter, parse_address
 from cellzoo.errors import UserError
 from cellzoo.images import to_unit
 from cellzoo.protocol import messages
@@ -126,18 +126,20 @@ def test_facts_are_the_same_over_the_network(models, serve):
     server = serve(models)
     local = load_counter(str(models / "read_otherwise"))
     remote = load_counter(f"127.0.0.1:{server.grpc_port}/read_otherwise")
-    assert (remote.intake, remote.axes, remote.channel) == (local.intake, "TYX", 1)
+    assert remote.preprocessing == local.preprocessing
+    assert (remote.axes, remote.channel) == ("TYX", 1)
     servable = Servable("tiny", 1, models / "tiny" / "1")
-    text = (models / "tiny" / "1" / FACTS_FILE).read_bytes()
+    text = (models / "tiny" / "1" / METADATA_FILE).read_bytes()
     asked = {"asked": np.array([b"", b"x"], object)}
     assert servable.run("facts", asked)["facts"].tolist() == [text, text]
 
 
 def test_facts_of_another_time_are_refused_in_a_sentence(models, serve, monkeypatch):
     address = f"127.0.0.1:{serve(models).grpc_port}/tiny"
-    monkeypatch.setattr("cellzoo.counters.load.json.loads", lambda text: {"intake": {"colour": 1}})
+    metadata = {"preprocessing": {"colour": 1}}
+    monkeypatch.setattr("cellzoo.counters.served.json.loads", lambda text: metadata)
     with pytest.raises(UserError, match="exported by another version of cellzoo"):
-        RemoteCounter(parse_address(address))
+        ServedCounter(parse_address(address))
 
 
 def test_one_image_counts_as_among_others(models, serve):
@@ -167,7 +169,7 @@ def test_the_test_vector_is_answered_as_stored(models, serve):
     server = serve(models)
     with np.load(models / "tiny" / "1" / TEST_VECTOR_FILE) as vector:
         arrays = dict(vector)
-    facts = json.loads((models / "tiny" / "1" / FACTS_FILE).read_text())
+    facts = json.loads((models / "tiny" / "1" / METADATA_FILE).read_text())
     for name in set(facts["signatures"]) - {"facts"}:
         if name == "encoded":
             files = [arrays[f"encoded/images/{k}"].tobytes() for k in range(2)]

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cellzoo.counters.load import newest_version
+from cellzoo.counters.saved_model import newest_version
 from cellzoo.files import write_checksums
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import from_message, to_message

@@ -99,7 +99,7 @@ def test_evaluate_scores_the_intervals_and_flags_that_count_writes(run_cli, reci
 def test_what_only_a_network_can_do_is_said(run_cli, recipe):
     run_cli("fit", recipe, "--out", "run")
     for arguments, sentence in (
-        (("evaluate", "run", "--protocol", "authors"), "plain is no network: use"),
+        (("evaluate", "run", "--protocol", "authors"), "plain has no latent to sample: use"),
         (("fit", recipe, "--budget", "3m"), "the section train means nothing to brightness"),
         (("fit", recipe, "--quick"), "has no quick section"),
     ):
@@ -114,10 +114,14 @@ def test_the_counter_of_a_run_is_the_fitted_one(run_cli, recipe):
     images = np.random.default_rng(5).random((4, 16, 16), np.float32)
     parameters = json.loads((recipe.parent / "run" / "checkpoints" / "parameters.json").read_text())
     np.testing.assert_array_equal(
-        counter.count(images).raw, CLASSICAL["brightness"](**parameters).count(images)
+        counter.count(images, scaled=True).raw,
+        CLASSICAL["brightness"](**parameters).count(images),
     )
     # A synthetic image is an image: there is no other half to count it with.
-    np.testing.assert_array_equal(counter.count(images, "synthetic").raw, counter.count(images).raw)
+    natural, synthetic = (
+        counter.count(images, scaled=True, domain=domain).raw for domain in ("natural", "synthetic")
+    )
+    np.testing.assert_array_equal(natural, synthetic)
 
 
 def test_damaged_and_missing_parameters_are_one_sentence(run_cli, recipe):

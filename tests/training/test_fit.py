@@ -165,7 +165,7 @@ def test_another_recipe_does_not_go_on_with_a_run(run_fit, uninterrupted):
 
 
 def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
-    from cellzoo.counters.load import RunCounter
+    from cellzoo.counters.load import load_run
 
     out = tmp_path / "stopped"
     process = start(recipe, out, "--set", LIGHT, "--set", "train.epochs=5000")
@@ -179,7 +179,7 @@ def test_interrupt_leaves_a_model_that_counts(recipe, tmp_path):
     assert process.returncode == 1
     assert "Interrupted" in said
     assert "Traceback" not in err
-    counts = RunCounter(out).count(np.full((2, 128, 128), 0.7, np.float32))
+    counts = load_run(out).count(np.full((2, 128, 128), 180, np.uint8))
     assert np.isfinite(counts.raw).all()
 
 

@@ -38,8 +38,9 @@ from cellzoo.cli import main; main()
 COUNT = WITHOUT_TENSORFLOW + """
 import json, numpy as np
 from pathlib import Path
-from cellzoo.counters.load import RunCounter
-print(json.dumps(RunCounter(Path("run")).count(np.load("images.npy")).raw.tolist()))
+from cellzoo.counters.load import load_run
+images = np.load("images.npy")
+print(json.dumps(load_run(Path("run")).count(images, scaled=True).raw.tolist()))
 """
 
 
@@ -72,23 +73,25 @@ def folder(write_cells, tmp_path_factory):
 
 
 def test_weights_trained_with_jax_count_the_same_on_tensorflow(folder):
-    from cellzoo.counters.load import RunCounter
+    from cellzoo.counters.load import load_run
 
     images = np.random.default_rng(1).random((3, 16, 16), np.float32)
     np.save(folder / "images.npy", images)
     with_jax = json.loads(next(line for line in jax(COUNT, folder).splitlines() if line[0] == "["))
-    np.testing.assert_allclose(RunCounter(folder / "run").count(images).raw, with_jax, rtol=1e-5)
+    counts = load_run(folder / "run").count(images, scaled=True)
+    np.testing.assert_allclose(counts.raw, with_jax, rtol=1e-5)
     assert json.loads((folder / "run" / "environment.json").read_text())["packages"]["jax"]
 
 
 def test_what_jax_trained_is_exported_by_tensorflow(folder):
     from cellzoo.commands.export import export
-    from cellzoo.counters.load import RunCounter, SavedModelCounter
+    from cellzoo.counters.load import load_run
+    from cellzoo.counters.saved_model import SavedModelCounter
 
     images = np.random.default_rng(2).random((3, 16, 16), np.float32)
     exported = SavedModelCounter(export(folder / "run", folder / "saved_models"))
-    expected = RunCounter(folder / "run").count(images).raw
-    np.testing.assert_array_equal(exported.count(images).raw, expected)
+    expected = load_run(folder / "run").count(images, scaled=True).raw
+    np.testing.assert_array_equal(exported.count(images, scaled=True).raw, expected)
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(folder):

@@ -224,7 +224,7 @@ def _report(
     thresholds: Sequence[dict[str, float | str]],
 ) -> Report:
     counter, what = findings.counter, about.what
-    run = getattr(counter, "run", None)
+    run = counter.run
     simulated = run is not None and not findings.folder and run.recipe.data.natural.simulated
     counts, *others = made.sections
     table = _worst(findings) if findings.labelled else _counted(findings, about.stem)

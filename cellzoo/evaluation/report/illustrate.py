@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cellzoo.counters.base import Counts
-from cellzoo.counters.load import RunCounter, SavedModelCounter
+from cellzoo.counters.base import Counter, Counts
 from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import MIN_POINTS, mixing, sample, umap_plane
 from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.figures import Column
 from cellzoo.evaluation.report.page import Picture, Section
-from cellzoo.evaluation.views import draw_synthetic, has_latent, is_twin, latent, views
+from cellzoo.evaluation.views import draw_synthetic, latent, views
 from cellzoo.scores.counts import round_count
 
 SHOWN_IMAGES = 6
@@ -39,7 +38,7 @@ class Findings:
         missing: why training images are not at hand.
     """
 
-    counter: RunCounter | SavedModelCounter
+    counter: Counter
     images: ImageSet
     counts: Counts
     flags: list[str] | None = None
@@ -220,7 +219,7 @@ class _Synthetic:
 
 def _synthetic(findings: Findings, made: Illustrations) -> _Synthetic | None:
     """Fresh synthetic images, where the model has a half for them."""
-    if not is_twin(findings.counter):
+    if not findings.counter.reads_synthetic:
         return None
     if findings.training is None:
         made.not_shown.append(f"Synthetic images: {findings.missing}")
@@ -238,7 +237,7 @@ def _pictures(findings: Findings, synthetic: _Synthetic | None, folder: Path) ->
     if synthetic:
         chosen = _from_few_to_many(synthetic.counts)
         own = synthetic.images[chosen], synthetic.counts[chosen]
-        counted = findings.counter.count(own[0], "synthetic").raw
+        counted = findings.counter.count(own[0], scaled=True, domain="synthetic").raw
         columns = views(findings.counter, *own, counted, "synthetic")
         title = "Synthetic images from few cells to many"
         pictures.append(_sheet(folder / "synthetic_views.png", columns, title))
@@ -288,7 +287,7 @@ def _sheet(file: Path, columns: list[Column], title: str) -> Picture:
 def _embedding(
     findings: Findings, synthetic: _Synthetic | None, folder: Path, made: Illustrations
 ) -> list[Picture | str]:
-    if not has_latent(findings.counter):
+    if not findings.counter.can_embed:
         made.not_shown.append("Shared representation: this model shows no latent.")
         return []
     natural = _natural_parts(findings)
@@ -376,7 +375,7 @@ def _mixing(features: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def _training(findings: Findings, folder: Path, made: Illustrations) -> list[Picture]:
-    run = getattr(findings.counter, "run", None)
+    run = findings.counter.run
     history = run.history() if run else []
     if not history or "validation_mae" not in history[0]:
         made.not_shown.append("Learning curves: there is no history of a training.")

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellzoo.counters.load import RunCounter
-from cellzoo.counters.network_parts import mean_over_views
+from cellzoo.counters.base import Counter
+from cellzoo.counters.load import load_run
+from cellzoo.counters.network import NetworkCounter
+from cellzoo.counters.test_time_augmentation import mean_over_views
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
 
@@ -68,40 +70,41 @@ def dcc_run(request, tmp_path_factory):
     return run.path
 
 
-def with_views(run: Path, views: int, to: Path) -> RunCounter:
+def with_views(run: Path, views: int, to: Path) -> Counter:
     """The run again, with its recipe saying how many views to count."""
     shutil.copytree(run, to)
     text = (to / "recipe.yaml").read_text()
     assert text.count("views: 1\n") == 1
     (to / "recipe.yaml").write_text(text.replace("views: 1\n", f"views: {views}\n"))
-    return RunCounter(to)
+    return load_run(to)
 
 
-def mean_of_plain(plain: RunCounter, images: np.ndarray, views: int, **which) -> np.ndarray:
+def mean_of_plain(plain: Counter, images: np.ndarray, views: int, **which) -> np.ndarray:
     flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
     if views == 8:
         flipped += [view.transpose(0, 2, 1) for view in flipped]
-    counts = [plain.count(view, **which).raw for view in flipped]
+    counts = [plain.count(view, scaled=True, **which).raw for view in flipped]
     assert np.ptp(counts, axis=0).min() > 1e-3  # else there would be nothing to average
     return np.mean(counts, axis=0)
 
 
 @pytest.mark.parametrize("shape", [(16, 24), (37, 21)])
 def test_a_dcc_counts_the_mean_of_its_views_at_any_size(dcc_run, tmp_path, shape):
-    plain, four = RunCounter(dcc_run), with_views(dcc_run, 4, tmp_path / "four")
+    plain, four = load_run(dcc_run), with_views(dcc_run, 4, tmp_path / "four")
     images = np.random.default_rng(1).random((3, *shape), np.float32)
     expected = mean_of_plain(plain, images, 4)
-    np.testing.assert_allclose(four.count(images).raw, expected, rtol=1e-4)
-    for mine, theirs in zip(four.segment(images[0]), plain.segment(images[0]), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_allclose(four.count(images, scaled=True).raw, expected, rtol=1e-4)
+    (mine,), (theirs,) = (counter.segment(images[0], scaled=True) for counter in (four, plain))
+    np.testing.assert_array_equal(mine.mask, theirs.mask)
+    np.testing.assert_array_equal(mine.probability, theirs.probability)
 
 
 @pytest.mark.parametrize("shape", [(24, 16), (50, 61)])
 def test_a_spatial_twin_vae_counts_the_mean_of_its_views_at_any_size(tiny_run, tmp_path, shape):
     eight = with_views(tiny_run, 8, tmp_path / "eight")
     images = np.random.default_rng(1).random((3, *shape), np.float32)
-    expected = mean_of_plain(RunCounter(tiny_run), images, 8)
-    counts = eight.count(images)
+    expected = mean_of_plain(load_run(tiny_run), images, 8)
+    counts = eight.count(images, scaled=True)
     np.testing.assert_allclose(counts.raw, expected, rtol=1e-4)
     assert np.isnan([counts.low, counts.high]).all()
 
@@ -118,8 +121,9 @@ def test_both_domains_with_and_without_the_graph(
     kernel.assign(10 * np.ones(kernel.shape))
     run.save_best(network)
     if not in_graph:
-        monkeypatch.setattr(RunCounter, "graph", lambda self: None)
+        monkeypatch.setattr(NetworkCounter, "graph", lambda self: None)
     eight = with_views(run.path, 8, tmp_path / "eight")
     images = np.random.default_rng(1).random((3, 16, 16), np.float32)
-    expected = mean_of_plain(RunCounter(run.path), images, 8, domain=domain)
-    np.testing.assert_allclose(eight.count(images, domain).raw, expected, rtol=1e-4)
+    expected = mean_of_plain(load_run(run.path), images, 8, domain=domain)
+    counts = eight.count(images, scaled=True, domain=domain)
+    np.testing.assert_allclose(counts.raw, expected, rtol=1e-4)

@@ -1,0 +1,33 @@
+"""Counters without a network: brightness and watershed."""
+
+import numpy as np
+
+from cellzoo.counters.base import Domain
+from cellzoo.counters.of_run import RunCounter
+from cellzoo.counters.preprocessing import Columns
+from cellzoo.images import Frame, resize
+from cellzoo.runs import Run
+
+
+class ClassicalCounter(RunCounter):
+    """A counter that was fitted in one go; see :class:`cellzoo.counters.of_run.RunCounter`."""
+
+    def __init__(self, run: Run):
+        """Loads the fitted parameters."""
+        self._model = run.load_classical()
+        super().__init__(run)
+        self.can_segment = hasattr(self._model, "segment")
+
+    def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
+        image = self.preprocessing.unit(frame, scaled)
+        if image.shape == self.preprocessing.size:
+            return image
+        if self.preprocessing.resize:
+            return resize(image, self.preprocessing.size)
+        raise self.preprocessing.refusal(frame, self.name)
+
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        return self.with_interval(self._model.count(images))
+
+    def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, None]:
+        return self._model.segment(prepared) > 0, None

@@ -1,0 +1,97 @@
+"""Counters whose network takes images of one size."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from cellzoo.counters.base import Domain
+from cellzoo.counters.network_parts import domain_counter, predict, translations
+from cellzoo.counters.of_run import RunCounter
+from cellzoo.counters.preprocessing import Columns
+from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.images import Frame, resize
+from cellzoo.models.thresholds import Threshold
+from cellzoo.runs import Run
+
+if TYPE_CHECKING:
+    from cellzoo.counters.graph import CountingGraph
+
+
+class NetworkCounter(RunCounter):
+    """The network of a run folder; see :class:`cellzoo.counters.of_run.RunCounter`.
+
+    Attributes:
+        network: the whole of it.
+    """
+
+    def __init__(self, run: Run, selection: str = "best"):
+        """Loads the weights."""
+        self.network = run.load_network(selection)
+        super().__init__(run, selection)
+        outputs = self.network.output
+        self.reads_synthetic = "synthetic" in self.network.input
+        self.can_embed = "natural_mean" in outputs
+        self.can_reconstruct = "natural_reconstruction" in outputs
+        self._models = {d: domain_counter(self.network, d) for d in self.network.input}
+        self._graph: CountingGraph | None = None
+
+    @property
+    def weights_count(self) -> int:
+        """Number of trained weights."""
+        return sum(int(np.prod(weight.shape)) for weight in self.network.trainable_variables)
+
+    def graph(self) -> "CountingGraph | None":
+        """See :meth:`cellzoo.counters.base.Counter.graph`."""
+        if self._graph is None and keras.backend.backend() == "tensorflow":
+            from cellzoo.counters.graph import CountingGraph
+
+            self._graph = CountingGraph(
+                self.network,
+                self.preprocessing,
+                self.interval,
+                self._threshold(),
+                self.run.recipe.count.views,
+            )
+        return self._graph
+
+    def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
+        if self.graph():
+            return self.preprocessing.prepare(frame, self.name, scaled)
+        image = self.preprocessing.unit(frame, scaled)
+        if image.shape == self.preprocessing.size:
+            return image
+        if self.preprocessing.resize:
+            return resize(image, self.preprocessing.size)
+        raise self.preprocessing.refusal(frame, self.name)
+
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        graph = self.graph()
+        if graph and (domain == "natural" or not self.reads_synthetic):
+            return self.preprocessing.count(graph.local_functions, images)
+        images = np.stack([self.preprocessing.seen(image) for image in images])
+        model = self._models.get(domain, self._models["natural"])
+        return self.with_interval(self._mean_over_views(lambda view: predict(model, view), images))
+
+    def _mean_over_views(self, count: Callable, images: np.ndarray) -> np.ndarray:
+        """Counts as the graph averages them."""
+        views = self.run.recipe.count.views
+        return mean_over_views(lambda view: count(np.asarray(view)), images, views)
+
+    def _threshold(self) -> Threshold | None:
+        """Probabilities to masks, of a network that has them."""
+        return None
+
+    def embed(self, images: np.ndarray, domain: Domain = "natural") -> np.ndarray:
+        """See :meth:`cellzoo.counters.base.Counter.embed`."""
+        if not self.can_embed:
+            return super().embed(images, domain)
+        latent = self.network.output[f"{domain}_mean"]
+        return predict(keras.Model(self.network.input[domain], latent), images)
+
+    def translations(self, images: np.ndarray, domain: Domain = "natural") -> dict[str, np.ndarray]:
+        """See :meth:`cellzoo.counters.base.Counter.translations`."""
+        if not self.can_reconstruct:
+            return super().translations(images, domain)
+        return translations(self.network, images, domain)

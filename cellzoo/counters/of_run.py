@@ -1,0 +1,57 @@
+"""What the counters of run folders have in common."""
+
+import numpy as np
+
+from cellzoo import zoo
+from cellzoo.counters.base import Counter
+from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.images import sides
+from cellzoo.runs import Run
+from cellzoo.trust.intervals import Interval
+
+
+class RunCounter(Counter):
+    """The model of a run folder, which may still be trained.
+
+    Args:
+        run: the opened folder.
+        selection: which checkpoint of a network, see :meth:`cellzoo.runs.Run.weights`.
+
+    Raises:
+        UserError: no model has been saved there yet.
+    """
+
+    run: Run
+    preprocessing: Preprocessing
+
+    def __init__(self, run: Run, selection: str = "best"):
+        """Reads what the folder says of its model."""
+        recipe = run.recipe
+        self.run = run
+        self.name = zoo.name_of(run.path) or recipe.name
+        self.version = run.version
+        scores = run.validation_scores()
+        self.training_mean = scores.get("training_mean")
+        # That of the best checkpoint; no errors of the others are kept to make theirs from.
+        self.interval = Interval.from_facts(scores if selection == "best" else {})
+        self.out_of_distribution = run.familiarity()
+        reading = recipe.data.natural.reading
+        self.preprocessing = Preprocessing(
+            sides(recipe.image_size),
+            reading.resize,
+            reading.intensity,
+            reading.axes,
+            reading.channel,
+        )
+
+    def with_interval(self, raw: np.ndarray) -> Columns:
+        """Counts ``[n]`` with the interval around them; NaN where none can be promised."""
+        if self.interval is None:
+            return without_interval(raw)
+        return raw, *self.interval.ends(raw)
+
+
+def without_interval(raw: np.ndarray) -> Columns:
+    """Counts ``[n]`` for which no interval can be promised."""
+    unknown = np.full_like(raw, np.nan)
+    return raw, unknown, unknown

@@ -1,0 +1,134 @@
+"""Images through a counter: read while others are counted, in batches of one size and type."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellzoo.counters.entries import Entry
+from cellzoo.errors import UserError
+from cellzoo.files import readable
+
+if TYPE_CHECKING:
+    from cellzoo.counters.base import Counter
+
+BATCH = 64
+MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
+
+
+class RefusedImages(UserError):
+    """A counter will not count at least one image of a batch; the others may be sound."""
+
+
+def count_entries(
+    counter: "Counter",
+    entries: Iterable[Entry],
+    *,
+    domain: str = "natural",
+    flags: bool = True,
+    strict: bool = False,
+    done: Callable[[Entry], None] | None = None,
+) -> list[Entry]:
+    """Counts images that come one by one; their pixels are forgotten as soon as they are counted.
+
+    Args:
+        counter: what counts.
+        entries: with ``frame``, or with ``error``; the next ones are read while it counts.
+        domain: see :meth:`cellzoo.counters.base.Counter.count`.
+        flags: whether to look for images unlike the training images.
+        strict: raise the first error instead of keeping it with its image.
+        done: called with each image after it was counted, while its pixels are still there. It may
+            be called from several threads.
+
+    Returns:
+        All of the entries, in their order, each with its count or its error.
+
+    Raises:
+        UserError: an image cannot be counted and ``strict`` is set, or the counter is gone.
+    """
+    kept: list[Entry] = []
+
+    def prepared() -> Iterator[Entry]:
+        for entry in entries:
+            kept.append(entry)
+            if entry.error is None:
+                try:
+                    entry.prepared = counter._prepare(entry.frame, entry.scaled)
+                except UserError as error:
+                    entry.error = error
+                if done is None:  # only that looks at the frame again
+                    entry.frame = None
+            if entry.error is None:
+                yield entry
+            elif strict:
+                raise entry.error
+
+    def count(batch: list[Entry]) -> None:
+        _count(batch, counter, domain, flags)
+        for entry in batch:
+            if strict and entry.error:
+                raise entry.error
+            if done and not entry.error:
+                done(entry)
+            entry.forget_pixels()
+
+    under_way: deque[Future] = deque()
+    with ThreadPoolExecutor(counter.window) as pool:
+        try:
+            for batch in _batches(prepared()):
+                if len(under_way) == counter.window:
+                    under_way.popleft().result()
+                under_way.append(pool.submit(count, batch))
+            for future in under_way:
+                future.result()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                counter.close()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return kept
+
+
+def _batches(prepared: Iterator[Entry]) -> Iterator[list[Entry]]:
+    """Images of one size and type together; the same batches whatever counts them."""
+    waiting: dict[tuple, list[Entry]] = {}
+    waiting_bytes = 0
+    for item in prepared:
+        kind = (item.prepared.shape, item.prepared.dtype)
+        batch = waiting.setdefault(kind, [])
+        batch.append(item)
+        waiting_bytes += item.prepared.nbytes
+        full = len(batch) >= min(BATCH, MAX_BATCH_BYTES // item.prepared.nbytes)
+        if full or waiting_bytes > MAX_BATCH_BYTES:  # of many sizes none may ever be full
+            batch = waiting.pop(kind if full else max(waiting, key=lambda k: len(waiting[k])))
+            waiting_bytes -= sum(item.prepared.nbytes for item in batch)
+            yield batch
+    yield from waiting.values()
+
+
+def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> None:
+    started = time.monotonic()
+    images = [entry.prepared for entry in batch]
+    try:
+        columns = counter._count(np.stack(images) if len(images) > 1 else images[0][None], domain)
+    except RefusedImages as error:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            _count(batch[:half], counter, domain, flags)
+            _count(batch[half:], counter, domain, flags)
+        else:
+            batch[0].error = RefusedImages(f"{readable(batch[0].path)}: {error}")
+        return
+    seconds = (time.monotonic() - started) / len(batch)
+    for entry, raw, low, high in zip(batch, *columns, strict=True):
+        if not np.isfinite(raw):
+            entry.error = UserError(
+                f"{readable(entry.path)}: {counter.name} gives no finite count, train it anew."
+            )
+            continue
+        entry.raw, entry.low, entry.high, entry.seconds = raw, low, high, seconds
+        if flags:
+            entry.flag = counter._flag(entry.prepared, entry.size)
