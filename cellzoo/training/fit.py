@@ -1,5 +1,6 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
+import gc
 import logging
 import tempfile
 import traceback
@@ -230,6 +231,7 @@ def _fit_epochs(
         # Else Keras's frames keep the stream until Python ends, where TensorFlow waits for the
         # thread that makes the next batch, and that thread for Python, for ever.
         traceback.clear_frames(error.__traceback__)
+        gc.collect()  # an interrupt in mid-step leaves the stream in a circle of references
         raise
 
 
