@@ -15,7 +15,7 @@ import click
 from cellzoo import __version__
 from cellzoo.errors import UsageError, UserError
 
-# TensorFlow tells every user about every device that it does not have.
+# TensorFlow writes about every device that it does not have.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _PATH = click.Path(path_type=Path)
@@ -23,7 +23,7 @@ _PORT = click.IntRange(0, 65535)
 
 
 def _verb(function: Callable) -> Callable:
-    """Turns what a user can mend into one sentence and an exit code."""
+    """Turns an error that a user can mend into one sentence and an exit code."""
 
     @wraps(function)
     def call(*args, **kwargs):
@@ -45,7 +45,7 @@ def _verb(function: Callable) -> Callable:
 
 
 class _Echo(logging.Handler):
-    """Prints what the package has to say, wherever standard output goes by then."""
+    """Prints the messages of the package to wherever standard output goes by then."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(self.format(record))
@@ -60,7 +60,7 @@ def main() -> None:
     log.handlers = [_Echo()]
     log.setLevel(logging.INFO)
     log.propagate = False
-    # Whoever ends a command, a queue or a container, ends it as Ctrl-C does.
+    # A queue or a container that ends a command ends it as Ctrl-C does.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -71,16 +71,16 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _start_tensorflow() -> None:
-    """Imports TensorFlow without the page that its C++ side prints about devices it lacks."""
+    """Imports TensorFlow (4 s) without the page that its C++ side prints on missing devices."""
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         import tensorflow
 
         tensorflow.config.list_physical_devices()
-        # A function is traced for every part of a network, which it takes for a mistake.
+        # It warns of functions traced often: each part of a network has one.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    except ImportError:  # Keras may run on JAX; if it cannot run at all it says so itself
+    except ImportError:  # Keras may run on JAX; where it cannot run at all, it says so itself
         pass
     finally:
         os.dup2(stderr, 2)
@@ -123,9 +123,11 @@ def _connection(function: Callable) -> Callable:
               help="Train for so long: 90s, 10m, 2h.")  # fmt: skip
 @_verb
 def demo(out: Path, budget: str) -> None:
-    """Train on simulated chambers, score on chambers never seen, and count a folder of images.
+    """Train, score and count, on simulated images.
 
-    Trains the recipe that counts best in minutes, a twin density network; about six minutes in all.
+    Trains the recipe that counts best in minutes, a twin density network, on simulated chambers.
+    Scores it on chambers that it never saw, and counts a folder of images. It takes about six
+    minutes in all.
 
     Example: cellzoo demo
     """
@@ -142,7 +144,7 @@ def demo(out: Path, budget: str) -> None:
               help="With recipes: put this one into the current folder, to be edited.")  # fmt: skip
 @_verb
 def list_(what: str | None, name: str | None) -> None:
-    """Show the models, recipes, trained counters and exports at hand.
+    """Show models, recipes, trained counters, exports.
 
     Example: cellzoo list recipes
 
@@ -173,7 +175,9 @@ def list_(what: str | None, name: str | None) -> None:
 def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     """Check recipes without running them.
 
-    Example: cellzoo check recipes/*.yaml
+    RECIPES are files, or names of recipes of the package.
+
+    Example: cellzoo check my.yaml
     """
     from cellzoo.recipe import check_space, load_recipe, other_form
     from cellzoo.recipe_check import check_recipe
@@ -200,9 +204,9 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
               help="New folder for the images, or with --match the new recipe.")  # fmt: skip
 @click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
 @click.option("--preview", is_flag=True, help="Also write a sheet of them as PNG.")
-@click.option("--natural", is_flag=True, help="The simulated microscope's images instead.")
+@click.option("--natural", is_flag=True, help="The images of the simulated microscope instead.")
 @click.option("--match", is_flag=True,
-              help="Make the cells look like the recipe's natural images, labelled or not.")
+              help="Make the cells look like the recipe's real images, labelled or not.")
 @_settings
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @_verb
@@ -216,12 +220,14 @@ def synth(
     settings: tuple[str, ...],
     quick: bool,
 ) -> None:
-    """Write the synthetic cells that a recipe trains on, to look at or to use.
+    """Draw the synthetic cells of a recipe.
 
-    With --match, find how to draw them so that they look like the recipe's natural training images,
+    They are images with their counts, to look at or to use.
+
+    With --match, find how to draw them so that they look like the recipe's real training images,
     and write the recipe anew.
 
-    Example: cellzoo synth recipes/twinvae_pc.yaml -o cells --preview
+    Example: cellzoo synth twindensity_pc -o cells --preview
 
     Example: cellzoo synth my.yaml --match -o matched.yaml --preview
     """
@@ -256,7 +262,9 @@ def fit(
 ) -> None:
     """Train what a recipe describes.
 
-    Example: cellzoo fit recipes/twinvae_bf.yaml --quick
+    RECIPE is a file, or the name of a recipe of the package. A training that was stopped goes on.
+
+    Example: cellzoo fit twindensity_bf --budget 10m
     """
     from cellzoo.recipe import load_recipe, other_form
 
@@ -301,9 +309,11 @@ def tune(
     serve: int | None,
     chief: str | None,
 ) -> None:
-    """Search the ranges in a recipe's tune section for its best settings.
+    """Search for the best settings of a recipe.
 
-    Example: cellzoo tune recipes/twinvae_bf.yaml --quick --trials 20 --out searches/bf
+    The ranges are in the recipe's section tune.
+
+    Example: cellzoo tune twindensity_bf --trials 20 --out searches/bf
     """
     from cellzoo.recipe import load_recipe
 
@@ -328,9 +338,11 @@ def tune(
 )  # fmt: skip
 @_verb
 def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> None:
-    """Score a trained model on images it never saw, and write a report.
+    """Score a counter and write a report.
 
-    Example: cellzoo evaluate runs/twinvae_bf/20261121-101500
+    A run is scored on the test split, which it never saw.
+
+    Example: cellzoo evaluate runs/twindensity_bf/20261121-101500
     """
     from cellzoo import zoo
 
@@ -365,12 +377,12 @@ def compare(
     seeds: tuple[int, ...],
     natural_only: bool,
 ) -> None:
-    """Score several methods on the same images, in one table.
+    """Score several methods on the same images.
 
     A recipe is trained first; a run folder, or a folder of several, is taken as it is. LABEL=PATH
     calls a method by another name than that of its model.
 
-    Example: cellzoo compare recipes/twinvae_bf.yaml watershed=runs/watershed --quick --seed 1
+    Example: cellzoo compare twindensity_bf watershed=runs/watershed --seed 1
     """
     from cellzoo.evaluation.report.comparison import check_output
 
@@ -395,9 +407,11 @@ def compare(
 @click.option("--serving", type=_PATH, help="Folder whose models.config gets the model, too.")
 @_verb
 def export(run: Path, to: Path, serving: Path | None) -> None:
-    """Write a run's network as the next version of a SavedModel, for TensorFlow Serving.
+    """Write a run as a SavedModel.
 
-    Example: cellzoo export runs/twinvae_bf/20261121-101500
+    It is the next version of that name, for TensorFlow Serving and for `cellzoo count`.
+
+    Example: cellzoo export runs/twindensity_bf/20261121-101500
     """
     from cellzoo import zoo
 
@@ -431,14 +445,14 @@ def count(
     masks: Path | None,
     **connection: Any,
 ) -> None:
-    """Count the cells in images and folders of images.
+    """Count the cells in images and folders.
 
     A served model is HOST:PORT/NAME, perhaps with a version (NAME/3) or a label (NAME:canary); the
     options from --timeout on are about its server.
 
-    Example: cellzoo count images/ --model runs/twinvae_bf/20261121-101500 -o counts.csv
+    Example: cellzoo count images/ --model zoo:ldc -o counts.csv
 
-    Example: cellzoo count images/ --model localhost:8500/twinvae_bf
+    Example: cellzoo count images/ --model localhost:8500/twindensity_bf
     """
     from cellzoo.commands.count import count_files, summary
     from cellzoo.files import check_new_file
@@ -480,7 +494,9 @@ def count(
 @click.option("--trust", is_flag=True, help="Serve SavedModels whatever operations they hold.")
 @_verb
 def serve(**service: Any) -> None:
-    """Answer TensorFlow Serving's gRPC and REST for the exports below MODELS.
+    """Serve exports as TensorFlow Serving does.
+
+    Answers its gRPC and REST for the exports below MODELS.
 
     Looks for new versions each second; nothing but this computer can reach it unless --host says
     so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
@@ -490,7 +506,7 @@ def serve(**service: Any) -> None:
 
     Example: cellzoo serve saved_models
 
-    Example: cellzoo count images/ --model localhost:8500/twinvae_bf
+    Example: cellzoo count images/ --model localhost:8500/twindensity_bf
     """
     from cellzoo.serving.engines import Service, serve
 
@@ -506,9 +522,9 @@ def serve(**service: Any) -> None:
 @click.option("-o", "--out", type=_PATH, required=True, help="The labels.csv to write.")
 @_verb
 def import_labels(csv_file: Path, out: Path) -> None:
-    """Turn a header-less CSV of the Twin-VAE authors into a labels.csv.
+    """Turn a CSV of the Twin-VAE authors into labels.csv.
 
-    There 0 means unlabelled, which becomes an empty count.
+    Their files have no header. 0 means unlabelled there, which becomes an empty count.
 
     Example: cellzoo import-labels train.csv -o images/labels.csv
     """
@@ -522,7 +538,9 @@ def import_labels(csv_file: Path, out: Path) -> None:
 @click.option("--out", type=_PATH, required=True, help="New run folder.")
 @_verb
 def import_checkpoint(file: Path, out: Path) -> None:
-    """Turn a PyTorch checkpoint of the Twin-VAE authors into a run folder.
+    """Turn a PyTorch checkpoint into a run folder.
+
+    FILE is one of the Twin-VAE's authors. Reading it needs PyTorch: the extra torch.
 
     Example: cellzoo import-checkpoint twinvae.pth --out runs/authors
     """
