@@ -26,3 +26,4 @@ slow: $(VENV)/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
