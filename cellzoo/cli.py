@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from cellzoo import __version__
+from cellzoo.backend import start_tensorflow
 from cellzoo.errors import UsageError, UserError
 
 # TensorFlow writes about every device that it does not have.
@@ -70,24 +71,6 @@ def _print(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
-def _start_tensorflow() -> None:
-    """Imports TensorFlow (4 s) without the page that its C++ side prints on missing devices."""
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()
-        # It warns of functions traced often: each part of a network has one.
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    except ImportError:  # Keras may run on JAX; where it cannot run at all, it says so itself
-        pass
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
 def _settings(function: Callable) -> Callable:
     return click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -134,7 +117,7 @@ def demo(out: Path, budget: str) -> None:
     from cellzoo.commands.demo import check_new, demo
 
     check_new(out)  # before the wait for TensorFlow
-    _start_tensorflow()
+    start_tensorflow()
     demo(out, budget)
 
 
@@ -279,7 +262,7 @@ def fit(
         )
     for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.training.fit import fit
 
     run = fit(chosen, out, fresh, other)
@@ -322,7 +305,7 @@ def tune(
     if trials:
         settings = (*settings, f"tune.trials={trials}")
     chosen = load_recipe(recipe, settings, quick)
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.tuning.search import tune
 
     _print(f"wrote {file}" for file in tune(chosen, out, workers, serve, chief))
@@ -347,7 +330,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     from cellzoo import zoo
 
     run = zoo.find(run)
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.commands.evaluate import summary
     from cellzoo.evaluation.evaluate import evaluate
 
@@ -389,7 +372,7 @@ def compare(
     check_output(out, begun=True)  # before the wait for TensorFlow
     if budget:
         settings = (*settings, f"train.budget={budget}")
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.commands.compare import compare
 
     result = compare(
@@ -416,7 +399,7 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
     from cellzoo import zoo
 
     run = zoo.find(run)
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.commands.export import export
 
     click.echo(f"wrote {export(run, to, serving)}")
@@ -465,7 +448,6 @@ def count(
 
         counter = load_counter(model, Connection(**connection))
     else:
-        _start_tensorflow()
         counter = load_counter(model)
     rows = count_files(
         images, counter, out, axes=axes, channel=channel, overlay=overlay, masks=masks
@@ -514,7 +496,7 @@ def serve(**service: Any) -> None:
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
         )
-    serve(Service(**service), _start_tensorflow)
+    serve(Service(**service), start_tensorflow)
 
 
 @main.command("import-labels")
@@ -544,7 +526,7 @@ def import_checkpoint(file: Path, out: Path) -> None:
 
     Example: cellzoo import-checkpoint twinvae.pth --out runs/authors
     """
-    _start_tensorflow()
+    start_tensorflow()
     from cellzoo.convert.checkpoint import import_checkpoint
 
     click.echo(f"run folder: {import_checkpoint(file, out).path}")

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from cellzoo.commands.pictures import SegmentationPictures
 from cellzoo.counters.base import Counter
-from cellzoo.counters.entries import Entry, file_entries
+from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
@@ -105,7 +104,7 @@ def count_files(
         if pictures:
             pictures.discard()
         if isinstance(error, UsageError):  # wrong for every file alike
-            raise UsageError(_with_options(str(error))) from None
+            raise UsageError(with_options(str(error), "--{} ")) from None
         raise
     rows = [_row(entry, counter) for entry in counted]
     try:
@@ -123,21 +122,13 @@ def summary(rows: Sequence[CountRow], out: Path) -> str:
     return f"counted {len(rows) - failed} frames, {failed} failed: {out}"
 
 
-def _with_options(message: str) -> str:
-    """An error about a recipe's reading keys, naming the options of ``count`` instead."""
-    for option in ("axes", "channel"):
-        message = message.replace(f"data.natural.{option}: ", f"--{option} ")
-        message = message.replace(f"data.natural.{option}", f"--{option}")
-    return re.sub("set data.natural.intensity to .*", "scale them so, or save 16 bit", message)
-
-
 def _row(entry: Entry, counter: Counter) -> CountRow:
     row = CountRow(
         readable(entry.path), entry.index, model=counter.name, version=counter.version,
         flag=entry.flag,
     )  # fmt: skip
     if entry.error:
-        row.error = _with_options(str(entry.error))
+        row.error = with_options(str(entry.error), "--{} ")
         return row
     row.count = int(round_count(entry.raw))
     row.count_raw = f"{entry.raw:.3f}"

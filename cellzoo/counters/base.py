@@ -2,17 +2,18 @@
 
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from cellzoo.counters.entries import Images, entries_of
+from cellzoo.counters.entries import Entry, Images, entries_of, with_options
 from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.counters.stream import count_entries
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.scores.counts import round_count
 from cellzoo.trust.familiarity import Familiarity
@@ -160,6 +161,8 @@ class Counter(ABC):
         domain: Domain = "natural",
         sizes: np.ndarray | None = None,
         flags: bool = True,
+        axes: str | None = None,
+        channel: int | None = None,
     ) -> Counts:
         """Counts the cells of raw images.
 
@@ -174,6 +177,8 @@ class Counter(ABC):
             sizes: height and width that images had before they were resized to be given here, for
                 the flags, ``[n, 2]``; None: what is given is as it was.
             flags: whether to look for images unlike the training images, about 1 ms each.
+            axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
+            channel: to read from files with several; None: as in training.
 
         Returns:
             One count per image, in the order of the images; each frame of a stack is one.
@@ -181,21 +186,34 @@ class Counter(ABC):
         Raises:
             UserError: an image cannot be read or counted, or the images are of another kind.
         """
-        entries = entries_of(images, scaled, axes=self.axes, channel=self.channel, sizes=sizes)
         flags = flags and domain == "natural"
-        counted = count_entries(self, entries, domain=domain, flags=flags, strict=True)
+        with _naming_options():
+            entries = self._entries(images, scaled, axes, channel, sizes)
+            counted = count_entries(self, entries, domain=domain, flags=flags, strict=True)
         columns = (
             np.array([getattr(entry, key) for entry in counted], np.float32)
             for key in ("raw", "low", "high")
         )
         return Counts(*columns, [entry.flag for entry in counted])
 
-    def segment(self, images: Images, scaled: bool = False) -> list[Segmentation]:
+    def segment(
+        self,
+        images: Images,
+        scaled: bool = False,
+        *,
+        axes: str | None = None,
+        channel: int | None = None,
+    ) -> list[Segmentation]:
         """Where the cells of raw images are; only if :attr:`can_segment`.
 
         Args:
             images: see :meth:`count`.
             scaled: see :meth:`count`.
+            axes: see :meth:`count`.
+            channel: see :meth:`count`.
+
+        Returns:
+            One for each image, in their order.
 
         Raises:
             UserError: this counter gives no masks, or an image cannot be read.
@@ -206,12 +224,25 @@ class Counter(ABC):
                 "learned from masks, such as zoo:bbbc005."
             )
         found = []
-        for entry in entries_of(images, scaled, axes=self.axes, channel=self.channel):
-            if entry.error:
-                raise entry.error
-            prepared = self._prepare(entry.frame, entry.scaled)
-            found.append(self.segment_prepared(prepared, entry.frame.pixels.shape))
+        with _naming_options():
+            for entry in self._entries(images, scaled, axes, channel):
+                if entry.error:
+                    raise entry.error
+                prepared = self._prepare(entry.frame, entry.scaled)
+                found.append(self.segment_prepared(prepared, entry.frame.pixels.shape))
         return found
+
+    def _entries(
+        self,
+        images: Images,
+        scaled: bool,
+        axes: str | None,
+        channel: int | None,
+        sizes: np.ndarray | None = None,
+    ) -> Iterator[Entry]:
+        axes = self.axes if axes is None else axes
+        channel = self.channel if channel is None else channel
+        return entries_of(images, scaled, axes=axes, channel=channel, sizes=sizes)
 
     def segment_prepared(self, prepared: np.ndarray, size: tuple[int, ...]) -> Segmentation:
         """Where the cells of an image are that :mod:`cellzoo.counters.stream` has prepared.
@@ -306,3 +337,15 @@ class Counter(ABC):
                 size = prepared.shape
             flag = (known.size_reason(*size) if size else "") or flag
         return flag
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Lets errors about files name the arguments above, not a recipe's keys."""
+    try:
+        yield
+    except UserError as error:
+        message = with_options(str(error), "{}=")
+        if message == str(error):
+            raise
+        raise type(error)(message) from None

@@ -1,6 +1,7 @@
 """What users may hand a counter, as images one by one: arrays, files and folders."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,20 @@ def entries_of(
             raise UsageError("scaled=True is for arrays of floats: files are scaled as they say.")
         return file_entries(find_images(paths), axes, channel)
     return _array_entries(_pictures(images), scaled, sizes)
+
+
+def with_options(message: str, pattern: str) -> str:
+    """An error about a recipe's reading keys, naming what can be said here instead.
+
+    Args:
+        message: of a reader, such as ``a.png: is a colour picture, set data.natural.channel: 0|1``.
+        pattern: how an option is written before its value, such as ``"--{} "``.
+    """
+    for name in ("axes", "channel"):
+        option = pattern.format(name)
+        message = message.replace(f"data.natural.{name}: ", option)
+        message = message.replace(f"data.natural.{name}", option.rstrip(" ="))
+    return re.sub("set data.natural.intensity to .*", "scale them so, or save 16 bit", message)
 
 
 def _paths(images: Images) -> list[Path] | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellzoo import zoo
+from cellzoo.backend import start_tensorflow
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UserError
 
@@ -37,6 +38,7 @@ def load_counter(model: str | os.PathLike, connection: "Connection | None" = Non
             f"There is no model {name}: name a run folder that `cellzoo fit` wrote, a SavedModel "
             "that `cellzoo export` wrote, zoo:NAME, or HOST:PORT/NAME of a served model."
         )
+    start_tensorflow()
     if is_saved_model(path):
         return SavedModelCounter(path)
     return load_run(path)

@@ -1,0 +1,125 @@
+"""``import cellzoo``: light until something is asked for, and the same counts as the command."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import cellzoo
+from cellzoo.commands.count import CountRow
+
+
+def run_python(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    heavy = "('numpy', 'cv2', 'pydantic', 'keras', 'tensorflow')"
+    program = (
+        "import sys, cellzoo\n"
+        f"print([m for m in {heavy} if m in sys.modules])\n"
+        "cellzoo.available(), cellzoo.fit, cellzoo.evaluate, cellzoo.UserError\n"
+        "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
+    )
+    assert run_python(program).stdout.splitlines() == ["[]", "[]"]
+
+
+def test_the_public_names_are_there():
+    assert set(cellzoo.__all__) < set(dir(cellzoo))
+    for name in cellzoo.__all__:
+        assert getattr(cellzoo, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        cellzoo.nothing()
+    assert cellzoo.available() == [
+        "zoo:bbbc005", "zoo:ldc", "zoo:simulated_bf", "zoo:simulated_pc"
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counter():
+    return cellzoo.load("zoo:simulated_bf")
+
+
+@pytest.fixture(scope="module")
+def image():
+    """Twenty discs with rims on an uneven ground, uint8 ``[256, 256]``."""
+    random = np.random.default_rng(3)
+    picture = np.full((256, 256), 190, np.uint8)
+    for x, y in random.integers(10, 246, (20, 2)):
+        cv2.circle(picture, (int(x), int(y)), 6, 120, 2)
+    return picture
+
+
+def test_arrays_count_as_the_command_counts_their_files(counter, image, run_cli, tmp_path):
+    """Whole numbers used to be taken as scaled, without a word: a hundred times too many."""
+    files = []
+    for name, pixels in (("a", image), ("b", image[:128, :128]), ("c", np.rot90(image))):
+        files.append(tmp_path / f"{name}.png")
+        cv2.imwrite(str(files[-1]), pixels)
+    out = tmp_path / "counts.csv"
+    result = run_cli("count", *files, "--model", "zoo:simulated_bf", "-o", out)
+    assert result.exit_code == 0, result.output
+    header, *lines = (line.split(",") for line in out.read_text().splitlines())
+    raw, flags = ([line[header.index(key)] for line in lines] for key in ("count_raw", "flag"))
+    pictures = [image, image[:128, :128], np.rot90(image)]
+    # Each picture by itself: in a batch of other pictures the last bit may differ.
+    for given in (pictures, files):
+        counts = counter.count(given)
+        assert [f"{count:.2f}" for count in counts.raw] == [f"{float(text):.2f}" for text in raw]
+        assert list(counts.flags) == flags
+    assert 5 < counts.rounded[0] < 60
+    stack = counter.count(np.stack([image, np.rot90(image)]))
+    np.testing.assert_allclose(stack.raw, counts.raw[[0, 2]], rtol=1e-5)
+    unit = counter.count(image / 255, scaled=True)
+    np.testing.assert_allclose(unit.raw, counts.raw[:1], rtol=1e-4)
+
+
+def test_files_are_counted_into_rows_and_a_table_if_one_is_wanted(counter, image, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    (tmp_path / "b.png").write_bytes(b"")
+    rows = cellzoo.count_files(tmp_path, counter)
+    assert [bool(row.error) for row in rows] == [False, True]
+    assert isinstance(rows[0], CountRow) and rows[0].count > 0
+    assert not list(tmp_path.glob("*.csv"))
+    cellzoo.count_files(str(tmp_path / "a.png"), counter, str(tmp_path / "counts.csv"))
+    assert (tmp_path / "counts.csv").read_text().count("\n") == 2
+    with pytest.raises(cellzoo.UserError, match="counts.csv exists"):
+        cellzoo.count_files(tmp_path, "zoo:simulated_bf", tmp_path / "counts.csv")
+
+
+def test_cells_are_outlined_in_the_images_own_size():
+    counter = cellzoo.load("zoo:bbbc005")
+    original = np.zeros((520, 696), np.uint8)
+    cv2.circle(original, (300, 200), 20, 120, -1)
+    (found,) = counter.segment(original)
+    assert found.mask.shape == found.probability.shape == original.shape
+    assert found.mask.dtype == bool and found.mask[200, 300] and not found.mask[400, 100]
+
+
+def test_an_unknown_model_is_one_sentence():
+    for name, sentence in (
+        ("zoo:simulated", "did you mean zoo:simulated_"),
+        ("runs/none", "There is no model runs/none"),
+    ):
+        with pytest.raises(cellzoo.UserError, match=sentence):
+            cellzoo.load(name)
+
+
+def test_train_and_score(write_cells, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "pictures")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    settings = {"data.natural.folder": tmp_path / "pictures", "train.batch": 2}
+    run = cellzoo.fit("tiny.yaml", "run", settings=settings)
+    kept = cellzoo.load(run).run.recipe
+    assert (kept.train.batch, kept.data.natural.folder) == (2, str(tmp_path / "pictures"))
+    result = cellzoo.evaluate(run)
+    assert result.images == 3 and result.scores["mae"] >= 0
+    assert json.loads((run / "report" / "evaluation_test.json").read_text())
+    with pytest.raises(cellzoo.UserError, match="train.bath"):
+        cellzoo.fit("tiny.yaml", settings={"train.bath": 2})
