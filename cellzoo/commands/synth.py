@@ -17,9 +17,9 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, with_values
-from cellzoo.synthetic.drawing import contact_sheet
 from cellzoo.synthetic.matching import match
 from cellzoo.synthetic.settings import Synthetic
+from cellzoo.synthetic.sheet import contact_sheet
 
 log = logging.getLogger("cellzoo")
 

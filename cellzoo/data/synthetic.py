@@ -8,12 +8,12 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.data.reading import AS_IT_IS, Reading
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, read_frames, resize, sides, to_unit
-from cellzoo.synthetic.drawing import (
+from cellzoo.synthetic.backgrounds import (
     MIN_IMAGES_OF_A_GROUP,
-    SyntheticCells,
     background_from,
     backgrounds_of_groups,
 )
+from cellzoo.synthetic.drawing import SyntheticCells
 from cellzoo.synthetic.settings import Synthetic
 
 
