@@ -20,7 +20,6 @@ from cellzoo.errors import UsageError
 from cellzoo.recipe import load_recipe
 from cellzoo.recipe_check import check_recipe
 from cellzoo.section import parse_duration
-from cellzoo.synthetic.drawing import SyntheticCells
 from cellzoo.synthetic.settings import Synthetic
 
 SIMPLE = """\
@@ -580,14 +579,6 @@ def keys(section, leave_out=()):
         for name, field in fields.items()
     }
     return {k: tuple(v) if isinstance(v, list) else v for k, v in defaults.items()}
-
-
-def test_synthetic_section_is_the_generator():
-    controls = {field.name for field in dataclasses.fields(SyntheticCells)} - {"size"}
-    section = keys(Synthetic)
-    assert set(section) == controls | {"preset", "images", "fresh"}
-    unset = {key for key, default in section.items() if default is None}
-    assert unset == controls - {"background"}
 
 
 def test_check_tries_the_named_transforms(load):

@@ -61,29 +61,32 @@ def synthetic_cells(
             f"data.synthetic draws square images and model.image_size is [{height}, {width}]: "
             "set it to one number, or leave data.synthetic out."
         )
-    controls = section.model_dump(exclude={"preset", "images", "fresh", "background"})
-    given = {key: value for key, value in controls.items() if value is not None}
-    preset, background = section.preset, section.background
-    if background == "natural":
-        if natural is not None:
-            given["background"] = background_from(natural.images, natural.counts)
-    elif background == "groups":
-        if natural is not None:
-            radius = SyntheticCells.preset(preset, size=height, **given).radius[1]
-            given["background"] = backgrounds_of_groups(natural.images, natural.groups, radius)
-            if not len(given["background"]):
-                raise UserError(
-                    "data.synthetic.background is 'groups', but no group of training images has "
-                    f"{MIN_IMAGES_OF_A_GROUP} or more: name the place that each image shows in "
-                    "the group column of labels.csv, or set it to 'natural'."
-                )
-    elif background is not None:
-        if not Path(background).is_file():
+    return SyntheticCells(section, height, _background(section, height, natural, reading))
+
+
+def _background(
+    section: Synthetic, size: int, natural: ImageSet | None, reading: Reading
+) -> np.ndarray | None:
+    """What the cells are drawn on; None: an even grey."""
+    name = section.background
+    if name is None or (name in ("natural", "groups") and natural is None):
+        return None
+    if name == "natural":
+        return background_from(natural.images, natural.counts)
+    if name == "groups":
+        radius = section.with_preset().radius[1]
+        found = backgrounds_of_groups(natural.images, natural.groups, radius)
+        if not len(found):
             raise UserError(
-                f"data.synthetic.background is {background}, and there is no such file: write "
-                "'natural', 'groups', null or the path of an image."
+                "data.synthetic.background is 'groups', but no group of training images has "
+                f"{MIN_IMAGES_OF_A_GROUP} or more: name the place that each image shows in "
+                "the group column of labels.csv, or set it to 'natural'."
             )
-        frame = next(iter(read_frames(Path(background), channel=reading.channel)))
-        unit = to_unit(frame.pixels, reading.intensity, background)
-        given["background"] = np.clip(resize(unit, height), 0, 1)
-    return SyntheticCells.preset(preset, size=height, **given)
+        return found
+    if not Path(name).is_file():
+        raise UserError(
+            f"data.synthetic.background is {name}, and there is no such file: write "
+            "'natural', 'groups', null or the path of an image."
+        )
+    frame = next(iter(read_frames(Path(name), channel=reading.channel)))
+    return np.clip(resize(to_unit(frame.pixels, reading.intensity, name), size), 0, 1)

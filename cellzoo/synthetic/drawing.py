@@ -1,26 +1,24 @@
 """Synthetic cells: ellipses with a rim on a chamber's background, whose count is known exactly.
 
 This is the auxiliary training set of the Twin-VAE paper (section 2.2): deliberately plain
-geometry that says what a cell is, not what it looks like. The figures of the two presets are those
-of the authors' program (docs/fidelity.md lists them). Where the paper
-names a control and publishes no figure, the value is ours and the field's text says so.
+geometry that says what a cell is, not what it looks like. What can be set, and whose figures the
+presets are, says :mod:`cellzoo.synthetic.settings`.
 
 Example:
-    >>> images, counts = SyntheticCells.preset("pc", divisions=0.2).render(100, seed=1)
+    >>> images, counts = SyntheticCells(Synthetic(preset="pc", divisions=0.2)).render(100, seed=1)
     >>> images.shape, counts.shape
     ((100, 128, 128), (100,))
 """
 
-import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from cellzoo.errors import UsageError
+from cellzoo.synthetic.settings import Synthetic
 
 # A cell gets _TRIES_PER_ROUND random places at a time, _ROUNDS times, before the rule is relaxed.
 _TRIES_PER_ROUND = 16
@@ -31,163 +29,41 @@ _MOST_IRREGULAR = 3
 _HALO_WIDTH = 0.35  # of a cell's radius
 
 
-@dataclass(frozen=True, eq=False)
 class SyntheticCells:
-    """A recipe for images of synthetic cells; every field is one key under `data.synthetic`.
-
-    Grey levels are 8-bit (0-255), as in the authors' program; the images that come out are in
-    [0, 1]. Lengths are px of the rendered image, whatever its size. A pair `(low, high)` is a range
-    from which one value is drawn uniformly, both ends possible; equal ends make it a constant. The
-    field defaults are the bright-field preset.
+    """Draws images of synthetic cells, in [0, 1].
 
     Attributes:
-        size: Height and width of an image in px. 128 in the paper (2.2).
-        count_range: Fewest and most cells in an image; (1, 30) in the authors' program. The fewest
-            may be 0: an empty chamber.
-        count_weights: How often each count of `count_range` is drawn: "falling" (weight
-            most + 6 - n, which for 30 is the authors' 36 - n), "uniform", or one weight per count
-            from fewest to most.
-        radius: Radius of the disc a cell starts from.
-        oversized: Share of cells that are one and a half to two and a half times as large; ours.
-        shorten: Each full axis (diameter) of a cell is shortened by 0 to this many px; 2 in the
-            authors' program.
-        elongation: One axis, chosen by chance, is divided by a ratio of 1 to this. 1 leaves the
-            shape to `shorten`; ours, the paper gives no figure.
-        irregularity: How far a cell's contour leaves the ellipse, as a share of its radius: the
-            standard deviation of its waves, of which two to five go around the cell; ours.
-        rotation: Direction of a cell's axes in degrees; ours. Paired cells lie along the line of
-            their division instead.
-        rim_width: Width of the membrane, measured inwards from the cell's edge; 1 in the authors'
-            program.
-        fill: Grey level of a cell's inside (its organelles).
-        core: By how much a cell's middle is brighter than its fill, in grey levels, below 0 darker:
-            a soft spot of a quarter to a half of its radius, as lenses and nuclei make it; ours.
-        rim: Grey level of its membrane.
-        rim_noise: Standard deviation, in grey levels, of the pixels of a rim; ours.
-        halo: By how much the ground is brighter just outside a cell, in grey levels, below 0
-            darker, fading over a third of its radius; ours.
-        organelles: Least and most texture blobs inside a cell; none in the paper, which leaves
-            texture out on purpose.
-        organelle_contrast: Largest difference of a blob's middle from the fill, up or down, in
-            grey levels; ours.
-        overlap: How many px two cells may reach into each other: 0 forbids overlap, a negative
-            value keeps a gap. Measured between the discs around the two ellipses, so it holds
-            for every direction.
-        clumping: Share of bodies (cells and pairs) that are put beside a cell already there, as
-            cells that stick together are; the others lie anywhere. Ours.
-        shading: Grey levels between the lit and the shaded side of a cell, as differential
-            interference contrast shows them; the light's direction is an image's own. Ours.
-        contrast: By what an image's cells differ from their background, as a multiple of what the
-            grey levels above say: focus and phase differ from chamber to chamber. Ours.
-        divisions: Probability that the next body drawn is a cell in division, a pair of equally
-            large cells that counts as two. The paper names the control, the figure is ours.
-        division_overlap: Overlap of the two cells of a pair, in px, whatever `overlap` says; ours.
-        division_rim_noise: As `rim_noise`, for the cells of a pair ("more noisy cell borders",
-            paper 2.2); ours.
-        margins: Left, right, top and bottom border in px that no part of a cell enters. Negative:
-            the image's border may cut off so many px of a cell, but its middle stays in view.
-        cut: Fewest and most cells of which the image's border cuts off the middle and which do not
-            count; ours.
-        background: Float image in [0, 1] or uint8 image, [size, size], that the cells are drawn on
-            (the authors': the mean of natural images with few cells, see `background_from`),
-            several, [k, size, size], one of which each image takes (see `backgrounds_of_groups`),
-            or None for an even grey with a mild gradient.
-        background_level: Grey level of the even background; the default is the mean grey level of
-            the authors' natural images. Without effect if `background` is given.
-        background_gradient: Largest difference, in grey levels, between two opposite sides of the
-            even background; ours. Without effect if `background` is given.
-        background_shift: Grey levels added to the background of an image, before cells are drawn;
-            ours.
-        specks: Fewest and most small blobs in an image that are no cells, dark or bright; ours.
-        ghosts: Fewest and most cells far out of focus in an image, which do not count: soft discs
-            of the cells' sizes, darker or brighter in their middle; ours.
-        lines: Fewest and most sets of one to five parallel straight lines across an image, upright
-            or level, as the borders of chambers and rulings are; ours.
-        clutter_contrast: Largest difference of specks, ghosts and lines from the background, up or
-            down, in grey levels; ours.
-        gain: An image's brightness is multiplied by 1 - gain to 1 + gain; ours.
-        offset: -offset to +offset grey levels are added to an image; ours.
-        blur: Standard deviation, in px, of the Gaussian blur of an image; 0.5 in the authors'
-            program. With several backgrounds it is of what is drawn on them.
-        blur_blend: Share of the blurred image in the blend with the sharp one, 0 to 1. The
-            authors blend; the share is ours.
-        noise: Standard deviation of the noise of each pixel in grey levels; ours.
+        settings: with the preset's where a recipe has none.
+        size: height and width of an image in px; 128 in the paper (2.2).
+        background: float32 ``[size, size]`` in [0, 1] that the cells are drawn on (the authors':
+            the mean of natural images with few cells), several, ``[k, size, size]``, one of which
+            each image takes, or None for an even grey with a mild gradient.
     """
 
-    size: int = 128
-    count_range: tuple[int, int] = (1, 30)
-    count_weights: str | tuple[float, ...] = "falling"
-    radius: tuple[float, float] = (3.0, 7.0)
-    oversized: float = 0.0
-    shorten: float = 2.0
-    elongation: float = 1.0
-    irregularity: float = 0.0
-    rotation: tuple[float, float] = (0.0, 180.0)
-    rim_width: float = 1.0
-    fill: tuple[float, float] = (180.0, 209.0)
-    core: tuple[float, float] = (0.0, 0.0)
-    rim: tuple[float, float] = (80.0, 129.0)
-    rim_noise: float = 0.0
-    halo: tuple[float, float] = (0.0, 0.0)
-    organelles: tuple[int, int] = (0, 0)
-    organelle_contrast: float = 25.0
-    overlap: float = 0.0
-    clumping: float = 0.0
-    shading: float = 0.0
-    contrast: tuple[float, float] = (1.0, 1.0)
-    divisions: float = 0.05
-    division_overlap: float = 1.0
-    division_rim_noise: float = 20.0
-    margins: tuple[float, float, float, float] = (26.0, 20.0, 12.0, 6.0)
-    cut: tuple[int, int] = (0, 0)
-    background: np.ndarray | None = None
-    background_level: float = 190.0
-    background_gradient: float = 8.0
-    background_shift: tuple[float, float] = (-3.0, 3.0)
-    specks: tuple[int, int] = (0, 0)
-    ghosts: tuple[int, int] = (0, 0)
-    lines: tuple[int, int] = (0, 0)
-    clutter_contrast: float = 40.0
-    gain: float = 0.02
-    offset: float = 2.0
-    blur: tuple[float, float] = (0.5, 0.5)
-    blur_blend: float = 0.5
-    noise: float = 1.5
-
-    @classmethod
-    def preset(cls, modality: str, **overrides: Any) -> "SyntheticCells":
-        """The authors' figures for one kind of microscopy.
+    def __init__(
+        self, settings: Synthetic, size: int = 128, background: np.ndarray | None = None
+    ):
+        """Sees to it that cells can be drawn so.
 
         Args:
-            modality: "bf" (bright field: bright cells, dark rims) or "pc" (phase contrast: dark
-                cells, bright rims).
-            **overrides: Fields to set otherwise.
+            settings: a recipe's section; of its ``background`` nothing is known here.
+            size: of the images in px.
+            background: float in [0, 1] or uint8, ``[size, size]`` or ``[k, size, size]``; or None.
 
         Raises:
-            UsageError: The modality or a field does not exist, or a value cannot be used.
+            UsageError: settings do not fit each other or the size, or the background does not.
         """
-        if modality not in _PRESETS:
-            raise UsageError(
-                f"data.synthetic.preset is {modality!r}: set it to 'bf' (bright field) or 'pc' "
-                "(phase contrast)."
-            )
-        known = [field.name for field in fields(cls)]
-        for key in overrides:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-                raise UsageError(
-                    f"data.synthetic.{key} is not a setting of the synthetic cells: "
-                    f"did you mean {near!r}?"
-                )
-        return cls(**{**_PRESETS[modality], **overrides})
+        settings.check(size)
+        self.settings, self.size = settings.with_preset(), size
+        self.background = _checked_background(background, size)
 
-    def __post_init__(self) -> None:
-        """Bring every field to its type, or say which one cannot be used and what to write.
+    def changed(self, **settings: Any) -> "SyntheticCells":
+        """The same with other settings, on the same background.
 
         Raises:
-            UsageError: A value cannot be used.
+            UsageError: they do not fit each other.
         """
-        _check_fields(self)
+        return SyntheticCells(self.settings.changed(settings), self.size, self.background)
 
     def render(
         self,
@@ -198,12 +74,13 @@ class SyntheticCells:
     ) -> tuple[np.ndarray, ...]:
         """Draw images.
 
-        Image i depends on these settings, the seed and i alone (and on `counts[i]` where given):
-        the same call gives bitwise the same images, and the first k of `render(n)` are `render(k)`.
-        For fresh images every epoch, put the epoch into the seed: `render(n, (seed, epoch))`.
+        Image i depends on these settings, the seed and i alone (and on ``counts[i]`` where given):
+        the same call gives bitwise the same images, and the first k of ``render(n)`` are
+        ``render(k)``. For fresh images every epoch, put the epoch into the seed:
+        ``render(n, (seed, epoch))``.
 
         Every cell is drawn, so the count is always true. A cell that finds no place under the
-        overlap rule in 192 tries is made as small as `radius` allows and tries 192 times again;
+        overlap rule in 192 tries is made as small as ``radius`` allows and tries 192 times again;
         if that fails too, it takes the place tried that breaks the rule by the fewest px. So only
         images that are too full for their settings break the rule, and in a hopelessly full one
         cells may hide each other.
@@ -211,17 +88,17 @@ class SyntheticCells:
         Args:
             n: Number of images.
             seed: Any integer >= 0, or several.
-            counts: Cells per image, integers [n]; None draws them by `count_range` and
-                `count_weights`.
+            counts: Cells per image, integers [n]; None draws them by ``count_range`` and
+                ``count_weights``.
             masks: Return the masks too.
 
         Returns:
-            `images` float32 [n, size, size] in [0, 1] and `counts` int32 [n]; with `masks` also
-            uint16 [n, size, size]: 0 is background, k the k-th cell of that image (the upper one
-            where two overlap).
+            ``images`` float32 [n, size, size] in [0, 1] and ``counts`` int32 [n]; with ``masks``
+            also uint16 [n, size, size]: 0 is background, k the k-th cell of that image (the upper
+            one where two overlap).
 
         Raises:
-            ValueError: `n` or `counts` do not fit, or the seed is negative.
+            ValueError: ``n`` or ``counts`` do not fit, or the seed is negative.
         """
         if n < 0:
             raise ValueError(f"n must be 0 or more, not {n}")
@@ -233,9 +110,10 @@ class SyntheticCells:
             if counts.shape != (n,) or counts.dtype.kind not in "iu" or (counts < 0).any():
                 raise ValueError(f"counts must be {n} integers of 0 or more, one per image")
 
-        chances = np.cumsum(self.count_probabilities())
-        images = np.empty((n, self.size, self.size), np.float32)
-        labels = np.zeros((n, self.size, self.size), np.uint16) if masks else None
+        settings, size = self.settings, self.size
+        chances = np.cumsum(settings.count_probabilities())
+        images = np.empty((n, size, size), np.float32)
+        labels = np.zeros((n, size, size), np.uint16) if masks else None
         drawn = np.empty(n, np.int32)
         for i in range(n):
             # The length goes first because numpy treats seeds (5,) and (5, 0) alike.
@@ -243,42 +121,21 @@ class SyntheticCells:
             rng = np.random.Generator(np.random.PCG64(source))
             # Drawn even if the caller knows it, so that the rest of the image stays the same.
             step = np.searchsorted(chances, rng.random() * chances[-1], side="right")
-            count = self.count_range[0] + int(step) if counts is None else int(counts[i])
-            cells = _place_cells(self, rng, count)
-            if self.cut[1]:
-                cells = _with_cut_cells(self, rng, cells)
-            ground = _empty_chamber(self, rng)
-            canvas = ground.copy()
-            if self.specks[1] or self.ghosts[1] or self.lines[1]:
-                _clutter(self, rng, canvas)
-            _draw_cells(self, rng, cells, canvas, count, None if labels is None else labels[i])
-            images[i] = _photograph(self, rng, canvas, ground)
+            count = settings.count_range[0] + int(step) if counts is None else int(counts[i])
+            cells = _place_cells(settings, rng, size, count)
+            if settings.cut[1]:
+                cells = _with_cut_cells(settings, rng, size, cells)
+            empty = _empty_chamber(settings, rng, size, self.background)
+            canvas = empty.copy()
+            if settings.specks[1] or settings.ghosts[1] or settings.lines[1]:
+                _clutter(settings, rng, canvas)
+            _draw_cells(settings, rng, cells, canvas, count, None if labels is None else labels[i])
+            # Backgrounds of groups are photographs that a microscope blurred already; the mean of
+            # many is blurred once more, as the authors' program has it.
+            several = self.background is not None and self.background.ndim == 3
+            images[i] = _photograph(settings, rng, canvas, empty if several else np.float32(0))
             drawn[i] = count
         return (images, drawn) if labels is None else (images, drawn, labels)
-
-    def count_probabilities(self) -> np.ndarray:
-        """Probability of each count from the fewest to the most, float64 [most - fewest + 1]."""
-        fewest, most = self.count_range
-        if self.count_weights == "falling":
-            weights = most + 6.0 - np.arange(fewest, most + 1)
-        elif self.count_weights == "uniform":
-            weights = np.ones(most - fewest + 1)
-        else:
-            weights = np.asarray(self.count_weights, np.float64)
-        return weights / weights.sum()
-
-
-_PRESETS: dict[str, dict[str, Any]] = {
-    "bf": {},
-    "pc": {
-        "radius": (3.0, 9.0),
-        "fill": (50.0, 59.0),
-        "rim": (160.0, 209.0),
-        "overlap": 1.0,
-        "margins": (12.0, 11.0, 11.0, 10.0),
-        "background_level": 61.0,
-    },
-}
 
 
 class _Cells(NamedTuple):
@@ -295,7 +152,9 @@ class _Cells(NamedTuple):
     paired: np.ndarray
 
 
-def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int) -> _Cells:
+def _place_cells(
+    settings: Synthetic, rng: np.random.Generator, size: int, count: int
+) -> _Cells:
     """Draw shapes, then find a place for each body (a cell or a pair), the largest first."""
     radius = rng.uniform(*settings.radius, size=count)
     if settings.oversized:
@@ -321,7 +180,7 @@ def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int)
         if paired[body.start]:
             angle[body] = rng.uniform(0, math.pi)
 
-    places = _Places(settings, rng, count)
+    places = _Places(settings, rng, size, count)
     for body in sorted(starts, key=lambda b: (b.start - b.stop, -radius[b.start])):
         if not places.add(body, axes, angle, relax=False):
             axes[:, body] *= settings.radius[0] / radius[body]
@@ -330,15 +189,15 @@ def _place_cells(settings: SyntheticCells, rng: np.random.Generator, count: int)
 
 
 def _with_cut_cells(
-    settings: SyntheticCells, rng: np.random.Generator, cells: _Cells
+    settings: Synthetic, rng: np.random.Generator, size: int, cells: _Cells
 ) -> _Cells:
     """The cells, and after them some whose middle lies just outside the image."""
     number = rng.integers(settings.cut[0], settings.cut[1] + 1)
     radius = rng.uniform(*settings.radius, size=number)
-    along = rng.uniform(0, settings.size, size=number)
+    along = rng.uniform(0, size, size=number)
     outside = radius * rng.uniform(-0.8, 0, size=number)
     far = rng.random(number) < 0.5
-    across = np.where(far, settings.size - outside, outside)
+    across = np.where(far, size - outside, outside)
     upright = rng.random(number) < 0.5
     x, y = np.where(upright, across, along), np.where(upright, along, across)
     new = (x, y, radius, radius, np.zeros(number), np.zeros(number, bool))
@@ -348,16 +207,18 @@ def _with_cut_cells(
 class _Places:
     """The places given out so far in one image."""
 
-    def __init__(self, settings: SyntheticCells, rng: np.random.Generator, count: int) -> None:
-        """Start with an empty image that is to hold `count` cells."""
-        self.settings, self.rng = settings, rng
+    def __init__(
+        self, settings: Synthetic, rng: np.random.Generator, size: int, count: int
+    ) -> None:
+        """Start with an empty image that is to hold ``count`` cells."""
+        self.settings, self.rng, self.size = settings, rng, size
         self.centres = np.zeros((2, count))
         # Discs around the cells placed so far, in order of placement.
         self.discs = np.zeros((3, count))
         self.placed = 0
 
     def add(self, body: slice, axes: np.ndarray, angle: np.ndarray, relax: bool) -> bool:
-        """Place one body, if a place tried keeps the overlap rule or `relax` allows the best.
+        """Place one body, if a place tried keeps the overlap rule or ``relax`` allows the best.
 
         Args:
             body: Which cells: one, or two that form a pair.
@@ -376,10 +237,10 @@ class _Places:
             line = angle[body.start]
             shift[:] = np.outer([math.cos(line), math.sin(line)], [-apart / 2, apart / 2])
         low = np.array([left, top]) + (reach - shift).max(axis=1)
-        high = self.settings.size - np.array([right, bottom]) - (reach + shift).max(axis=1)
+        high = self.size - np.array([right, bottom]) - (reach + shift).max(axis=1)
         # With negative margins: a count is true only while every cell can be seen.
         low = np.maximum(low, -shift.min(axis=1))
-        high = np.minimum(high, self.settings.size - shift.max(axis=1))
+        high = np.minimum(high, self.size - shift.max(axis=1))
 
         clumping = self.settings.clumping
         beside = bool(clumping and self.placed and not relax and self.rng.random() < clumping)
@@ -434,27 +295,27 @@ class _Places:
         return np.concatenate(room, axis=1).min(axis=1)
 
 
-def _clutter(settings: SyntheticCells, rng: np.random.Generator, ground: np.ndarray) -> None:
-    """Puts specks, ghosts and lines, which are no cells, on the background in place."""
-    place = np.arange(settings.size, dtype=np.float32)
+def _clutter(settings: Synthetic, rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Puts specks, ghosts and lines, which are no cells, on the backcanvas in place."""
+    place = np.arange(len(canvas), dtype=np.float32)
     greys = settings.clutter_contrast / 255
     for _ in range(rng.integers(settings.specks[0], settings.specks[1] + 1)):
-        x, y = rng.uniform(0, settings.size, 2)
+        x, y = rng.uniform(0, len(place), 2)
         width = rng.uniform(0.7, 2.0)
         across, down = (np.exp(-0.5 * ((place - at) / width) ** 2) for at in (x, y))
-        ground += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
+        canvas += np.float32(greys * rng.uniform(-1, 1)) * down[:, None] * across
     for _ in range(rng.integers(settings.ghosts[0], settings.ghosts[1] + 1)):
-        ground += np.float32(greys) * _ghost(settings, rng, place)
+        canvas += np.float32(greys) * _ghost(settings, rng, place)
     for _ in range(rng.integers(settings.lines[0], settings.lines[1] + 1)):
         lines = _lines(rng, place, greys)
-        ground += lines[:, None] if rng.random() < 0.5 else lines
+        canvas += lines[:, None] if rng.random() < 0.5 else lines
 
 
 def _ghost(
-    settings: SyntheticCells, rng: np.random.Generator, place: np.ndarray
+    settings: Synthetic, rng: np.random.Generator, place: np.ndarray
 ) -> np.ndarray:
     """A soft disc somewhere in the image, float32 [size, size], 1 is brighter by the contrast."""
-    x, y = rng.uniform(0, settings.size, 2)
+    x, y = rng.uniform(0, len(place), 2)
     radius = rng.uniform(*settings.radius)
     distance = np.hypot(place[:, None] - y, place - x) / np.float32(radius)
     disc = 1 / (1 + np.exp((distance - 1) / np.float32(rng.uniform(0.1, 0.3))))
@@ -478,15 +339,16 @@ def _lines(rng: np.random.Generator, place: np.ndarray, greys: float) -> np.ndar
     return strength * lines
 
 
-def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.ndarray:
+def _empty_chamber(
+    settings: Synthetic, rng: np.random.Generator, size: int, background: np.ndarray | None
+) -> np.ndarray:
     """The background image or an even grey, float32 [size, size], 1 is white."""
     shift = rng.uniform(*settings.background_shift) / 255
-    if settings.background is not None:
-        background = settings.background
+    if background is not None:
         if background.ndim == 3:
             background = background[rng.integers(len(background))]
         return background + np.float32(shift)
-    ramp = np.linspace(-0.5, 0.5, settings.size, dtype=np.float32)
+    ramp = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     slope = rng.uniform(0, settings.background_gradient) / 255
     direction = rng.uniform(0, 2 * math.pi)
     down, across = slope * math.sin(direction), slope * math.cos(direction)
@@ -494,16 +356,16 @@ def _empty_chamber(settings: SyntheticCells, rng: np.random.Generator) -> np.nda
 
 
 def _draw_cells(
-    settings: SyntheticCells,
+    settings: Synthetic,
     rng: np.random.Generator,
     cells: _Cells,
     canvas: np.ndarray,
     counted: int,
     labels: np.ndarray | None,
 ) -> None:
-    """Draw cells onto `canvas`, float32 [size, size], and their numbers into `labels`, in place.
+    """Draw cells onto the canvas, float32 [size, size], and their numbers into labels, in place.
 
-    Cells after the first `counted` have no number. All cells of the image are computed at once on
+    Cells after the first ``counted`` have no number. All cells of the image are computed at once on
     small square patches, then laid down one by one.
     """
     count = len(cells.x)
@@ -540,7 +402,7 @@ def _draw_cells(
         contrast = np.float32(rng.uniform(*settings.contrast))
         around, paint = 1 - contrast * body, contrast * paint
         halo = None if halo is None else contrast * halo
-    size = settings.size
+    size = len(canvas)
     places = []
     for top, left in zip(row - half, column - half, strict=True):
         # The square patch around a cell may reach beyond the image.
@@ -564,7 +426,7 @@ def _draw_cells(
 
 
 def _distance_to_contour(
-    settings: SyntheticCells,
+    settings: Synthetic,
     rng: np.random.Generator,
     cells: _Cells,
     dx: np.ndarray,
@@ -591,7 +453,7 @@ def _distance_to_contour(
 
 
 def _contour(
-    settings: SyntheticCells, rng: np.random.Generator, direction: np.ndarray
+    settings: Synthetic, rng: np.random.Generator, direction: np.ndarray
 ) -> np.ndarray:
     """How far an irregular cell reaches, float32 [count, patch, patch], 1 is its ellipse."""
     count, reach = len(direction), _MOST_IRREGULAR * settings.irregularity
@@ -606,7 +468,7 @@ def _contour(
 
 
 def _core(
-    settings: SyntheticCells,
+    settings: Synthetic,
     rng: np.random.Generator,
     cells: _Cells,
     dx: np.ndarray,
@@ -621,7 +483,7 @@ def _core(
 
 
 def _halo(
-    settings: SyntheticCells, rng: np.random.Generator, cells: _Cells, edge: np.ndarray
+    settings: Synthetic, rng: np.random.Generator, cells: _Cells, edge: np.ndarray
 ) -> np.ndarray:
     """Light just outside each cell, float32 [count, patch, patch], 1 is white."""
     grey = _column(rng.uniform(*settings.halo, size=len(cells.x)) / 255)
@@ -630,7 +492,7 @@ def _halo(
 
 
 def _organelles(
-    settings: SyntheticCells,
+    settings: Synthetic,
     rng: np.random.Generator,
     cells: _Cells,
     dx: np.ndarray,
@@ -662,16 +524,15 @@ def _soft_spot(
 
 
 def _photograph(
-    settings: SyntheticCells, rng: np.random.Generator, canvas: np.ndarray, ground: np.ndarray
+    settings: Synthetic, rng: np.random.Generator, canvas: np.ndarray, photo: np.ndarray
 ) -> np.ndarray:
-    """Blur, fluctuation of brightness and noise, in the order light meets them; in [0, 1]."""
+    """Blur, fluctuation of brightness and noise, in the order light meets them; in [0, 1].
+
+    ``photo`` is a part of the canvas that was blurred before, or 0.
+    """
     sigma = rng.uniform(*settings.blur)
     # Below this a Gaussian kernel is the identity in float32.
     if sigma > 0.1 and settings.blur_blend:
-        # Backgrounds of groups are photographs that a microscope blurred already; the mean of many
-        # is blurred once more, as the authors' program has it.
-        several = settings.background is not None and settings.background.ndim == 3
-        photo = ground if several else np.float32(0)
         blurred = photo + cv2.GaussianBlur(
             canvas - photo, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
         )
@@ -693,139 +554,8 @@ def _column(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)[:, None, None]
 
 
-# Lowest and highest value allowed, per field.
-_GREY = (0.0, 255.0)
-_LIMITS: dict[str, tuple[float, float]] = {
-    "size": (8, 4096),
-    "count_range": (0, 65535),
-    "radius": (1.0, 1000.0),
-    "oversized": (0.0, 1.0),
-    "shorten": (0.0, 2000.0),
-    "elongation": (1.0, 10.0),
-    "irregularity": (0.0, 0.25),
-    "rotation": (-360.0, 360.0),
-    "rim_width": (0.0, 1000.0),
-    "fill": _GREY,
-    "core": (-255.0, 255.0),
-    "rim": _GREY,
-    "rim_noise": _GREY,
-    "halo": (-255.0, 255.0),
-    "organelles": (0, 100),
-    "organelle_contrast": _GREY,
-    "overlap": (-4096.0, 2000.0),
-    "clumping": (0.0, 1.0),
-    "shading": _GREY,
-    "contrast": (0.1, 10.0),
-    "divisions": (0.0, 1.0),
-    "division_overlap": (-4096.0, 2000.0),
-    "division_rim_noise": _GREY,
-    "margins": (-4096.0, 4096.0),
-    "cut": (0, 1000),
-    "background_level": _GREY,
-    "background_gradient": _GREY,
-    "background_shift": (-255.0, 255.0),
-    "specks": (0, 1000),
-    "ghosts": (0, 1000),
-    "lines": (0, 100),
-    "clutter_contrast": _GREY,
-    "gain": (0.0, 1.0),
-    "offset": _GREY,
-    "blur": (0.0, 100.0),
-    "blur_blend": (0.0, 1.0),
-    "noise": _GREY,
-}
-_WHOLE = ("size", "count_range", "organelles", "cut", "specks", "ghosts", "lines")
-_RANGES = (
-    "count_range",
-    "radius",
-    "rotation",
-    "fill",
-    "core",
-    "rim",
-    "halo",
-    "organelles",
-    "contrast",
-    "cut",
-    "background_shift",
-    "specks",
-    "ghosts",
-    "lines",
-    "blur",
-)
-
-
-def _check_fields(settings: SyntheticCells) -> None:
-    """Check every field of a `SyntheticCells` and replace it by its checked form."""
-    for key, (lowest, highest) in _LIMITS.items():
-        value = getattr(settings, key)
-        if key in _RANGES or key == "margins":
-            length = 4 if key == "margins" else 2
-            numbers = _numbers(key, value, length, lowest, highest)
-            if length == 2 and numbers[0] > numbers[1]:
-                raise UsageError(
-                    f"data.synthetic.{key} is {list(numbers)}, the first above the second: "
-                    "write [lowest, highest]."
-                )
-            object.__setattr__(settings, key, numbers)
-        else:
-            object.__setattr__(settings, key, _number(key, value, lowest, highest))
-    object.__setattr__(settings, "count_weights", _weights(settings))
-    object.__setattr__(settings, "background", _checked_background(settings))
-    _check_shapes(settings)
-
-
-def _number(key: str, value: Any, lowest: float, highest: float) -> float:
-    """A finite number of the field's type within its limits."""
-    kinds = (int, np.integer) if key in _WHOLE else (int, float, np.integer, np.floating)
-    number = isinstance(value, kinds) and not isinstance(value, bool)
-    if not number or not lowest <= value <= highest:
-        kind = "whole number" if key in _WHOLE else "number"
-        raise UsageError(
-            f"data.synthetic.{key} has the value {value!r}: write a {kind} from {lowest:g} to "
-            f"{highest:g}."
-        )
-    return int(value) if key in _WHOLE else float(value)
-
-
-def _numbers(
-    key: str, value: Any, length: int, lowest: float, highest: float
-) -> tuple[float, ...]:
-    """As many numbers as the field has."""
-    if not isinstance(value, list | tuple | np.ndarray) or len(value) != length:
-        form = "[left, right, top, bottom]" if length == 4 else "[lowest, highest]"
-        raise UsageError(
-            f"data.synthetic.{key} is {value!r}: write {length} numbers, {form}."
-        )
-    return tuple(_number(key, part, lowest, highest) for part in value)
-
-
-def _weights(settings: SyntheticCells) -> str | tuple[float, ...]:
-    """The count weights: a known name, or one finite weight per count, not all 0."""
-    value, (fewest, most) = settings.count_weights, settings.count_range
-    if isinstance(value, str):
-        if value in ("falling", "uniform"):
-            return value
-    elif isinstance(value, list | tuple | np.ndarray):
-        if len(value) != most - fewest + 1:
-            raise UsageError(
-                f"data.synthetic.count_weights has {len(value)} weights for the "
-                f"{most - fewest + 1} counts from {fewest} to {most}: write one weight per count."
-            )
-        weights = tuple(_number("count_weights", part, 0.0, 1e9) for part in value)
-        if sum(weights) > 0:
-            return weights
-        raise UsageError(
-            "data.synthetic.count_weights are all 0: give at least one count a weight above 0."
-        )
-    raise UsageError(
-        f"data.synthetic.count_weights is {value!r}: write 'falling', 'uniform' or a list of one "
-        "weight per count."
-    )
-
-
-def _checked_background(settings: SyntheticCells) -> np.ndarray | None:
+def _checked_background(image: np.ndarray | None, size: int) -> np.ndarray | None:
     """A private copy of the background or backgrounds as float32 in [0, 1], or None."""
-    image, size = settings.background, settings.size
     if image is None:
         return None
     where = "data.synthetic.background"
@@ -833,7 +563,7 @@ def _checked_background(settings: SyntheticCells) -> np.ndarray | None:
     if not known or image.shape[-2:] != (size, size):
         shape = getattr(image, "shape", type(image).__name__)
         raise UsageError(
-            f"{where} is {shape} but data.synthetic.size is {size}: give a grey image of "
+            f"{where} is {shape} and images have {size} px: give a grey image of "
             f"{size} x {size} px."
         )
     if image.dtype == np.uint8:
@@ -850,40 +580,3 @@ def _checked_background(settings: SyntheticCells) -> np.ndarray | None:
     image = image.astype(np.float32)
     image.flags.writeable = False
     return image
-
-
-def _check_shapes(settings: SyntheticCells) -> None:
-    """Refuse cells thinner than a pixel, and cells or pairs that cannot fit into the margins."""
-    thinnest = settings.radius[0] - settings.shorten / 2
-    if thinnest < 1:
-        raise UsageError(
-            f"data.synthetic.shorten of {settings.shorten:g} px leaves less than 2 px of a cell of "
-            f"radius {settings.radius[0]:g}: lower it to {2 * settings.radius[0] - 2:g} or less."
-        )
-    if thinnest / settings.elongation < 1:
-        raise UsageError(
-            f"data.synthetic.elongation of {settings.elongation:g} makes the smallest cell thinner "
-            f"than 2 px: lower it to {math.floor(thinnest * 100) / 100:g} or less, or raise "
-            "data.synthetic.radius."
-        )
-    left, right, top, bottom = settings.margins
-    room = settings.size - max(left + right, top + bottom)
-    if room < 2 * settings.radius[1]:
-        raise UsageError(
-            f"data.synthetic.margins leave {room:g} px of {settings.size}, too few for a cell of "
-            f"{2 * settings.radius[1]:g} px: lower the margins or data.synthetic.radius."
-        )
-    if settings.divisions:
-        thinner_pair = 2 * (thinnest / settings.elongation)
-        if settings.division_overlap >= thinner_pair:
-            raise UsageError(
-                f"data.synthetic.division_overlap of {settings.division_overlap:g} px hides one "
-                f"of two small cells: lower it below {thinner_pair:g}."
-            )
-        longest = 4 * settings.radius[1] - settings.division_overlap
-        if room < longest:
-            raise UsageError(
-                f"data.synthetic.margins leave {room:g} px of {settings.size}, too few for a pair "
-                f"in division of {longest:g} px: lower the margins or data.synthetic.radius, or "
-                "set data.synthetic.divisions to 0."
-            )

@@ -8,8 +8,9 @@ are those that bring the distribution of drawn things nearest to that of natural
 Settings that a background tells by itself are measured: its level, gradient and noise.
 
 Example:
-    >>> found = match(natural, SyntheticCells.preset("bf"), {}, find_counts=True, seed=1)
-    >>> cells = SyntheticCells.preset("bf", **found.settings)
+    >>> cells = SyntheticCells(Synthetic(preset="bf"))
+    >>> found = match(natural, cells, {}, find_counts=True, seed=1)
+    >>> cells = cells.changed(**found.settings)
 """
 
 import itertools
@@ -20,7 +21,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -57,7 +58,7 @@ class Match:
     """What a search found.
 
     Attributes:
-        settings: fields of :class:`SyntheticCells` to change.
+        settings: keys of ``data.synthetic`` to change.
         before: distance of the cells as they were, see :meth:`Natural.distance`.
         after: distance with the settings changed.
         floor: distance between two halves of the natural images, below which nothing can be told;
@@ -86,7 +87,7 @@ def match(
     Args:
         images: natural ones, ``[n, size, size]`` in [0, 1].
         cells: whose other settings stay.
-        settled: fields that change, and are no part of the search.
+        settled: keys that change, and are no part of the search.
         find_counts: search the most cells in an image, too.
         seed: of everything.
         generations: of the last climb; fewer take less time and end farther off.
@@ -105,7 +106,7 @@ def match(
     natural = Natural(images[:_MAX_IMAGES], cells.background)
     floor = _distance_of_halves(images, cells.background)
     fixed = {**measured(images, cells.background), **settled}
-    start = replace(cells, **fixed)
+    start = cells.changed(**fixed)
     axes = _AXES if find_counts else _AXES[:-1]
     distance = partial(_try, natural, start, axes, _DRAWN)
     workers = min(workers or os.cpu_count() or 1, _CHILDREN)
@@ -133,7 +134,7 @@ def match(
     return Match(
         settings,
         natural.distance(cells.render(4 * _DRAWN, fresh)[0]),
-        natural.distance(replace(cells, **settings).render(4 * _DRAWN, fresh)[0]),
+        natural.distance(cells.changed(**settings).render(4 * _DRAWN, fresh)[0]),
         floor,
     )
 
@@ -260,7 +261,7 @@ def measured(images: np.ndarray, background: np.ndarray | None = None) -> dict[s
 
 
 def settings_at(point: np.ndarray, axes: Sequence[str], scale: float) -> dict[str, Any]:
-    """Fields of :class:`SyntheticCells` at a point of the unit cube with these axes.
+    """Keys of ``data.synthetic`` at a point of the unit cube with these axes.
 
     Args:
         point: ``[axes]``.
@@ -321,7 +322,7 @@ def _try(
     """Distance of so many drawn cells with the settings at a point."""
     cv2.setNumThreads(1)  # each worker has a processor to itself
     try:
-        drawn = replace(cells, **settings_at(point, axes, natural.scale))
+        drawn = cells.changed(**settings_at(point, axes, natural.scale))
     except UsageError:  # such as cells larger than the margins leave room for
         return math.inf
     return natural.distance(drawn.render(number, seed)[0])

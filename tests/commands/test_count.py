@@ -430,10 +430,7 @@ def test_a_large_image_is_counted_in_windows_of_the_training_size():
     from cellzoo.synthetic.drawing import SyntheticCells
 
     cells = counter.run.recipe.data.synthetic
-    keys = cells.model_dump(exclude={"preset", "images", "fresh", "background"}, exclude_none=True)
-    drawn, _ = SyntheticCells.preset(cells.preset, size=256, **keys).render(
-        2, 5, counts=np.array([30, 60])
-    )
+    drawn, _ = SyntheticCells(cells, 256).render(2, 5, counts=np.array([30, 60]))
     ramp = np.linspace(-0.1, 0.1, 256, dtype=np.float32)
     lights = (drawn, np.clip(drawn + ramp, 0, 1))
     even, uneven = (counter.count(images, scaled=True).raw for images in lights)

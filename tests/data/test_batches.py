@@ -12,6 +12,7 @@ from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.synthetic.drawing import SyntheticCells
+from cellzoo.synthetic.settings import Synthetic
 
 
 def natural_set(n=10, labelled=4):
@@ -58,7 +59,7 @@ def assert_equal(one, other):
 
 
 def synthetic_source(fresh):
-    cells = SyntheticCells.preset("bf", size=32, margins=(0, 0, 0, 0), radius=(2, 4))
+    cells = SyntheticCells(Synthetic(preset="bf", margins=(0, 0, 0, 0), radius=(2, 4)), 32)
     return SyntheticImages(cells, 6, fresh, 1)
 
 

@@ -54,8 +54,9 @@ def test_unset_controls_follow_the_preset():
     choice = {"preset": "pc", "background": None, "natural": natural, "size": 96}
     preset, changed = (draw(**choice, radius=r, blur=None) for r in (None, (2.0, 3.0)))
     assert preset.background is None
-    assert (preset.size, preset.radius, changed.radius) == (96, (3.0, 9.0), (2.0, 3.0))
-    assert changed.fill == preset.fill == (50.0, 59.0)
+    assert (preset.size, preset.settings.radius) == (96, (3.0, 9.0))
+    assert changed.settings.radius == (2.0, 3.0)
+    assert changed.settings.fill == preset.settings.fill == (50.0, 59.0)
 
 
 def test_any_image_can_be_the_background(tmp_path):

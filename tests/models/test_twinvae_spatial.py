@@ -115,8 +115,7 @@ def test_copies_of_an_image_side_by_side_count_as_many_times():
 def test_a_trained_network_counts_copies_of_an_image_about_as_many_times():
     """Where the copies meet is what no image of training shows, so not exactly."""
     cells = Run(find("zoo:ldc")).recipe.data.synthetic
-    keys = cells.model_dump(exclude={"preset", "images", "fresh"}, exclude_none=True)
-    generator = SyntheticCells.preset(cells.preset, size=128, **keys | {"margins": (12,) * 4})
+    generator = SyntheticCells(cells.changed({"margins": (12,) * 4}))
     drawn, counts = generator.render(5, 3, counts=np.array([2, 4, 6, 8, 10]))
     model = Run(find("zoo:ldc")).load_network()
     once = outputs(model, drawn)["synthetic_count"]

@@ -1,14 +1,15 @@
 import math
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cellzoo.errors import UsageError
 from cellzoo.synthetic.drawing import SyntheticCells
+from cellzoo.synthetic.settings import PRESETS, Synthetic
 
 # Nothing but the cells: what remains can be computed by hand.
 STILL = dict(
@@ -26,13 +27,21 @@ def components(binary: np.ndarray) -> int:
     return cv2.connectedComponents(binary.astype(np.uint8), connectivity=4)[0] - 1
 
 
+def cells_like(preset, size=128, background=None, **settings) -> SyntheticCells:
+    return SyntheticCells(Synthetic(preset=preset, **settings), size, background)
+
+
+def cells_of(**settings) -> SyntheticCells:
+    return cells_like("bf", **settings)
+
+
 def one_disc(**overrides) -> SyntheticCells:
     """A disc of radius 5 whose middle has to be that of a 16 px image."""
     fixed = dict(
         STILL, size=16, count_range=(1, 1), radius=(5, 5), shorten=0, margins=(3, 3, 3, 3),
         fill=(51, 51), rim=(204, 204), background_level=102,
     )
-    return SyntheticCells(**{**fixed, **overrides})
+    return cells_of(**{**fixed, **overrides})
 
 
 # --- reproducible ---------------------------------------------------------------------------
@@ -40,9 +49,9 @@ def one_disc(**overrides) -> SyntheticCells:
 
 @pytest.mark.parametrize("modality", ["bf", "pc"])
 def test_same_seed_gives_bitwise_the_same_images(modality):
-    cells = SyntheticCells.preset(modality, organelles=(1, 3), rim_noise=5, divisions=0.3)
+    cells = cells_like(modality, organelles=(1, 3), rim_noise=5, divisions=0.3)
     images, counts = cells.render(6, seed=7)
-    again, counts_again = SyntheticCells.preset(
+    again, counts_again = cells_like(
         modality, organelles=(1, 3), rim_noise=5, divisions=0.3
     ).render(6, seed=7)
     np.testing.assert_array_equal(images, again)
@@ -50,30 +59,30 @@ def test_same_seed_gives_bitwise_the_same_images(modality):
 
 
 def test_first_images_of_a_larger_set_are_the_smaller_set():
-    images, counts = SyntheticCells().render(6, seed=(3, 1))
-    fewer, fewer_counts = SyntheticCells().render(2, seed=[3, 1])
+    images, counts = cells_of().render(6, seed=(3, 1))
+    fewer, fewer_counts = cells_of().render(2, seed=[3, 1])
     np.testing.assert_array_equal(images[:2], fewer)
     np.testing.assert_array_equal(counts[:2], fewer_counts)
 
 
 def test_different_seeds_give_different_images():
     seeds = [0, 1, (0,), (0, 0), (0, 1), (1, 0)]
-    first = [SyntheticCells().render(2, seed)[0] for seed in seeds]
+    first = [cells_of().render(2, seed)[0] for seed in seeds]
     np.testing.assert_array_equal(first[0], first[2])  # 0 is short for (0,)
     distinct = {image.tobytes() for images in first for image in images}
     assert len(distinct) == 2 * (len(seeds) - 1)
 
 
 def test_given_counts_equal_to_the_drawn_ones_change_nothing():
-    images, counts = SyntheticCells().render(4, seed=5)
-    again, same = SyntheticCells().render(4, seed=5, counts=counts)
+    images, counts = cells_of().render(4, seed=5)
+    again, same = cells_of().render(4, seed=5, counts=counts)
     np.testing.assert_array_equal(images, again)
     np.testing.assert_array_equal(counts, same)
 
 
 def test_masks_do_not_change_the_images():
-    images, _ = SyntheticCells().render(3, seed=5)
-    with_masks, _, _ = SyntheticCells().render(3, seed=5, masks=True)
+    images, _ = cells_of().render(3, seed=5)
+    with_masks, _, _ = cells_of().render(3, seed=5, masks=True)
     np.testing.assert_array_equal(images, with_masks)
 
 
@@ -132,8 +141,8 @@ def test_shorten_takes_px_from_the_diameter():
 
 
 def test_presets_look_as_their_microscopy():
-    bright, _, mask = SyntheticCells.preset("bf", **STILL).render(1, 0, np.array([8]), masks=True)
-    dark, _, mask_pc = SyntheticCells.preset("pc", **STILL).render(1, 0, np.array([8]), masks=True)
+    bright, _, mask = cells_like("bf", **STILL).render(1, 0, np.array([8]), masks=True)
+    dark, _, mask_pc = cells_like("pc", **STILL).render(1, 0, np.array([8]), masks=True)
     inner = cv2.erode((mask[0] > 0).astype(np.uint8), np.ones((5, 5))) > 0
     inner_pc = cv2.erode((mask_pc[0] > 0).astype(np.uint8), np.ones((5, 5))) > 0
     assert 180 / 255 - 1e-3 <= bright[0][inner].min() and bright[0][inner].max() <= 209.1 / 255
@@ -178,7 +187,7 @@ def test_contrast_scales_what_a_cell_adds_to_its_background(contrast):
 
 
 def test_an_irregular_contour_leaves_the_disc_by_its_share_of_the_radius():
-    cells = SyntheticCells(
+    cells = cells_of(
         **STILL, size=128, margins=(0,) * 4, radius=(30, 30), shorten=0, irregularity=0.08
     )
     masks = cells.render(60, 0, np.ones(60, int), masks=True)[2] > 0
@@ -230,7 +239,7 @@ def test_a_halo_is_outside_fades_and_covers_no_neighbour():
 
 def test_each_image_takes_one_of_several_backgrounds_as_sharp_as_it_is():
     several = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "blur": (2, 2)}, size=32, margins=(0,) * 4, background=several, blur_blend=1
     )
     images = cells.render(40, 0, np.zeros(40, int))[0]
@@ -240,7 +249,9 @@ def test_each_image_takes_one_of_several_backgrounds_as_sharp_as_it_is():
     # What is drawn is blurred all the same.
     black = dict(count_range=(1, 1), radius=(6, 6), fill=(0, 0), rim=(0, 0))
     sharp, blurred = (
-        replace(cells, background=np.ones((1, 32, 32), np.float32), blur=b, **black).render(1, 0)[0]
+        SyntheticCells(
+            cells.settings.changed({"blur": b, **black}), 32, np.ones((1, 32, 32), np.float32)
+        ).render(1, 0)[0]
         for b in ((0, 0), (2, 2))
     )
     assert np.abs(np.diff(blurred)).max() < 0.5 * np.abs(np.diff(sharp)).max()
@@ -249,12 +260,12 @@ def test_each_image_takes_one_of_several_backgrounds_as_sharp_as_it_is():
 @pytest.mark.parametrize("shape", [(0, 32, 32), (2, 32, 16), (2, 2, 32, 32)])
 def test_backgrounds_of_another_shape_are_refused(shape):
     with pytest.raises(UsageError, match="background is .* give a grey image of 32 x 32 px"):
-        SyntheticCells(size=32, margins=(0,) * 4, background=np.zeros(shape, np.float32))
+        cells_of(size=32, margins=(0,) * 4, background=np.zeros(shape, np.float32))
 
 
 def test_an_empty_image_is_the_background():
     background = np.random.default_rng(0).random((32, 32))
-    cells = SyntheticCells(**STILL, size=32, margins=(0, 0, 0, 0), background=background)
+    cells = cells_of(**STILL, size=32, margins=(0, 0, 0, 0), background=background)
     images, counts = cells.render(1, 0, counts=np.array([0]))
     assert counts.tolist() == [0]
     np.testing.assert_allclose(images[0], background, atol=1e-6)
@@ -262,7 +273,7 @@ def test_an_empty_image_is_the_background():
 
 def test_uint8_background_is_scaled_and_not_touched():
     background = np.full((32, 32), 51, np.uint8)
-    cells = SyntheticCells(**STILL, size=32, margins=(0, 0, 0, 0), background=background)
+    cells = cells_of(**STILL, size=32, margins=(0, 0, 0, 0), background=background)
     images, _ = cells.render(2, 0, counts=np.array([2, 0]))
     assert images[1] == pytest.approx(0.2, abs=1e-6)
     assert (background == 51).all()
@@ -271,7 +282,7 @@ def test_uint8_background_is_scaled_and_not_touched():
 
 
 def empty(n: int, **overrides) -> np.ndarray:
-    cells = SyntheticCells(**{**STILL, "background_level": 100.0, **overrides})
+    cells = cells_of(**{**STILL, "background_level": 100.0, **overrides})
     return cells.render(n, 0, counts=np.zeros(n, int))[0].astype(np.float64) * 255
 
 
@@ -306,7 +317,7 @@ def test_specks_and_lines_are_in_the_background_and_count_nothing():
     lines = empty(1, lines=(1, 1), clutter_contrast=50.0)[0] - 100
     across, down = np.ptp(lines, axis=0).max(), np.ptp(lines, axis=1).max()
     assert min(across, down) < 0.01 < 1 < max(across, down)  # from one side to the other
-    masks = SyntheticCells(**clutter).render(1, 0, np.array([0]), masks=True)[2]
+    masks = cells_of(**clutter).render(1, 0, np.array([0]), masks=True)[2]
     assert not masks.any()
 
 
@@ -332,11 +343,11 @@ def test_ghosts_are_soft_discs_as_large_as_cells_and_count_nothing():
     covered = (images[seen] > 2).sum(axis=(1, 2))
     assert covered.max() < math.pi * 16**2
     assert np.median(covered) > math.pi * 4**2
-    assert not SyntheticCells(**ghosts).render(9, 0, np.zeros(9, int), masks=True)[2].any()
+    assert not cells_of(**ghosts).render(9, 0, np.zeros(9, int), masks=True)[2].any()
 
 
 def test_oversized_cells_are_up_to_two_and_a_half_times_as_large():
-    cells = SyntheticCells(**STILL, radius=(5, 5), shorten=0, margins=(0,) * 4, oversized=0.5)
+    cells = cells_of(**STILL, radius=(5, 5), shorten=0, margins=(0,) * 4, oversized=0.5)
     masks = cells.render(200, 0, np.ones(200, int), masks=True)[2]
     radius = np.sqrt((masks > 0).sum(axis=(1, 2)) / math.pi)
     assert np.mean(radius < 5.3) == pytest.approx(0.5, abs=0.1)
@@ -352,7 +363,7 @@ def test_cut_cells_are_at_the_border_and_count_nothing():
     assert not middle.any()
     # With its middle outside, less than half a disc of a cell is left in view.
     assert images.sum(axis=(1, 2)).max() < 2 * math.pi * 8.5**2 / 2
-    cells = SyntheticCells(**{**STILL, **cut})
+    cells = cells_of(**{**STILL, **cut})
     _, counts, masks = cells.render(5, 0, np.full(5, 3), masks=True)
     assert counts.tolist() == [3] * 5 and [len(np.unique(m)) for m in masks] == [4] * 5
 
@@ -384,7 +395,7 @@ def test_blur_varies_from_image_to_image():
 
 
 def test_falling_weights_are_the_authors():
-    chances = SyntheticCells().count_probabilities()
+    chances = cells_of().settings.count_probabilities()
     weights = np.array([36 - n for n in range(1, 31)])
     np.testing.assert_allclose(chances, weights / weights.sum())
 
@@ -398,7 +409,7 @@ def test_falling_weights_are_the_authors():
     ],
 )
 def test_counts_follow_their_weights(count_range, count_weights, expected):
-    cells = SyntheticCells(
+    cells = cells_of(
         size=20, margins=(0, 0, 0, 0), radius=(2, 2), divisions=0,
         count_range=count_range, count_weights=count_weights,
     )
@@ -412,7 +423,7 @@ def test_counts_follow_their_weights(count_range, count_weights, expected):
 @pytest.mark.parametrize("elongation", [1.0, 1.8])
 def test_the_count_is_the_number_of_separate_bodies(elongation):
     background = np.full((128, 128), 0.5, np.float32)
-    cells = SyntheticCells(
+    cells = cells_of(
         **STILL, background=background, overlap=-2, elongation=elongation,
         rim=(20, 60), fill=(180, 209),
     )
@@ -423,7 +434,7 @@ def test_the_count_is_the_number_of_separate_bodies(elongation):
 
 
 def test_masks_number_the_cells():
-    cells = SyntheticCells.preset("bf", divisions=0.3)
+    cells = cells_like("bf", divisions=0.3)
     _, counts, masks = cells.render(20, seed=2, masks=True)
     assert masks.dtype == np.uint16 and masks.shape == (20, 128, 128)
     for count, mask in zip(counts, masks, strict=True):
@@ -432,7 +443,7 @@ def test_masks_number_the_cells():
 
 @pytest.mark.parametrize("count", [2, 7])
 def test_divisions_are_touching_pairs_that_count_two(count):
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "divisions": 1.0}, overlap=-3, division_overlap=1.0, margins=(0, 0, 0, 0)
     )
     _, counts, masks = cells.render(20, 4, np.full(20, count), masks=True)
@@ -443,7 +454,7 @@ def test_divisions_are_touching_pairs_that_count_two(count):
 
 
 def test_cells_of_a_pair_are_equally_large():
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "divisions": 1.0}, shorten=0, division_overlap=-2, margins=(0, 0, 0, 0)
     )
     _, _, masks = cells.render(20, 4, np.full(20, 2), masks=True)
@@ -455,7 +466,7 @@ def test_cells_of_a_pair_are_equally_large():
 def test_pairs_have_noisier_rims_than_single_cells():
     settings = dict(STILL, rim=(120, 120), fill=(120, 120), rim_noise=0, margins=(0, 0, 0, 0))
     for divisions, noisy in ((0.0, False), (1.0, True)):
-        cells = SyntheticCells(**{**settings, "divisions": divisions, "division_rim_noise": 20})
+        cells = cells_of(**{**settings, "divisions": divisions, "division_rim_noise": 20})
         image, _, masks = cells.render(1, 4, np.array([2]), masks=True)
         # Of the upper cell: the rim of the lower one may cross what both cover.
         middle = cv2.erode((masks[0] == 2).astype(np.uint8), np.ones((5, 5))) > 0
@@ -465,7 +476,7 @@ def test_pairs_have_noisier_rims_than_single_cells():
 
 
 def test_without_divisions_nothing_touches():
-    cells = SyntheticCells(**STILL, overlap=-3, margins=(0, 0, 0, 0))
+    cells = cells_of(**STILL, overlap=-3, margins=(0, 0, 0, 0))
     _, _, masks = cells.render(10, 4, np.full(10, 6), masks=True)
     assert [components(mask > 0) for mask in masks] == [6] * 10
 
@@ -475,7 +486,7 @@ def test_without_divisions_nothing_touches():
 
 def test_margins_are_respected_and_used():
     background = np.full((64, 64), 0.5, np.float32)
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "divisions": 0.3}, size=64, background=background, margins=(20, 3, 9, 0),
         count_range=(3, 3), radius=(3, 5),
     )
@@ -492,7 +503,7 @@ def test_margins_are_respected_and_used():
 def test_with_negative_margins_the_border_cuts_cells_but_their_middle_stays(
     margin, largest, divisions
 ):
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "divisions": divisions}, size=32, margins=(margin,) * 4, count_range=(2, 2),
         radius=(5, 5), shorten=0, division_overlap=0, overlap=-100,
     )  # fmt: skip
@@ -529,7 +540,7 @@ def overlaps(cells: SyntheticCells, n: int, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("overlap", [-4.0, 0.0, 1.0])
 def test_cells_reach_no_further_into_each_other_than_allowed(overlap):
-    cells = SyntheticCells(
+    cells = cells_of(
         **STILL, size=64, margins=(0, 0, 0, 0), radius=(5, 5), shorten=0, overlap=overlap
     )
     deepest = overlaps(cells, n=40, count=10)
@@ -540,7 +551,7 @@ def test_cells_reach_no_further_into_each_other_than_allowed(overlap):
 
 def nearest_neighbours(clumping: float, overlap: float = 0) -> np.ndarray:
     """Px from each cell's middle to the next one's, of 20 images with 5 cells in 128 px."""
-    cells = SyntheticCells(
+    cells = cells_of(
         **STILL, margins=(0,) * 4, radius=(5, 5), shorten=0, overlap=overlap, clumping=clumping
     )
     nearest = []
@@ -563,7 +574,7 @@ def test_clumped_cells_keep_the_gap_that_is_asked_for():
 
 
 def test_too_many_cells_are_drawn_all_the_same():
-    cells = SyntheticCells(
+    cells = cells_of(
         **{**STILL, "divisions": 0.2}, size=32, margins=(0, 0, 0, 0), radius=(3, 6), overlap=-1
     )
     images, counts, masks = cells.render(3, 0, np.array([40, 25, 3]), masks=True)
@@ -576,7 +587,7 @@ def test_too_many_cells_are_drawn_all_the_same():
 
 def test_cells_shrink_before_they_break_the_overlap_rule():
     # Four discs of radius 7 have no room in 22 x 22 px, four of radius 2 do.
-    cells = SyntheticCells(
+    cells = cells_of(
         **STILL, size=22, margins=(0, 0, 0, 0), radius=(2, 7), shorten=0, overlap=-2
     )
     _, _, masks = cells.render(40, 0, np.full(40, 4), masks=True)
@@ -601,7 +612,7 @@ ranges = st.tuples(st.floats(0, 255), st.floats(0, 255)).map(sorted)
 def test_any_settings_give_images_in_range_and_true_counts(
     data, size, counts, radius, fill, rim, seed
 ):
-    cells = SyntheticCells(
+    cells = cells_of(
         size=size,
         count_range=counts,
         count_weights=data.draw(st.sampled_from(["falling", "uniform"])),
@@ -633,52 +644,63 @@ def test_any_settings_give_images_in_range_and_true_counts(
 
 
 def test_no_images():
-    images, counts = SyntheticCells().render(0, 0)
+    images, counts = cells_of().render(0, 0)
     assert images.shape == (0, 128, 128) and counts.shape == (0,)
 
 
 def test_settings_can_be_replaced():
-    cells = SyntheticCells.preset("pc", background=np.full((128, 128), 60, np.uint8))
-    assert replace(cells, noise=3).noise == 3
-    np.testing.assert_array_equal(replace(cells).render(2, 0)[0], cells.render(2, 0)[0])
+    cells = cells_like("pc", background=np.full((128, 128), 60, np.uint8))
+    assert cells.changed(noise=3).settings.noise == 3
+    np.testing.assert_array_equal(cells.changed().render(2, 0)[0], cells.render(2, 0)[0])
 
 
 # --- errors ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("preset", "dic", "'bf' or 'pc'"),
+        ("count_range", (5, 2), r"write \[lowest, highest\]"),
+        ("count_range", (-1, 2), "greater than or equal to 0"),
+        ("count_range", 7, "tuple"),
+        ("count_weights", "normal", "'falling' or 'uniform'"),
+        ("count_weights", 3, "'falling' or 'uniform'"),
+        ("count_weights", [-1] + [1] * 29, "greater than or equal to 0"),
+        ("radius", (-3, 7), "greater than or equal to 1"),
+        ("radius", (7, 3), r"write \[lowest, highest\]"),
+        ("radius", "big", "tuple"),
+        ("shorten", float("nan"), "finite number"),
+        ("elongation", 0.5, "greater than or equal to 1"),
+        ("irregularity", 0.3, "less than or equal to 0.25"),
+        ("fill", (180, 300), "less than or equal to 255"),
+        ("rim", (129, 80), r"write \[lowest, highest\]"),
+        ("organelles", (0.5, 2), "integer"),
+        ("divisions", 1.5, "less than or equal to 1"),
+        ("margins", (1, 2, 3), "required"),
+        ("gain", -0.1, "greater than or equal to 0"),
+        ("blur", (2, 1), r"write \[lowest, highest\]"),
+        ("blur_blend", "half", "number"),
+        ("noise", -1, "greater than or equal to 0"),
+        ("radios", (1, 2), "not permitted"),
+    ],
+)
+def test_values_that_a_key_cannot_have(key, value, reason):
+    with pytest.raises(ValidationError, match=reason) as error:
+        Synthetic(**{"preset": "bf", key: value})
+    assert all(problem["loc"][0] == key for problem in error.value.errors())
+
+
+@pytest.mark.parametrize(
     ("key", "value", "cure"),
     [
-        ("size", 0, "whole number from 8"),
-        ("size", 128.5, "whole number"),
-        ("size", True, "whole number"),
-        ("count_range", (5, 2), r"\[lowest, highest\]"),
-        ("count_range", (-1, 2), "from 0"),
-        ("count_range", 7, r"\[lowest, highest\]"),
         ("count_weights", [1, 2], "one weight per count"),
-        ("count_weights", "normal", "'falling', 'uniform'"),
-        ("count_weights", 3, "'falling', 'uniform'"),
         ("count_weights", [0] * 30, "above 0"),
-        ("count_weights", [-1] + [1] * 29, "from 0"),
-        ("radius", (-3, 7), "from 1"),
-        ("radius", (7, 3), r"\[lowest, highest\]"),
-        ("radius", "big", "2 numbers"),
         ("shorten", 5, "lower it to 4 or less"),
-        ("shorten", float("nan"), "write a number"),
-        ("elongation", 0.5, "from 1"),
         ("elongation", 2.5, "lower it to 2 or less"),
-        ("fill", (180, 300), "to 255"),
-        ("rim", (129, 80), r"\[lowest, highest\]"),
-        ("organelles", (0.5, 2), "whole number"),
-        ("divisions", 1.5, "to 1"),
         ("division_overlap", 4, "lower it below 4"),
-        ("margins", (1, 2, 3), "4 numbers"),
         ("margins", (60, 60, 0, 0), "lower the margins"),
         ("margins", (55, 55, 0, 0), "data.synthetic.divisions to 0"),
-        ("gain", -0.1, "from 0"),
-        ("blur", (2, 1), r"\[lowest, highest\]"),
-        ("blur_blend", "half", "number from 0 to 1"),
-        ("noise", -1, "from 0"),
         ("background", "mean.png", "128 x 128"),
         ("background", np.zeros((64, 64)), "128 x 128"),
         ("background", np.zeros((128, 128, 3), np.uint8), "grey image"),
@@ -687,16 +709,16 @@ def test_settings_can_be_replaced():
         ("background", np.full((128, 128), np.nan), "0-1"),
     ],
 )
-def test_values_that_cannot_be_used_name_the_key_and_the_cure(key, value, cure):
+def test_what_does_not_fit_together_names_the_key_and_the_cure(key, value, cure):
     with pytest.raises(UsageError, match=rf"^data\.synthetic\.{key} .*{cure}"):
-        SyntheticCells(**{key: value})
+        cells_of(**{key: value})
 
 
-def test_unknown_presets_and_keys():
-    with pytest.raises(UsageError, match="data.synthetic.preset is 'dic'.*'bf'.*'pc'"):
-        SyntheticCells.preset("dic")
-    with pytest.raises(UsageError, match="data.synthetic.radios .*'radius'"):
-        SyntheticCells.preset("bf", radios=(1, 2))
+def test_presets_set_every_key():
+    keys = Synthetic.model_fields.keys() - {"preset", "images", "fresh", "background"}
+    for name, preset in PRESETS.items():
+        assert preset.keys() == keys
+        Synthetic(preset=name, **preset).check(128)
 
 
 @pytest.mark.parametrize(
@@ -711,4 +733,4 @@ def test_unknown_presets_and_keys():
 )
 def test_render_refuses_arguments_that_do_not_fit(arguments):
     with pytest.raises(ValueError):
-        SyntheticCells().render(**arguments)
+        cells_of().render(**arguments)

@@ -1,7 +1,5 @@
 """Settings of synthetic cells that make them look like natural images, found without a label."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +9,15 @@ from cellzoo.errors import UserError
 from cellzoo.synthetic import matching
 from cellzoo.synthetic.drawing import SyntheticCells
 from cellzoo.synthetic.matching import Natural, climb, match, measured, settings_at
+from cellzoo.synthetic.settings import Synthetic
 
 CELLS = SyntheticCells(
-    size=64, count_range=(1, 5), radius=(4, 5), shorten=1, rim_width=2, rim=(30, 60),
-    fill=(190, 230), margins=(-2, -2, -2, -2), divisions=0, background_level=110, blur=(0.5, 0.8),
-    blur_blend=1, noise=2,
+    Synthetic(
+        preset="bf", count_range=(1, 5), radius=(4, 5), shorten=1, rim_width=2, rim=(30, 60),
+        fill=(190, 230), margins=(-2, -2, -2, -2), divisions=0, background_level=110,
+        blur=(0.5, 0.8), blur_blend=1, noise=2,
+    ),
+    size=64,
 )  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def test_the_gradient_is_twice_the_median_slope_as_slopes_are_drawn_from_0_up():
 
 @pytest.mark.parametrize("noise", [1.5, 4.0])
 def test_noise_is_measured_beside_cells(noise):
-    images, _ = replace(CELLS, noise=noise).render(10, 3)
+    images, _ = CELLS.changed(noise=noise).render(10, 3)
     assert measured(images)["noise"] == pytest.approx(noise, rel=0.06)
 
 
@@ -96,7 +98,7 @@ def test_cells_drawn_alike_are_nearest(natural):
 def test_the_distance_grows_with_what_is_drawn_otherwise(natural, steps):
     ((key, (near, far)),) = steps.items()
     distances = [
-        natural.distance(replace(CELLS, **change).render(80, 2)[0])
+        natural.distance(CELLS.changed(**change).render(80, 2)[0])
         for change in ({}, {key: near}, {key: far})
     ]
     assert distances == sorted(distances)
@@ -104,8 +106,8 @@ def test_the_distance_grows_with_what_is_drawn_otherwise(natural, steps):
 
 
 def test_twice_as_many_cells_are_nearer_than_cells_that_look_otherwise(natural):
-    more = natural.distance(replace(CELLS, count_range=(2, 10)).render(80, 2)[0])
-    other = natural.distance(replace(CELLS, radius=(7, 8)).render(80, 2)[0])
+    more = natural.distance(CELLS.changed(count_range=(2, 10)).render(80, 2)[0])
+    other = natural.distance(CELLS.changed(radius=(7, 8)).render(80, 2)[0])
     assert natural.distance(CELLS.render(80, 2)[0]) < more < other
 
 
@@ -115,7 +117,7 @@ def test_images_without_anything_are_far_off(natural):
 
 def test_the_scale_follows_the_size_of_cells():
     scales = [
-        Natural(replace(CELLS, radius=(r, r)).render(40, 1)[0]).scale for r in (3.0, 5.0, 9.0)
+        Natural(CELLS.changed(radius=(r, r)).render(40, 1)[0]).scale for r in (3.0, 5.0, 9.0)
     ]
     assert scales == sorted(scales) and scales[0] < scales[2]
 
@@ -129,8 +131,8 @@ AXES = len(matching._AXES)
 @given(st.lists(st.floats(0, 1), min_size=AXES, max_size=AXES), st.floats(0.7, 11))
 def test_every_point_can_be_drawn(point, scale):
     settings = settings_at(np.array(point), matching._AXES, scale)
-    cells = SyntheticCells(**settings, margins=(-3, -3, -3, -3))
-    low, high = cells.radius
+    section = Synthetic(preset="bf", **settings, margins=(-3, -3, -3, -3))
+    low, high = SyntheticCells(section).settings.radius
     assert 2.2 <= low <= high <= max(3 * scale, 2.2)
 
 
@@ -178,7 +180,7 @@ def short_search(monkeypatch):
 def test_the_result_depends_on_the_seed_and_not_on_the_workers(short_search):
     images, _ = CELLS.render(30, 1)
     one, two, other = (
-        match(images, replace(CELLS, radius=(3, 9)), {}, False, seed, 2, workers)
+        match(images, CELLS.changed(radius=(3, 9)), {}, False, seed, 2, workers)
         for seed, workers in ((1, 1), (1, 2), (2, 1))
     )
     assert one == two
@@ -186,7 +188,7 @@ def test_the_result_depends_on_the_seed_and_not_on_the_workers(short_search):
 
 
 def test_images_of_which_a_half_shows_too_little_are_matched_all_the_same(short_search):
-    images, _ = replace(CELLS, count_range=(2, 3)).render(20, 1)
+    images, _ = CELLS.changed(count_range=(2, 3)).render(20, 1)
     assert np.isnan(match(images, CELLS, {}, False, 1, 1, 1).floor)
 
 
@@ -198,7 +200,7 @@ def test_what_is_settled_stays(short_search):
 
 
 def test_counts_that_are_found_have_a_tail(short_search):
-    cells = replace(CELLS, count_weights=(1, 0, 0, 0, 3))  # weights of other counts do not matter
+    cells = CELLS.changed(count_weights=(1, 0, 0, 0, 3))  # weights of other counts do not matter
     found = match(CELLS.render(30, 1)[0], cells, {}, True, 1, 1, 1).settings
     fewest, most = found["count_range"]
     half = most // 2
@@ -212,8 +214,8 @@ def test_drawn_cells_are_found_again(monkeypatch):
     monkeypatch.setattr(matching, "_DRAWN", 16)
     monkeypatch.setattr(matching, "_FIRST", 60)
     monkeypatch.setattr(matching, "_CLIMBS", 1)
-    images, _ = replace(CELLS, background_level=120).render(100, 5)
-    start = SyntheticCells.preset("bf", size=64, margins=(-2,) * 4, count_range=(1, 5))
+    images, _ = CELLS.changed(background_level=120).render(100, 5)
+    start = SyntheticCells(Synthetic(preset="bf", margins=(-2,) * 4, count_range=(1, 5)), 64)
     found = match(images, start, {}, False, 1, 15, 1)
     assert found.after < 0.25 * found.before
     middle = {key: np.mean(value) for key, value in found.settings.items()}
@@ -228,6 +230,6 @@ def test_too_few_images_and_images_of_nothing():
     images, _ = CELLS.render(19, 1)
     with pytest.raises(UserError, match="19 natural training images are too few .* 20 are needed"):
         match(images, CELLS, {}, False, 1)
-    nothing, _ = replace(CELLS, count_range=(0, 0)).render(20, 1)
+    nothing, _ = CELLS.changed(count_range=(0, 0)).render(20, 1)
     with pytest.raises(UserError, match="Hardly anything stands out .* of the 20 natural images"):
         match(nothing, CELLS, {}, False, 1)
