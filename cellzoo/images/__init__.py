@@ -4,23 +4,31 @@ PNG and JPEG hold one frame; a TIFF may hold a stack. What a file does not say, 
 asked for: every refusal is a `UserError` that names the file and the recipe key that cures it.
 """
 
-from cellzoo.images.find import SUFFIXES, find_images, natural_key
+from cellzoo.images.find import SUFFIXES, as_on_disk, find_images, natural_key, search_images
 from cellzoo.images.frame import Frame
 from cellzoo.images.mask import read_mask
-from cellzoo.images.read import checked_axes, read_frames
+from cellzoo.images.read import Reader, full_range, open_image, read_frames, significant_bits
 from cellzoo.images.scale import Size, resize, resize_mask, sides, to_unit
+from cellzoo.images.selection import Selection, checked_axes
 
 __all__ = [
     "SUFFIXES",
     "Frame",
+    "Reader",
+    "Selection",
     "Size",
+    "as_on_disk",
     "checked_axes",
     "find_images",
+    "full_range",
     "natural_key",
+    "open_image",
     "read_frames",
     "read_mask",
     "resize",
     "resize_mask",
+    "search_images",
     "sides",
+    "significant_bits",
     "to_unit",
 ]

@@ -1,16 +1,82 @@
-"""The image files among files and folders."""
+"""The image files among files and folders, and what beside them is none."""
 
 import logging
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellzoo.errors import UserError
+from cellzoo.images.readers import FORMATS, format_named, suffixes
 
 log = logging.getLogger("cellzoo")
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+
+# Tables, notes and settings that lie beside pictures; nobody expects them to be counted.
+_NO_PICTURES = frozenset(
+    ".csv .tsv .txt .json .xml .md .yaml .yml .html .log .py .ipynb .ini .cfg .xls .xlsx".split()
+    + ".docx .pdf .zip .gz .sh .db .ome .index".split()
+)
+# What programs leave beside the image `name.tif`: Cellpose and Omnipose (`name_cp_masks.png`),
+# ilastik (`name_Simple Segmentation.tiff`), StarDist's and others' label images, cellzoo's masks.
+_LEFT_BESIDE = re.compile(
+    r"(?P<image>.+?)[ _-](?:cp[ _](?:masks?|output|outlines?|flows?)|flows?(?:_cp_masks)?|dP"
+    r"|cellprob|seg|masks?|labels?|labeled|probability|probabilities|overlay|outlines?"
+    r"|simple[ _]segmentation|segmentation|object[ _](?:predictions|identities|probabilities)"
+    r"|uncertainty|features|stardist|label[ _]image)(?:[ _-]stage[ _]\d+)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Found:
+    """What was found among files and folders.
+
+    Attributes:
+        files: images, each once, in the order they were named, folders in natural order.
+        passed_over: numbers of other files by their suffix.
+        left_out: pictures that a program made of an image beside them.
+        twice: files that were named again by another spelling of their path.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    left_out: list[Path] = field(default_factory=list)
+    twice: int = 0
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a user should hear."""
+        said = []
+        if self.passed_over:
+            n = sum(self.passed_over.values())
+            kinds = ", ".join(
+                f"{number} {suffix or 'without suffix'}"
+                for suffix, number in sorted(self.passed_over.items())
+            )
+            said.append(f"Passed over {n} file{'s' * (n > 1)} that cannot be read: {kinds}.")
+            for form in FORMATS:
+                if not form.installed and any(s in self.passed_over for s in form.suffixes):
+                    said.append(f"For {form.name} {form.cure}")
+        if self.left_out:
+            n = len(self.left_out)
+            said.append(
+                f"Left out {n} picture{'s' * (n > 1)} that a program made of an image beside "
+                f"{'them' if n > 1 else 'it'}, such as {self.left_out[0].name}: name a file to "
+                "have it counted."
+            )
+        if self.twice:
+            said.append(f"Took {self.twice} named twice only once.")
+        return said
+
+    def say(self) -> None:
+        """Logs the sentences."""
+        for sentence in self.sentences:
+            log.info("%s", sentence)
 
 
 def natural_key(text: str) -> tuple:
@@ -20,52 +86,113 @@ def natural_key(text: str) -> tuple:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """List the image files among files and folders.
+    """List the image files among files and folders; see :func:`search_images`."""
+    return search_images(paths).files
+
+
+def search_images(paths: Sequence[Path]) -> Found:
+    """List the image files among files and folders, and what is passed over.
 
     Folders are searched with their subfolders, symbolic links included; hidden files and folders
-    (`.name`, such as the `._name` twins macOS writes) and files of other types are passed over. A
-    file named directly is taken as it is, to be read or refused.
+    (`.name`, such as the `._name` twins macOS writes), files of other types, and what Cellpose,
+    StarDist, ilastik or cellzoo left beside an image are passed over. A file named directly is
+    taken as it is, to be read or refused.
 
     Args:
         paths: files and folders.
 
     Returns:
-        The files in the order of `paths`, each folder in natural order, none twice.
+        The files in the order of `paths`, each folder in natural order, none twice, however its
+        path is spelled.
 
     Raises:
         UserError: a path is missing, or nothing is found.
     """
-    found: dict[Path, None] = {}
+    found = Found()
+    known: dict[str, Path] = {}
     for path in map(Path, paths):
-        if path.is_dir():
-            files = sorted(_images_below(path), key=lambda file: natural_key(file.as_posix()))
-            found.update(dict.fromkeys(files))
-        elif not path.exists():
+        path = as_on_disk(path)
+        if path.is_dir() and not _is_picture_folder(path):
+            files = _images_below(path, found)
+        elif not os.path.lexists(path):
             raise UserError(f"{path}: there is no such file or folder, check the path")
         else:
-            found[path] = None
-    if not found:
+            files = [path]
+        for file in files:
+            if known.setdefault(os.path.realpath(file), file) is file:
+                found.files.append(file)
+            elif known[os.path.realpath(file)] != file:
+                found.twice += 1
+    if not found.files:
         shown = ", ".join(map(str, paths)) or "no path given"
-        raise UserError(f"{shown}: no image found, expected files ending in {suffixes_in_words()}")
-    return list(found)
+        more = "".join(f" {sentence}" for sentence in found.sentences)
+        raise UserError(
+            f"{shown}: no image found, expected files ending in {', '.join(suffixes())}.{more}"
+        )
+    return found
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def as_on_disk(path: Path) -> Path:
+    """The path of a file whose name is written with other code points of the same letters.
+
+    macOS and some tables decompose letters (NFD: e and an accent), others compose them (NFC).
+    """
+    if os.path.lexists(path) or not path.name or str(path).isascii():
+        return path
+    folder = as_on_disk(path.parent)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return path
+    wanted = unicodedata.normalize("NFC", path.name)
+    same = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
+    return folder / same[0] if len(same) == 1 else path
+
+
+def _is_picture_folder(path: Path) -> bool:
+    """Whether a folder is a picture, as OME-Zarr is."""
+    form = format_named(path)
+    return form is not None and not form.starts
+
+
+def _images_below(folder: Path, found: Found) -> list[Path]:
+    """The images of a folder in natural order."""
+    names = sorted(_files_below(folder), key=lambda file: natural_key(file.as_posix()))
+    images = []
+    for path in names:
+        suffix = path.suffix.lower()
+        form = format_named(path)
+        if form is not None and form.installed:
+            images.append(path)
+        elif suffix not in _NO_PICTURES:
+            found.passed_over[suffix] += 1
+    stems = {path.parent / path.stem for path in images}
+    kept = []
+    for path in images:
+        made = _LEFT_BESIDE.fullmatch(path.stem)
+        if made and path.parent / made["image"] in stems:
+            found.left_out.append(path)
+        else:
+            kept.append(path)
+    return kept
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
     def warn(error: OSError) -> None:
         log.warning("%s cannot be read (%s): left out.", error.filename, error.strerror)
 
     seen = set()
     for here, folders, files in os.walk(folder, followlinks=True, onerror=warn):
-        folders[:] = [name for name in folders if not name.startswith(".")]
         if os.path.realpath(here) in seen:  # a link that leads back up
             folders.clear()
             continue
         seen.add(os.path.realpath(here))
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+        for name in list(folders):
+            if name.startswith("."):
+                folders.remove(name)
+            elif _is_picture_folder(Path(name)):
+                folders.remove(name)
                 yield Path(here, name)
-
-
-def suffixes_in_words() -> str:
-    """The suffixes of what is read, for a sentence."""
-    return ", ".join(SUFFIXES)
+        for name in files:
+            if not name.startswith("."):
+                yield Path(here, name)

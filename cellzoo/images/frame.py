@@ -13,11 +13,18 @@ class Frame:
     Attributes:
         pixels: `[height, width]`, uint8, uint16 or float32, finite, as stored in the file.
         path: the file.
-        index: number of the frame inside the file, from 0.
+        index: number of the frame inside the file, from 0, whatever was chosen of it.
         pixel_size_um: width of a pixel in micrometres, or None where the file does not say.
+        bits: significant bits of uint16 pixels, stated by the file or taken from its whole series;
+            None: all of them, or not known yet.
+        position: name of the position; empty where the file has one without a name.
+        time_s: seconds since the start of the acquisition; None where the file does not say.
     """
 
     pixels: np.ndarray
     path: Path
     index: int
     pixel_size_um: float | None
+    bits: int | None = None
+    position: str = ""
+    time_s: float | None = None

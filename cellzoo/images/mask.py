@@ -1,11 +1,19 @@
 """Masks and instance label images."""
 
+import logging
+import re
 from pathlib import Path
 
 import numpy as np
 
 from cellzoo.errors import UserError
+from cellzoo.images.grey import checked_pixels, refusing
 from cellzoo.images.read import read_frames
+
+log = logging.getLogger("cellzoo")
+
+# Cells cover less of a picture than this, unless it is confluent or the mask is inverted.
+_MUCH_CELL = 0.8
 
 
 def read_mask(
@@ -14,7 +22,9 @@ def read_mask(
     """Read a mask or an instance label image.
 
     Args:
-        path: a PNG or TIFF, 1, 8 or 16 bit: 0 is background, anything else a cell.
+        path: a picture or stack of 1, 8, 16 or 32 bit or of whole decimal numbers, or an array
+            (`.npy`): 0 is background, anything else a cell. Indexed pictures are read as they are
+            stored.
         frame: which one of a stack, from 0; None: the file's only one.
         axes: of the images' stacks, see `read_frames`; a stack of masks has the same but for
             channels.
@@ -24,22 +34,57 @@ def read_mask(
         `[height, width]` uint8 or uint16, as stored.
 
     Raises:
-        UserError: the file cannot be read, its values are not exact, or it lacks the frame.
+        UserError: the file cannot be read, its values are not exact, it has no background, or it
+            lacks the frame.
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: is a JPEG, which blurs a mask's edges, save it as PNG or TIFF")
-    axes = axes and axes.upper().replace("C", "")
-    frames = list(read_frames(path, axes=axes, mask=True))
-    if frame is None and len(frames) > 1:
+    axes = axes and re.sub(r"C\d*", "", axes.upper())
+    if path.suffix.lower() == ".npy":
+        masks = _array(path)
+    else:
+        masks = [frame.pixels for frame in read_frames(path, axes=axes, mask=True)]
+    if frame is None and len(masks) > 1:
         raise UserError(
-            f"{path}: holds {len(frames)} frames but is the mask of one image, name the frame: "
-            f"{path.name}#0 to {path.name}#{len(frames) - 1}"
+            f"{path}: holds {len(masks)} frames but is the mask of one image, name the frame: "
+            f"{path.name}#0 to {path.name}#{len(masks) - 1}"
         )
-    if or_only and len(frames) == 1:
+    if or_only and len(masks) == 1:
         frame = 0
-    if (frame or 0) >= len(frames):
-        raise UserError(f"{path}: has no frame {frame}, its last one is {len(frames) - 1}")
-    pixels = frames[frame or 0].pixels
-    if pixels.dtype.kind != "u":
-        raise UserError(f"{path}: has {pixels.dtype} values, save the mask with 8 or 16 bit")
-    return pixels
+    if (frame or 0) >= len(masks):
+        raise UserError(f"{path}: has no frame {frame}, its last one is {len(masks) - 1}")
+    mask = masks[frame or 0]
+    if mask.dtype.kind != "u":
+        raise UserError(f"{path}: has {mask.dtype} values, save the mask with 8 or 16 bit")
+    _check_background(mask, path)
+    return mask
+
+
+def _array(path: Path) -> list[np.ndarray]:
+    """The masks of a NumPy file."""
+    with refusing(path):
+        if not path.is_file():
+            raise UserError(f"{path}: cannot be opened (No such file), check the path")
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
+        if array.ndim not in (2, 3):
+            raise UserError(f"{path}: has {array.ndim} dimensions, save one mask [height, width]")
+        masks = array[None] if array.ndim == 2 else array
+        return [checked_pixels(np.asarray(mask), path, mask=True) for mask in masks]
+
+
+def _check_background(mask: np.ndarray, path: Path) -> None:
+    if mask.min() > 0:
+        numbers = np.unique(mask)
+        shown = ", ".join(map(str, numbers[:4])) + (", ..." if len(numbers) > 4 else "")
+        raise UserError(
+            f"{path}: has no 0, the number of the background, but {shown}: save it with 0 where "
+            "there is no cell"
+        )
+    cells = np.count_nonzero(mask) / mask.size
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if cells > _MUCH_CELL and np.count_nonzero(edge) / edge.size > _MUCH_CELL:
+        log.warning(
+            "%s: %.0f %% of it are cell, it may be inverted: 0 is the background.",
+            path,
+            100 * cells,
+        )

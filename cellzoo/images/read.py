@@ -1,91 +1,300 @@
 """The frames of a file, whatever its format."""
 
-from collections.abc import Iterator
+import math
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from cellzoo.errors import UsageError, UserError
+import numpy as np
+
+from cellzoo.errors import UserError
 from cellzoo.files import readable
-from cellzoo.images.find import SUFFIXES, suffixes_in_words
 from cellzoo.images.frame import Frame
-from cellzoo.images.grey import checked_pixels
-from cellzoo.images.raster import JPEG, PNG, decode
-from cellzoo.images.tiff import TIFF, tiff_frames
+from cellzoo.images.grey import read_planned, refusing
+from cellzoo.images.imagefile import ImageFile, Series
+from cellzoo.images.notes import Notes
+from cellzoo.images.readers import format_named, format_of, suffixes
+from cellzoo.images.selection import Planned, Selection, plan
+
+# Tiled counting takes pictures of 16,384 x 16,384 pixels.
+MAX_MEGAPIXELS = 16384**2 / 1e6
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, and of pictures that were converted
+
+
+class Reader:
+    """Reads files that belong together: one selection, one depth, each remark once.
+
+    Attributes:
+        notes: what a user should hear about the files; :meth:`Notes.say` says it.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path] = (),
+        *,
+        axes: str | None = None,
+        channel: int | str | None = None,
+        z: int | str | None = None,
+        position: int | str | None = None,
+        frames: int | str | None = None,
+        mask: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        infer_bits: bool = False,
+    ):
+        """Takes what is to be read and how; see :func:`read_frames`.
+
+        Args:
+            files: of the series, all of which decide how many of 16 bits are significant where they
+                do not say.
+            axes: see :class:`Selection`, as the next four.
+            channel: number or name.
+            z: number or projection.
+            position: number or name.
+            frames: number or slice.
+            mask: the files are masks or instance label images.
+            max_megapixels: largest picture that is decoded.
+            infer_bits: whether to find out the significant bits where files do not state them,
+                which reads 16 bit files twice.
+
+        Raises:
+            UsageError: the selection is written wrongly.
+        """
+        self.notes = Notes()
+        self._files = list(files)
+        self._selection = Selection(axes, channel, z, position, frames)
+        self._mask, self._max_megapixels = mask, max_megapixels
+        self._infer_bits = infer_bits
+        self._bits: dict[Path, int] = {}
+
+    def read(self, path: Path) -> Iterator[Frame]:
+        """The frames of one file, one at a time.
+
+        Raises:
+            UserError: the file cannot be read as grey frames, and the message says why.
+        """
+        path = Path(path)
+        for frame in self._stored_frames(path, self.notes):
+            if self._infer_bits and frame.bits is None and frame.pixels.dtype == np.uint16:
+                frame = replace(frame, bits=self._series_bits(path))
+            yield frame
+
+    def _stored_frames(self, path: Path, notes: Notes) -> Iterator[Frame]:
+        with open_image(path, self._mask) as file:
+            for note in file.notes:
+                notes.add(path, note)
+            for planned in plan(file, self._selection, notes):
+                with refusing(path):
+                    frame = self._frame(file, planned)
+                yield frame
+
+    def _frame(self, file: ImageFile, planned: Planned) -> Frame:
+        series = planned.series
+        check_size(series, file.path, self._max_megapixels)
+        pixels = read_planned(
+            planned, file.path, self._selection.channel, self._selection.z, self._mask
+        )
+        place = planned.places[0]
+        return Frame(
+            pixels=pixels,
+            path=file.path,
+            index=planned.index,
+            pixel_size_um=series.pixel_size_um,
+            bits=None if self._mask else _stated(series, pixels, file),
+            position=series.name,
+            time_s=_time(series, place.get("T", 0)),
+        )
+
+    def _series_bits(self, path: Path) -> int:
+        """Bits that the brightest pixel of all files in a folder needs."""
+        folder = path.parent
+        if folder not in self._bits:
+            files = [file for file in self._files if Path(file).parent == folder] or [path]
+            highest = 0
+            for file in files:
+                try:
+                    for frame in self._stored_frames(Path(file), Notes()):
+                        if frame.bits is None and frame.pixels.dtype == np.uint16:
+                            highest = max(highest, int(frame.pixels.max()))
+                        if highest >= 2 ** _DEPTHS[-2]:
+                            break
+                except UserError:  # which is said where the file is counted
+                    pass
+                if highest >= 2 ** _DEPTHS[-2]:
+                    break
+            self._bits[folder] = significant_bits(highest)
+            if self._bits[folder] < 16:
+                self.notes.add(
+                    path if len(files) == 1 else folder,
+                    f"does not say how many of 16 bits are used: {self._bits[folder]}, as its "
+                    f"brightest pixel has {highest}; set data.natural.intensity: "
+                    "[low, high] or dtype (0 to 65,535) if that is wrong",
+                )
+        return self._bits[folder]
 
 
 def read_frames(
-    path: Path, *, axes: str | None = None, channel: int | None = None, mask: bool = False
+    path: Path,
+    *,
+    axes: str | None = None,
+    channel: int | str | None = None,
+    z: int | str | None = None,
+    position: int | str | None = None,
+    frames: int | str | None = None,
+    mask: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[Frame]:
     """Read the grey frames of one image file, one at a time.
 
-    TIFF stacks: `T` (time) and `I` (the pages of a plain multi-page file) are frames; `C` needs
-    `channel`; several `Z` planes and unknown axes (`Q`) are refused unless `axes` says what they
-    are; files that hold several stacks are refused. Of an OME set of files only the file itself is
-    read.
+    `T` (time) and `I` (the pages of a plain multi-page file) are frames; of several channels,
+    focal planes or positions the user says which are meant. Layers that nothing names are refused
+    unless `axes` says what they are. Of a set of files only the file itself is read.
 
-    Colour: three equal channels (grey saved as RGB) are grey; differing channels need `channel`;
-    alpha is ignored. A picture with one channel is taken as it is, whatever `channel` says. A TIFF
-    that stores white as 0 is inverted, so that bright is high; a TIFF palette is looked up, except
-    in ImageJ files, where it is a display colour only. In a mask the numbers stored are what is
-    meant: nothing is inverted or looked up, and 1 bit is enough.
+    Colour: three equal channels (grey saved as RGB) are grey; differing ones need `channel`;
+    transparency is ignored. A picture with one channel is taken as it is, whatever `channel` says.
+    Display colours and inverting display tables never change pixels; a plain TIFF that stores white
+    as 0 is inverted, so that bright is high, and the colours of an indexed picture are looked up.
+    In a mask the numbers stored are what is meant, and 1 bit is enough.
 
     Args:
-        path: a file ending in one of `SUFFIXES`; its content decides how it is read.
+        path: a file, or the folder of an OME-Zarr; its content decides how it is read.
         axes: letters of the stack's dimensions, such as `TYX`, overruling what the file says, but
-            for channels. Single pictures need none and are read without.
-        channel: number of the colour or `C` channel to take, from 0.
+            for channels; with lengths where pages have none, such as `T3C2YX`. Single pictures
+            need none and are read without.
+        channel: number of the channel to take, from 0, its name, or for colour pictures `red`,
+            `green`, `blue` or `luminance` (ITU-R BT.601).
+        z: number of the focal plane, from 0, or `max`, `mean`, or `sharpest` for the plane with the
+            largest variance of its Laplacian.
+        position: number or name of the position to take, or `all`.
+        frames: number of a time point, or `start:stop:step` as Python has it.
         mask: the file is a mask or an instance label image.
+        max_megapixels: larger pictures are refused before they are decoded.
 
     Yields:
         The frames in file order. Files are checked for completeness before the first one comes.
 
     Raises:
         UserError: the file cannot be read as grey frames, and the message says why.
-        UsageError: `axes` is not a set of axis letters with Y and X.
+        UsageError: the selection is written wrongly.
+    """
+    reader = Reader(
+        axes=axes,
+        channel=channel,
+        z=z,
+        position=position,
+        frames=frames,
+        mask=mask,
+        max_megapixels=max_megapixels,
+    )
+    yield from reader.read(path)
+    reader.notes.say()
+
+
+def open_image(path: Path, stored: bool = False) -> ImageFile:
+    """Opens an image file, whatever its format.
+
+    Args:
+        path: a file, or the folder of an OME-Zarr.
+        stored: the numbers are meant as they are stored, as in masks.
+
+    Raises:
+        UserError: it cannot be opened, or is no image.
     """
     path = Path(path)
-    axes = checked_axes(axes)
     if readable(path) != str(path):  # OpenCV ends the process on such a name
         raise UserError(f"{readable(path)}: has a name that is no UTF-8 text, rename it")
-    _check_suffix(path)
+    named = format_named(path)
     try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            if named and not named.starts:
+                return named.open(path, stored)
+            raise UserError(f"{path}: cannot be opened (Is a directory), name a file in it")
+        if not stat.S_ISREG(kind):  # reading a named pipe waits for ever
+            raise UserError(f"{path}: is not a regular file, copy the picture into one")
         with path.open("rb") as file:
-            head = file.read(8)
+            head = file.read(64)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
     if not head:
         raise UserError(f"{path}: is empty (0 bytes), copy it again from its source")
-    if head.startswith(TIFF):
-        yield from tiff_frames(path, axes, channel, mask)
-    elif head.startswith((PNG, JPEG)):
-        yield Frame(checked_pixels(decode(path, channel, mask), path), path, 0, None)
-    else:
+    found = format_of(head)
+    if found is None and named is None:
+        return _with_plug_in(path, stored)
+    if found is None:
         raise UserError(
-            f"{path}: is no image, its content is neither PNG nor JPEG nor TIFF, copy it again or "
-            "save it as one of these"
+            f"{path}: is no image, its content is not {named.name} or any other format that "
+            "cellzoo reads, copy it again or save it as PNG or TIFF"
         )
+    if named is None and found.name == "Leica LIF":  # four bytes that other files have, too
+        return _with_plug_in(path, stored)
+    return found.open(path, stored)
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(
-            f"{path}: is not of a type cellzoo reads, save it as one of {suffixes_in_words()}"
-        )
-
-
-def checked_axes(axes: str | None) -> str | None:
-    """Letters of a stack's dimensions as written by a user, in capitals; None stays None.
+def check_size(series: Series, path: Path, max_megapixels: float) -> None:
+    """Refuses a picture that is too large, before it is decoded.
 
     Raises:
-        UsageError: a letter is unknown or there twice, or Y or X is missing.
+        UserError: it is.
     """
-    if axes is None:
-        return None
-    letters = str(axes).upper()
-    known = set(letters) <= set("TIZCSYXQ") and {"Y", "X"} <= set(letters)
-    if not known or len(set(letters)) != len(letters):
-        raise UsageError(
-            f"data.natural.axes: {axes!r} must name every dimension once, with Y (rows) and X "
-            "(columns), "
-            "for example TYX for a time-lapse"
+    numbers = math.prod(series.picture_shape)
+    if numbers > max_megapixels * 1e6:
+        raise UserError(
+            f"{path}: has pictures of {series.sizes['X']} x {series.sizes['Y']} px "
+            f"({numbers / 1e6:.0f} megapixels), crop them or set data.natural.max_megapixels, "
+            f"which is {max_megapixels:.0f}, to more"
         )
-    return letters
+
+
+def significant_bits(highest: int) -> int:
+    """Bits of the camera whose brightest pixel this is, of 8, 10, 12, 14 and 16."""
+    return next(bits for bits in _DEPTHS if highest < 2**bits)
+
+
+def full_range(pixels: np.ndarray, bits: int | None) -> np.ndarray:
+    """Spreads grey levels of fewer bits over all of uint16, other pixels stay as they are.
+
+    Args:
+        pixels: of any type.
+        bits: significant ones; None: all.
+
+    Returns:
+        The same shape and type; 2^bits - 1 becomes 65535.
+    """
+    if pixels.dtype != np.uint16 or bits is None or bits >= 16:
+        return pixels
+    spread = np.rint(pixels * (65535.0 / (2**bits - 1)))
+    return np.minimum(spread, 65535).astype(np.uint16)
+
+
+def _with_plug_in(path: Path, stored: bool) -> ImageFile:
+    from cellzoo.images.readers import bioio
+
+    if bioio.installed():
+        return bioio.open_bioio(path, stored)
+    raise UserError(
+        f"{path}: is not of a type cellzoo reads, save it as one of {', '.join(suffixes())}"
+    )
+
+
+def _stated(series: Series, pixels: np.ndarray, file: ImageFile) -> int | None:
+    """The bits that a file states, where its pixels do not exceed them."""
+    bits = series.bits
+    if bits is None or pixels.dtype != np.uint16 or bits >= 16:
+        return None
+    highest = int(pixels.max())
+    if highest < 2**bits:
+        return bits
+    if file.format == "PNG":  # whose fewer bits are spread over all of them, by its specification
+        return 16
+    raise UserError(
+        f"{file.path}: states {bits} bits but has grey levels up to {highest}, set "
+        "data.natural.intensity: [low, high] to the values of black and white"
+    )
+
+
+def _time(series: Series, t: int) -> float | None:
+    if series.times_s is not None and t < len(series.times_s):
+        return series.times_s[t]
+    return None if series.interval_s is None else series.interval_s * t

@@ -1,0 +1,308 @@
+"""OME-TIFF: the planes that its description lists, of which other files may hold some.
+
+https://ome-model.readthedocs.io/en/stable/ome-tiff/specification.html
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from cellzoo.errors import UserError
+from cellzoo.images import metadata
+from cellzoo.images.imagefile import ImageFile, Series
+from cellzoo.images.readers.tiff.pages import Layout, is_there, read_page
+
+_AXES = "TZC"
+Plane = tuple[str, int]  # name of the file, empty for this one, and number of the page
+
+
+class _Files:
+    """The file itself and, once they are needed, others of its set."""
+
+    def __init__(self, path: Path, tiff: tifffile.TiffFile, stored: bool):
+        self._path, self._stored = path, stored
+        self._open = {"": tiff}
+
+    def _file(self, name: str) -> tifffile.TiffFile | None:
+        """An open file of the set; None where it is not there, or elsewhere."""
+        if name not in self._open:
+            beside = self._path.parent / name
+            if Path(name).name != name or not beside.is_file():
+                return None
+            self._open[name] = tifffile.TiffFile(beside, _multifile=False)
+        return self._open[name]
+
+    def has(self, plane: Plane) -> bool:
+        """Whether a plane is there."""
+        name, page = plane
+        tiff = self._file(name)
+        if tiff is None or not 0 <= page < len(tiff.pages):
+            return False
+        return is_there(tiff.pages[page], tiff.filehandle.size)
+
+    def read(self, plane: Plane) -> np.ndarray:
+        """A plane's picture."""
+        name, number = plane
+        tiff = self._file(name)
+        page = tiff.pages[number]
+        layout = Layout(page.keyframe, self._path, self._stored, display_only=True)
+        return layout.picture(read_page(tiff, page, self._path))
+
+    def close(self) -> None:
+        """Closes them all."""
+        for tiff in self._open.values():
+            tiff.close()
+
+
+def open_file(
+    tiff: tifffile.TiffFile, path: Path, offsets: Sequence[int], stored: bool
+) -> ImageFile | None:
+    """What the description says that this file holds; None: it has no such description.
+
+    Raises:
+        UserError: the description does not fit the pages.
+    """
+    root = _description(tiff, path)
+    if root is None:
+        return None
+    files = _Files(path, tiff, stored)
+    series, notes, others = [], [], set()
+    listed = 0
+    for number, image in enumerate(_children(root, "Image")):
+        pixels = next(_children(image, "Pixels"), None)
+        if pixels is None:
+            continue
+        described = _Described(pixels, root, path, len(offsets))
+        own = {place: plane for place, plane in described.planes.items() if plane[0] == ""}
+        listed += len(own)
+        others |= {plane[0] for plane in described.planes.values()} - {""}
+        if not own:
+            continue
+        name = image.get("Name") or ""
+        one, missing = _series(files, described, own, name, number, path)
+        if missing:
+            notes.append(
+                f"holds {len(own) - missing} of the {len(own)} planes that its description "
+                "promises: the acquisition was stopped, or the file is not whole"
+            )
+        series.append(one)
+    if not series and others:
+        raise UserError(
+            f"{path}: is one of several files of an OME set but not called like any of them, give "
+            f"it its name back, such as {min(others)}"
+        )
+    if not series:
+        return None
+    if len(offsets) > listed:
+        notes.append(f"holds {len(offsets) - listed} pages that its description does not list")
+    return ImageFile(
+        path=path,
+        format="OME-TIFF",
+        series=series,
+        notes=notes,
+        in_set=bool(others),
+        close=files.close,
+    )
+
+
+class _Described:
+    """What an element Pixels says.
+
+    Attributes:
+        sizes: of T, Z and C, where C counts planes, not the samples of a colour picture.
+        planes: place (T, Z, C) -> file and page.
+    """
+
+    def __init__(self, pixels: ElementTree.Element, root: ElementTree.Element, path: Path, n: int):
+        self.pixels = pixels
+        self.channels = list(_children(pixels, "Channel"))
+        sizes = {letter: _whole(pixels.get(f"Size{letter}"), 1) for letter in _AXES}
+        samples = [_whole(channel.get("SamplesPerPixel"), 1) for channel in self.channels]
+        self.samples = max(samples, default=1)
+        if sum(samples) == sizes["C"]:
+            sizes["C"] = len(samples)
+        elif self.samples > 1 and sizes["C"] % self.samples == 0:
+            sizes["C"] //= self.samples
+        self.sizes = sizes
+        self.planes = dict(self._planes(root, path, n))
+
+    def _planes(
+        self, root: ElementTree.Element, path: Path, pages: int
+    ) -> Iterator[tuple[tuple[int, ...], Plane]]:
+        order = [letter for letter in (self.pixels.get("DimensionOrder") or "XYZCT")[2:]]
+        if sorted(order) != sorted(_AXES):
+            raise UserError(f"{path}: has an OME description without an order, export it again")
+        lengths = [self.sizes[letter] for letter in order]
+        total = lengths[0] * lengths[1] * lengths[2]
+        if total > 10**8:
+            raise UserError(f"{path}: describes {total} planes, more than a file holds, export it")
+        blocks = list(_children(self.pixels, "TiffData"))
+        own_uuid = root.get("UUID")
+        named = {u.get("FileName") for u in root.iter() if _tag(u) == "UUID"} - {None}
+        for block in blocks:
+            first = [_whole(block.get(f"First{letter}"), 0) for letter in order]
+            page = _whole(block.get("IFD"), 0)
+            count = block.get("PlaneCount")
+            # Without both all planes are meant, with a page alone that one.
+            many = _whole(count, 1) if count or block.get("IFD") else total
+            uuid = next(_children(block, "UUID"), None)
+            file = ""
+            if uuid is not None and len(named) > 1:
+                mine = uuid.get("FileName") == path.name or (
+                    own_uuid and (uuid.text or "").strip() == own_uuid
+                )
+                file = "" if mine else uuid.get("FileName") or "?"
+            start = first[0] + lengths[0] * (first[1] + lengths[1] * first[2])
+            for k in range(min(many, total - start)):
+                rest, place = start + k, {}
+                for letter, length in zip(order, lengths, strict=True):
+                    rest, place[letter] = divmod(rest, length)
+                yield tuple(place[letter] for letter in _AXES), (file, page + k)
+
+
+def _series(
+    files: _Files,
+    described: _Described,
+    own: Mapping[tuple[int, ...], Plane],
+    name: str,
+    number: int,
+    path: Path,
+) -> tuple[Series, int]:
+    """A series, and how many of its own planes are missing."""
+    there = {place for place, plane in own.items() if files.has(plane)}
+    if not there:
+        raise UserError(f"{path}: holds none of the planes that its description lists")
+    page = files._file("").pages[own[min(there)][1]]
+    layout = Layout(page.keyframe, path, files._stored, display_only=True)
+    sizes = dict(described.sizes)
+    if layout.samples == "C":
+        # Samples of one page are channels.
+        return _sampled(files, described, own, there, layout, name, number, page)
+    sizes |= {"Y": page.imagelength, "X": page.imagewidth}
+    if layout.samples == "S":
+        sizes["S"] = 3
+    present = set(there)
+    if len(own) < len(described.planes):
+        present |= {
+            place for place, plane in described.planes.items() if plane[0] and files.has(plane)
+        }
+
+    def read(place: Mapping[str, int]) -> np.ndarray:
+        return files.read(described.planes[tuple(place[letter] for letter in _AXES)])
+
+    total = described.sizes["T"] * described.sizes["Z"] * described.sizes["C"]
+    whole = len(there) == total
+    one = Series(
+        sizes=sizes,
+        dtype=page.dtype,
+        read=read,
+        name=name,
+        number=number,
+        present=None if whole else frozenset(present),
+        own=None if whole else frozenset(there),
+        **_facts(described, page),
+    )
+    return one, len(own) - len(there)
+
+
+def _sampled(
+    files: _Files,
+    described: _Described,
+    own: Mapping[tuple[int, ...], Plane],
+    there: set[tuple[int, ...]],
+    layout: Layout,
+    name: str,
+    number: int,
+    page: tifffile.TiffPage,
+) -> tuple[Series, int]:
+    def read(place: Mapping[str, int]) -> np.ndarray:
+        return files.read(described.planes[place["T"], place["Z"], 0])[..., place["C"]]
+
+    def spread(places: set[tuple[int, ...]]) -> frozenset[tuple[int, ...]]:
+        return frozenset((t, z, c) for t, z, _ in places for c in range(layout.kept))
+
+    sizes = {"T": described.sizes["T"], "Z": described.sizes["Z"], "C": layout.kept}
+    whole = len(there) == sizes["T"] * sizes["Z"]
+    sizes |= {"Y": page.imagelength, "X": page.imagewidth}
+    one = Series(
+        sizes=sizes,
+        dtype=page.dtype,
+        read=read,
+        name=name,
+        number=number,
+        present=None if whole else spread(there),
+        own=None if whole else spread(there),
+        **_facts(described, page),
+    )
+    return one, len(own) - len(there)
+
+
+def _facts(described: _Described, page: tifffile.TiffPage) -> dict[str, object]:
+    pixels = described.pixels
+    names = [channel.get("Name") or "" for channel in described.channels]
+    times: list[float | None] = [None] * described.sizes["T"]
+    for plane in _children(pixels, "Plane"):
+        t = _whole(plane.get("TheT"), 0)
+        if t < len(times) and times[t] is None:
+            times[t] = metadata.seconds(plane.get("DeltaT"), plane.get("DeltaTUnit") or "s")
+    increment, unit = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit") or "s"
+    return {
+        "channels": tuple(names) if all(names) and len(names) == described.sizes["C"] else (),
+        "pixel_size_um": metadata.micrometres(
+            pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit") or "µm"
+        ),
+        "interval_s": metadata.seconds(increment, unit) or None,
+        "times_s": metadata.since_first(times),
+        "bits": metadata.stated_bits(pixels.get("SignificantBits")) or metadata.tagged_bits(page),
+    }
+
+
+def _description(tiff: tifffile.TiffFile, path: Path) -> ElementTree.Element | None:
+    """The root of the description, which may lie in a file of its own."""
+    text = tiff.pages.first.description if tiff.pages else ""
+    if not (text.lstrip()[:5] in ("<?xml", "<OME ", "<ome:") or "<OME" in text[:2000]):
+        return None
+    try:
+        root = ElementTree.fromstring(text.strip("\0 \n\r\t").encode())
+        if _tag(root) != "OME":
+            return None
+        elsewhere = next(_children(root, "BinaryOnly"), None)
+        if elsewhere is not None:
+            name = elsewhere.get("MetadataFile") or ""
+            beside = path.parent / name
+            if Path(name).name != name or not beside.is_file():
+                return None
+            uuid = root.get("UUID") or elsewhere.get("UUID")
+            root = _beside(beside)
+            if root is not None and uuid and not root.get("UUID"):
+                root.set("UUID", uuid)
+        return root
+    except (ElementTree.ParseError, ValueError, OSError):
+        return None
+
+
+def _beside(file: Path) -> ElementTree.Element | None:
+    """A description in a companion file or in the first file of the set."""
+    if file.suffix.lower() in (".tif", ".tiff", ".btf"):
+        with tifffile.TiffFile(file, _multifile=False) as tiff:
+            text = tiff.pages.first.description
+            return ElementTree.fromstring(text.strip("\0 \n\r\t").encode())
+    return ElementTree.parse(file).getroot()
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _children(element: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
+    return (child for child in element if _tag(child) == tag)
+
+
+def _whole(text: str | None, default: int) -> int:
+    try:
+        return max(0, int(text))
+    except (TypeError, ValueError):
+        return default
