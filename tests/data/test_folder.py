@@ -584,7 +584,7 @@ def test_frames_of_one_size_alone_are_resized(folder):
     [
         ("m.png", np.zeros((8, 9), np.uint8), "m.png: is 9 x 8 px, but its image images/a.png is"),
         ("m.jpg", np.zeros((8, 8), np.uint8), "m.jpg: is a JPEG, which blurs"),
-        ("m.tif", np.zeros((8, 8), np.float32), "m.tif: has float32 values, save the mask with 8"),
+        ("m.tif", np.full((8, 8), 0.5, np.float32), "m.tif: has float32 values, save the mask"),
         ("m.tif#4", np.zeros((8, 8), np.uint8), "m.tif: has no frame 4, its last one is 0"),
         ("m.tif", np.zeros((2, 8, 8), np.uint8), "m.tif: holds 2 frames but is the mask of one"),
         ("m.png", None, "m.png: cannot be opened"),
