@@ -7,8 +7,9 @@ import numpy as np
 
 from cellzoo.protocol.messages import DATA_TYPES, TensorProto
 
-# A message of a few bytes may ask for its one value to be repeated over a whole tensor.
-MAX_REPEATED = 2**24
+# Elements: a message of a few bytes may ask for its one value to be repeated over a whole tensor.
+MAX_REPEATED = 2**20
+_PART = 2**16  # elements that become Python's numbers at a time, which take eight times the bytes
 MAX_RANK = 254  # TensorFlow's own limit
 
 
@@ -68,8 +69,23 @@ def to_message(array: np.ndarray, *, typed: bool = False) -> Any:
         message.tensor_content = array.tobytes()  # little-endian, as TensorFlow is
         return message
     values = array.view(np.uint16) if array.dtype == np.float16 else array
-    getattr(message, TYPES[number].field).extend(values.ravel().tolist())
+    field, values = getattr(message, TYPES[number].field), values.ravel()
+    for start in range(0, values.size, _PART):
+        field.extend(values[start : start + _PART].tolist())
     return message
+
+
+def array_bytes(message: Any) -> int:
+    """Bytes that the array of a ``TensorProto`` takes; of strings, and of pointers to them.
+
+    Raises:
+        ValueError: as :func:`from_message`, which checks the rest.
+    """
+    kind, shape = _described(message)
+    content = sum(map(len, message.string_val)) if kind.is_string else len(message.tensor_content)
+    return content if content and not kind.is_string else content + math.prod(shape) * (
+        kind.numpy.itemsize
+    )
 
 
 def from_message(message: Any) -> np.ndarray:
@@ -80,14 +96,7 @@ def from_message(message: Any) -> np.ndarray:
     Raises:
         ValueError: the message contradicts itself, or its type is none of ``TYPES``.
     """
-    kind = TYPES.get(message.dtype)
-    if kind is None:
-        raise ValueError(f"cannot read data type {message.dtype}")
-    shape = tuple(dim.size for dim in message.tensor_shape.dim)
-    if message.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError("the shape is not fully known")
-    if len(shape) > MAX_RANK:
-        raise ValueError(f"{len(shape)} dimensions")
+    kind, shape = _described(message)
     size = math.prod(shape)
     content = message.tensor_content
     if content and not kind.is_string:
@@ -97,10 +106,6 @@ def from_message(message: Any) -> np.ndarray:
             raise ValueError("a byte that is neither true nor false")
         return _reshaped(np.frombuffer(content, kind.numpy), shape)
     values = getattr(message, kind.field)
-    if len(values) > size:
-        raise ValueError(f"{len(values)} values for shape {shape}")
-    if len(values) < size and size > MAX_REPEATED:
-        raise ValueError(f"only {len(values)} values for shape {shape}")
     if kind.is_string:
         filler = values[-1] if values else b""
         array = np.full(size, filler, object)
@@ -113,6 +118,26 @@ def from_message(message: Any) -> np.ndarray:
     array = np.full(size, listed[-1] if len(listed) else 0, kind.numpy)
     array[: len(listed)] = listed
     return _reshaped(array, shape)
+
+
+def _described(message: Any) -> tuple[DataType, tuple[int, ...]]:
+    """Type and shape of a ``TensorProto`` that holds values enough for it."""
+    kind = TYPES.get(message.dtype)
+    if kind is None:
+        raise ValueError(f"cannot read data type {message.dtype}")
+    shape = tuple(dim.size for dim in message.tensor_shape.dim)
+    if message.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError("the shape is not fully known")
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"{len(shape)} dimensions")
+    size = math.prod(shape)
+    if kind.is_string or not message.tensor_content:
+        values = len(getattr(message, kind.field))
+        if values > size:
+            raise ValueError(f"{values} values for shape {shape}")
+        if values < size and size > MAX_REPEATED:
+            raise ValueError(f"only {values} values for shape {shape}")
+    return kind, shape
 
 
 def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,6 +11,8 @@ import numpy as np
 from cellzoo.serving.errors import ServingError
 
 Arrays = dict[str, np.ndarray]
+# 64 images of 256 x 256 px in float32: what a network makes of larger batches fills the memory.
+MAX_BATCH_BYTES = 2**24
 
 
 @dataclass(eq=False)
@@ -22,6 +24,11 @@ class _Task:
     outputs: Arrays | None = None
     error: Exception | None = None
 
+    @property
+    def bytes(self) -> int:
+        """Of the inputs."""
+        return sum(array.nbytes for array in self.inputs.values())
+
 
 @dataclass(eq=False)
 class _Batch:
@@ -29,6 +36,7 @@ class _Batch:
     tasks: list[_Task]
     opened: float
     size: int
+    bytes: int
 
 
 class Batcher:
@@ -44,13 +52,20 @@ class Batcher:
         wait: seconds that a batch waits for more requests.
         max_waiting: batches that may wait; beyond them requests are refused.
         threads: batches computed at the same time.
+        max_bytes: of a batch's inputs; a request of more is computed alone.
     """
 
     def __init__(
-        self, max_batch: int = 64, wait: float = 0.0, max_waiting: int = 100, threads: int = 2
+        self,
+        max_batch: int = 64,
+        wait: float = 0.0,
+        max_waiting: int = 100,
+        threads: int = 2,
+        max_bytes: int = MAX_BATCH_BYTES,
     ):
         """See the class."""
         self.max_batch, self.wait, self.max_waiting = max_batch, wait, max_waiting
+        self.max_bytes = max_bytes
         self._waiting: OrderedDict[int, tuple[Hashable, _Batch]] = OrderedDict()
         self._open: dict[Hashable, int] = {}  # the batch of a key that still takes requests
         self._number = 0
@@ -119,9 +134,10 @@ class Batcher:
         number = self._open.get(key)
         if number is not None:
             batch = self._waiting[number][1]
-            if batch.size + task.size <= self.max_batch:
+            together = batch.size + task.size, batch.bytes + task.bytes
+            if together[0] <= self.max_batch and together[1] <= self.max_bytes:
                 batch.tasks.append(task)
-                batch.size += task.size
+                batch.size, batch.bytes = together
                 return
         if len(self._waiting) >= self.max_waiting:
             raise ServingError(
@@ -131,7 +147,8 @@ class Batcher:
                 f"{self.max_waiting}",
             )
         self._number += 1
-        self._waiting[self._number] = (key, _Batch(run, [task], time.monotonic(), task.size))
+        batch = _Batch(run, [task], time.monotonic(), task.size, task.bytes)
+        self._waiting[self._number] = (key, batch)
         self._open[key] = self._number
 
     def _work(self) -> None:
@@ -156,7 +173,8 @@ class Batcher:
                 now = time.monotonic()
                 due = None
                 for number, (key, batch) in self._waiting.items():
-                    full = batch.size >= self.max_batch or self._open.get(key) != number
+                    full = batch.size >= self.max_batch or batch.bytes >= self.max_bytes
+                    full = full or self._open.get(key) != number  # the next one has begun
                     if full or self._closed or now - batch.opened >= self.wait:
                         due = number
                         break

@@ -16,7 +16,14 @@ from cellzoo.protocol.messages import (
 from cellzoo.protocol.tensors import to_message
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.errors import ServingError
-from cellzoo.serving.servable import DEFAULT_SIGNATURE, Servable, check_inputs, read_inputs
+from cellzoo.serving.memory import Memory
+from cellzoo.serving.servable import (
+    DEFAULT_SIGNATURE,
+    Servable,
+    check_inputs,
+    input_bytes,
+    read_inputs,
+)
 from cellzoo.serving.versions import Models, state_number
 
 
@@ -26,11 +33,12 @@ class Protocol:
     Args:
         models: what there is to serve.
         batcher: computes.
+        memory: of which requests take their part.
     """
 
-    def __init__(self, models: Models, batcher: Batcher):
+    def __init__(self, models: Models, batcher: Batcher, memory: Memory):
         """See the class."""
-        self.models, self.batcher = models, batcher
+        self.models, self.batcher, self.memory = models, batcher, memory
 
     def predict(self, request: Any, wanted: Callable[[], bool] = lambda: True) -> Any:
         """``Predict``: inputs of a signature to its outputs, or those that the filter names.
@@ -45,12 +53,13 @@ class Protocol:
         servable = self._servable(request)
         key = request.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = servable.signature(key)
-        inputs = read_inputs(signature, request.inputs)
-        outputs = _chosen_outputs(signature, request.output_filter)
-        check_inputs(signature, inputs)
-        computed = self.batcher.submit(
-            (servable, key), lambda merged: servable.run(key, merged), inputs, wanted
-        )
+        with self.memory.hold(input_bytes(request.inputs)):
+            inputs = read_inputs(signature, request.inputs)
+            outputs = _chosen_outputs(signature, request.output_filter)
+            check_inputs(signature, inputs)
+            computed = self.batcher.submit(
+                (servable, key), lambda merged: servable.run(key, merged), inputs, wanted
+            )
         response = PredictResponse()
         _set_spec(response.model_spec, servable, key)
         for name in outputs:

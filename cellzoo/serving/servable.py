@@ -10,7 +10,7 @@ import tensorflow as tf
 from cellzoo.files import damaged_file
 from cellzoo.protocol.messages import CODES, PredictionLog, SavedModel
 from cellzoo.protocol.operations import check_operations
-from cellzoo.protocol.tensors import TYPES, from_message
+from cellzoo.protocol.tensors import TYPES, array_bytes, from_message
 from cellzoo.serving.errors import ServingError
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -105,6 +105,17 @@ class Servable:
             inputs = read_inputs(signature, request.inputs)
             check_inputs(signature, inputs)
             self.run(key, inputs)
+
+
+def input_bytes(messages: Any) -> int:
+    """Bytes that the arrays of a request's inputs take; 0 for what :func:`read_inputs` refuses."""
+    total = 0
+    for message in messages.values():
+        try:
+            total += array_bytes(message)
+        except ValueError:
+            pass
+    return total
 
 
 def read_inputs(signature: Any, messages: Any) -> dict[str, np.ndarray]:

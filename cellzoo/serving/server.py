@@ -19,6 +19,7 @@ from cellzoo.protocol import messages
 from cellzoo.serving import metrics
 from cellzoo.serving.batching import Batcher
 from cellzoo.serving.errors import ServingError
+from cellzoo.serving.memory import Memory
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.requests import Protocol
 from cellzoo.serving.rest import RestServer
@@ -32,6 +33,9 @@ SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.Mode
 # spare threads can answer probes: a busy server is not to be taken for a dead one.
 THREADS, SPARE_THREADS = 512, 32
 MAX_MESSAGE = 256 * 2**20  # bytes
+MAX_HELD = 2**30  # bytes of all requests under way
+# A message that is parsed holds its bytes a second time, and once more while they are read.
+_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Settings:
         max_waiting: batches.
         batch_threads: number of them.
         threads: predictions under way at the same time, of each protocol.
+        max_bytes: of all requests under way.
         metrics_path: of Prometheus' page on the REST port; None: none.
         credentials: of gRPC's transport security; None: none.
         trust: load SavedModels whatever operations they hold.
@@ -65,6 +70,7 @@ class Settings:
     max_waiting: int = 100
     batch_threads: int = 2
     threads: int = THREADS
+    max_bytes: int = MAX_HELD
     metrics_path: str | None = metrics.PATH
     credentials: grpc.ServerCredentials | None = None
     trust: bool = False
@@ -97,7 +103,8 @@ class Server:
             settings.max_batch, settings.batch_wait, settings.max_waiting, settings.batch_threads
         )
         self._metrics = Metrics()
-        self._protocol = Protocol(self.models, self._batcher)
+        self._memory = Memory(settings.max_bytes)
+        self._protocol = Protocol(self.models, self._batcher, self._memory)
         self._stopping = threading.Event()
         self._places = threading.Semaphore(settings.threads)
         self.rest_port = None
@@ -201,7 +208,7 @@ class Server:
             try:
                 if not counted_as:
                     return method(_parsed(kind, request_bytes)).SerializeToString()
-                with self._place():
+                with self._place(), self._memory.hold(_COPIES * len(request_bytes)):
                     request = _parsed(kind, request_bytes)
                     name = request.model_spec.name
                     return method(request, context.is_active).SerializeToString()
@@ -236,6 +243,7 @@ class Server:
             try:
                 self.models.poll()
                 self._report_health()
+                self._memory.give_back()
             except Exception:  # a folder that is being rewritten must not end the polling
                 log.exception("looking for models failed")
 
