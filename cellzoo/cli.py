@@ -331,13 +331,15 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 
     run = zoo.find(run)
     start_tensorflow()
-    from cellzoo.commands.evaluate import summary
+    from cellzoo.commands.evaluate import scores_in_words
     from cellzoo.evaluation.evaluate import evaluate
 
-    result = evaluate(run, data, out, protocol)
+    # Scores first: the figures take longer.
+    result = evaluate(run, data, out, protocol, on_scores=lambda r: _print(scores_in_words(r)))
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
-    _print(summary(result))
+    # The figures are in the report, too; naming each would hide it.
+    _print([f"wrote {file}" for file in result.files if file.suffix != ".png"])
 
 
 @main.command()

@@ -2,32 +2,36 @@
 
 A card consists of blocks between comments that carry a checksum of what stands between them. A
 block that still has its checksum is cellzoo's and is kept up to date; one that somebody has edited,
-and everything outside of blocks, is theirs and stays as it is.
+and everything outside of blocks, is theirs and stays as it is. The words are in
+``templates/card.md.j2``.
 """
 
 import hashlib
 import json
 import logging
 import re
-import shlex
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cellzoo.data.image_set import SPLITS
+from cellzoo.cards.about_run import (
+    licence,
+    lone_images,
+    split_sizes,
+    training_command,
+    versions_in_words,
+)
+from cellzoo.cards.render import blocks, environment
 from cellzoo.files import write_atomically
-from cellzoo.recipe import Recipe
+from cellzoo.images import sides
 from cellzoo.runs import Run
 from cellzoo.scores.table import COUNT_SCORES, INTERVAL_SCORES, headline_in_words, known_scores
 
 log = logging.getLogger("cellzoo")
 
 CARD_FILE = "README.md"
-NOT_STATED = "not stated"
-# What a report is about where there is no labelled test image.
-VALIDATION_ALONE = "validation split (no test image has a count)"
+TEMPLATES = Path(__file__).with_name("templates")
 _BLOCK = re.compile(
     r"<!-- cellzoo: (?P<name>[a-z]+) (?P<sum>[0-9a-f]{12}) -->\n(?P<text>.*?)"
     r"<!-- cellzoo: end of (?P=name) -->\n",
@@ -118,207 +122,62 @@ def _checksum(text: str) -> str:
 
 def run_blocks(run: Run) -> dict[str, str]:
     """The blocks that every card of a run has, Markdown by name."""
-    return {
-        "summary": _summary(run),
-        "use": _use(run),
-        "scores": _scores(run),
-        "data": _data(run),
-        "reproduction": _reproduction(run),
-    }
-
-
-def _summary(run: Run) -> str:
-    recipe = run.recipe
-    unfinished = "" if run.finished else " (**training was not finished**)"
-    simulated = (
-        "\n\n**Its natural images are simulated**, not microscope images."
-        if recipe.data.natural.simulated
-        else ""
-    )
-    return (
-        f"Counts cells in grey microscope images: model `{recipe.model.name}`, trained by cellzoo, "
-        f"run `{run.version}`{unfinished}.{simulated}"
-    )
-
-
-def _use(run: Run) -> str:
-    recipe, card = run.recipe, run.recipe.card
-    size = recipe.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    lines = {
-        "modality": recipe.modality,
-        "pixel size": (
-            f"{card.pixel_size_um:g} µm" if card and card.pixel_size_um else NOT_STATED
-        ),
-        "image size": f"{width} x {height} px as the network sees it",
-        "counts": _range_of_counts(run),
-    }
-    if recipe.count.views > 1:
-        views = {4: "its flips", 8: "its flips and turns"}[recipe.count.views]
-        lines["counting"] = f"the mean of {recipe.count.views} counts, of the image and {views}"
-    limits = "\n".join(f"- {name}: {text}" for name, text in lines.items())
-    return f"""## Intended use and limits
-Counting cells in images of the kind that it was trained on:
-
-{limits}
-
-Images of another kind are counted, too, and wrongly: look at the intervals, at `flag` where there
-is one, and at some pictures. Intervals hold for images like those of the validation split; without
-enough labels there (19), or before training is finished, none is promised. Not for diagnosis."""
-
-
-def _range_of_counts(run: Run) -> str:
-    counts = run.validation_scores().get("training_counts")
-    if counts:
-        return (
-            f"{counts[0]} to {counts[1]} cells in the labelled training images; more is "
-            "extrapolation"
-        )
-    if run.recipe.data.natural.keeps_all_labels_hidden:
-        return "learned from synthetic images alone, no training image was labelled"
-    return "the run does not know the range in its training images"
-
-
-def licence(recipe: Recipe) -> str:
-    """Of the training images, as far as the recipe says."""
-    return recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
-
-
-def _scores(run: Run) -> str:
+    recipe, validation = run.recipe, run.validation_scores()
+    height, width = sides(recipe.image_size)
+    sizes = split_sizes(run)
+    natural = recipe.data.natural.model_dump(mode="json", exclude_none=True)
     files = sorted((run.path / "report").glob("**/evaluation_*.json"))
-    parts = [part for file in files for part in _score_table(file)]
-    if not parts:
-        parts = ["No evaluation yet: `cellzoo evaluate` writes the scores here.", ""]
-    validation = run.validation_scores()
-    if scores := headline_in_words(validation):
-        parts.append(
-            f"On the {validation['images']} images of the validation split, which may have chosen "
-            f"checkpoint and settings: {scores}."
-        )
-    return "## Scores\n" + "\n".join(parts)
+    return blocks(
+        environment(TEMPLATES).get_template("card.md.j2"),
+        run=run,
+        recipe=recipe,
+        pixel_size_um=recipe.card and recipe.card.pixel_size_um,
+        width=width,
+        height=height,
+        training_counts=validation.get("training_counts"),
+        no_labels=recipe.data.natural.keeps_all_labels_hidden,
+        augmented_views=recipe.count.views,
+        reports=[report for report in map(_report, files) if report],
+        mae=COUNT_SCORES["mae"],
+        validation={
+            "images": validation.get("images"), "scores": headline_in_words(validation)
+        },
+        data=recipe.data.natural.describe(),
+        lone_images=lone_images(recipe, sizes),
+        natural_yaml=yaml.safe_dump(
+            natural, sort_keys=False, allow_unicode=True, default_flow_style=None
+        ),
+        splits=sizes,
+        licence=licence(recipe),
+        command=training_command(run),
+        versions=versions_in_words(run),
+    )  # fmt: skip
 
 
-def _score_table(file: Path) -> list[str]:
+def _report(file: Path) -> dict[str, Any] | None:
+    """What the card shows of a report of ``evaluate``; None without scores, or of another file."""
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         if not report["scores"] or not report["subject"]:
-            return []
-    except (ValueError, KeyError, TypeError):  # somebody's own
-        return []
-    protocol = "" if report["protocol"] == "cellzoo" else f", protocol of the {report['protocol']}"
-    lines = [f"{report['images']} images, {report['subject']}{protocol}:", ""]
-    lines += ["| score | value | 95 % interval |", "|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in score_rows(report)]
-    return [*lines, ""]
+            return None
+        floor = report.get("mean_prediction_mae")
+        # Earlier versions said it in words alone.
+        earlier = "validation" if report["subject"].startswith("validation split") else ""
+        return {
+            "images": int(report["images"]),
+            "subject": report["subject"],
+            "protocol": report["protocol"],
+            "scored_on": report.get("scored_on", earlier),
+            "scores": known_scores(_numbers(report["scores"])),
+            "intervals": dict(report["intervals"]),
+            "count_interval": known_scores(
+                _numbers(report.get("count_interval") or {}), INTERVAL_SCORES
+            ),
+            "mean_prediction_mae": None if floor is None else float(floor),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody's own
+        return None
 
 
-def score_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, value and 95 % interval of each score, for people.
-
-    Args:
-        report: as ``evaluate`` writes it: ``scores``, ``intervals``, ``mean_prediction_mae`` and
-            ``count_interval``.
-    """
-    rows = []
-    for score, value in known_scores(report["scores"]):
-        ends = score.interval(report["intervals"].get(score.key))
-        rows.append((score.name, score.text(value), ends))
-    calibrated = report.get("subject") == VALIDATION_ALONE
-    for score, value in known_scores(report.get("count_interval") or {}, INTERVAL_SCORES):
-        note = ", calibrated on these images" if calibrated else ""
-        rows.append((score.meaning + note, score.text(value), ""))
-    if report.get("mean_prediction_mae") is not None:
-        floor = COUNT_SCORES["mae"].text(report["mean_prediction_mae"])
-        rows.append(("for comparison: MAE of always predicting the training mean", floor, ""))
-    return rows
-
-
-def _data(run: Run) -> str:
-    recipe = run.recipe
-    section = yaml.safe_dump(
-        recipe.data.natural.model_dump(mode="json", exclude_none=True),
-        sort_keys=False, allow_unicode=True, default_flow_style=None,
-    )  # fmt: skip
-    rows = split_rows(run)
-    table = ""
-    if rows:
-        lines = ["| split | images | labelled | groups |", "|---|---|---|---|"]
-        table = "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n\n"
-    return (
-        f"## Data\nNatural images: {data_in_words(recipe)}. {groups_in_words(recipe, rows)} A test "
-        "split, where there is one, chose nothing. From the recipe, `recipe.yaml` of the run:\n\n"
-        f"```yaml\n{section}```\n\n{table}"
-        f"Licence of the images: {licence(recipe)}. It applies to what is learned from them."
-    )
-
-
-def data_in_words(recipe: Recipe) -> str:
-    """Which natural images a recipe is about, in a few words that say so if they are simulated."""
-    return recipe.data.natural.describe()
-
-
-def split_rows(run: Run) -> list[tuple[str, str, str, str]]:
-    """Split, images, labelled images and groups of what the training wrote down."""
-    rows = run.split_table()
-    images = Counter(row["split"] for row in rows)
-    labelled = Counter(row["split"] for row in rows if row["labelled"] == "1")
-    groups = Counter(split for split, _ in {(row["split"], row["group"]) for row in rows})
-    return [
-        (split, str(images[split]), str(labelled[split]), str(groups[split]))
-        for split in SPLITS
-        if images[split]
-    ]
-
-
-def groups_in_words(recipe: Recipe, rows: list[tuple[str, str, str, str]]) -> str:
-    """What is known of the groups in :func:`split_rows`."""
-    alone = rows and all(images == groups for _, images, _, groups in rows)
-    if alone and recipe.data.natural.has_label_table:
-        return (
-            "No two images are of one group: if some show the same cells, name their groups in the "
-            "column group of labels.csv, as they may now be in different splits."
-        )
-    return "No group (chamber, time-lapse, layout) is in two splits."
-
-
-def environment(run: Run) -> dict[str, Any]:
-    """What ``environment.json`` says; empty for a run that was not trained here."""
-    file = run.path / "environment.json"
-    if run.imported or not file.is_file():
-        return {}
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def versions_in_words(run: Run) -> str:
-    """Program versions and processors of the training."""
-    facts = environment(run)
-    if not facts:
-        return "not written down: the run was not trained here"
-    packages = {"cellzoo": facts["cellzoo"], "Python": facts["python"]} | facts["packages"]
-    numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
-    devices = ", ".join(device.rpartition("physical_device:")[2] for device in facts["devices"])
-    system = facts["platform"].partition("-")[0]
-    return f"{numbers}; {system}; {devices or facts['backend']}"
-
-
-def training_command(run: Run) -> str | None:
-    """What was typed to start the training; None if that is not known."""
-    command = environment(run).get("command")
-    return shlex.join(["cellzoo", *command[1:]]) if command else None
-
-
-def _reproduction(run: Run) -> str:
-    if run.imported:
-        return """## Reproduce
-The weights come from a checkpoint of the Twin-VAE's authors, which `environment.json` in the run
-folder names with its SHA-256: `cellzoo import-checkpoint` makes the run of it again. What it was
-trained on is not in the file."""
-    typed = training_command(run)
-    how = f"\n\nTrained with `{typed}`." if typed else ""
-    return f"""## Reproduce
-```console
-$ cellzoo fit recipe.yaml --out again     # the recipe.yaml of the run folder
-$ cellzoo evaluate again
-```{how}
-
-Seed {run.recipe.seed}. Versions: {versions_in_words(run)}."""
+def _numbers(scores: dict[str, Any]) -> dict[str, float | None]:
+    return {key: None if value is None else float(value) for key, value in scores.items()}

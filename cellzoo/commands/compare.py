@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cellzoo.cards.model_card import data_in_words
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
 from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
-from cellzoo.evaluation.views import draw_synthetic
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
 from cellzoo.recipe_check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
@@ -122,7 +121,7 @@ def compare(
     # A seed deals a folder's groups out anew; simulated ones it makes anew, under the same names.
     rows = table(methods, images, same_groups=recipe.data.natural.reads_files)
     about = About(
-        data=data_in_words(recipe),
+        data=recipe.data.natural.describe(),
         subject=split_in_words(split, recipe),
         simulated=recipe.data.natural.simulated,
         chosen_on_these=split == "validation",

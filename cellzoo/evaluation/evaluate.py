@@ -4,16 +4,16 @@ import json
 import logging
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from cellzoo import zoo
-from cellzoo.cards.model_card import VALIDATION_ALONE, write_model_card
+from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.base import Counter, Counts
 from cellzoo.counters.load import load_run
 from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
@@ -23,10 +23,11 @@ from cellzoo.data.reading import Reading
 from cellzoo.data.sources.bbbc005 import parse_name
 from cellzoo.data.splits import hide_labels
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.findings import Findings, Latents, latents, synthetic_images
 from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.protocol import predict_counts
-from cellzoo.evaluation.report.evaluation import About, Evaluation, write_evaluation
-from cellzoo.evaluation.report.illustrate import Findings, Illustrations, illustrate
+from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, write_evaluation
+from cellzoo.evaluation.report.illustrate import illustrate
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.bootstrap import bootstrap_intervals
@@ -42,6 +43,7 @@ class _Material:
     Attributes:
         images: those to count: all with a count or, where a folder has none, all of them.
         subject: which they are, in words.
+        scored_on: which they are, in a word.
         skipped: files that could not be read.
         unlabelled: others of the same kind, without a count.
         training: training images, if they were loaded with the others.
@@ -49,6 +51,7 @@ class _Material:
 
     images: ImageSet
     subject: str
+    scored_on: ScoredOn
     skipped: list[Skipped]
     unlabelled: ImageSet
     training: ImageSet | None = None
@@ -59,7 +62,12 @@ class _Material:
 
 
 def evaluate(
-    run_folder: Path, data: Path | None = None, out: Path | None = None, protocol: str = "cellzoo"
+    run_folder: Path,
+    data: Path | None = None,
+    out: Path | None = None,
+    protocol: str = "cellzoo",
+    *,
+    on_scores: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Scores a run's counter on its test split, or any counter on a folder, and writes a report.
 
@@ -75,6 +83,7 @@ def evaluate(
             ``evaluation/<name>_<version>/``.
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
+        on_scores: is called with the scores, before the figures take their time.
 
     Raises:
         UserError: there is no model or no image to score.
@@ -98,6 +107,10 @@ def evaluate(
         )
     material = _material(counter, data)
     findings = _findings(counter, material, data is not None, protocol)
+    seen = latents(findings)
+    result = _score(material, findings, seen)
+    if on_scores:
+        on_scores(result)
     what = data.resolve().name if data else str(material.images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
     if out is None:
@@ -105,8 +118,8 @@ def evaluate(
         stem = stem if out.name == "report" else out.name
     new = not out.exists() or not any(out.iterdir())
     try:
-        made = illustrate(findings, out / "figures")
-        result = _score(material, findings, made)
+        made = illustrate(findings, seen, out / "figures")
+        result.not_shown.extend(made.not_shown)
         about = About(what, stem, protocol, _command(run_folder, data, out, protocol), scored)
         thresholds = _thresholds(counter, material.images) if findings.labelled else []
         result.files.extend(write_evaluation(out, about, result, findings, made, thresholds))
@@ -206,30 +219,30 @@ def _findings(
         flags=list(counts.flags) if counter.can_flag else None,
         unlabelled=material.unlabelled,
         training=training,
+        synthetic=synthetic_images(counter, training),
         folder=folder,
         missing=missing,
     )
 
 
-def _score(material: _Material, findings: Findings, made: Illustrations) -> Evaluation:
+def _score(material: _Material, findings: Findings, seen: Latents | None) -> Evaluation:
     """All numbers; nothing is written yet."""
     counter, images, labelled = findings.counter, findings.images, findings.labelled
     true, raw = images.counts, findings.counts.raw
     low, high = findings.counts.low, findings.counts.high
     return Evaluation(
         subject=material.subject,
+        scored_on=material.scored_on,
         images=len(images),
         scores=count_metrics(true, raw) if labelled else {},
         intervals=bootstrap_intervals(true, raw, groups=images.groups) if labelled else {},
         count_interval=interval_metrics(true, low, high) if labelled else None,
         mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
         flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),
-        mixing=made.mixing,
-        files=[],
+        mixing=seen.mixing if seen else {},
         skipped=material.skipped,
         by_kind=_by_kind(images, raw) if labelled else {},
         segmentation=mask_scores(counter, images),
-        not_shown=made.not_shown,
     )
 
 
@@ -252,7 +265,7 @@ def _training_images(run: Run) -> tuple[ImageSet | None, str]:
     try:
         images, _ = images_as_trained(run, ("train",))
     except UserError as error:
-        return None, f"the training images are not at hand ({error})"
+        return None, f"Synthetic images: the training images are not at hand ({error})"
     return images.of("train"), ""
 
 
@@ -273,14 +286,14 @@ def _material(counter: Counter, data: Path | None) -> _Material:
         name = data.resolve().name
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)
-            own = ""
+            own, scored_on = "", "folder"
             if _trained_on(counter, data):
-                own = " it was trained on"
+                own, scored_on = " it was trained on", "trained_on"
                 log.warning("%s: trained on these; without --data the test split is scored.", data)
             subject = f"{name} (all labelled images of the folder{own})"
-            return _Material(labelled, subject, skipped, unlabelled)
+            return _Material(labelled, subject, scored_on, skipped, unlabelled)
         subject = f"{name} (a folder without counts: no scores)"
-        return _Material(images, subject, skipped, images.take([]))
+        return _Material(images, subject, "folder", skipped, images.take([]))
     if counter.run is None:
         raise UsageError(
             f"{counter.name} is a SavedModel, which has no test split of its own: "
@@ -306,7 +319,8 @@ def _material(counter: Counter, data: Path | None) -> _Material:
         raise UserError(f"No image of {counter.run.path} has a count: fill labels.csv.")
     _, unlabelled = _by_label(images)
     training = images.of("train") if whole else None
-    return _Material(labelled, split_in_words(split, recipe), skipped, unlabelled, training)
+    subject = split_in_words(split, recipe)
+    return _Material(labelled, subject, split, skipped, unlabelled, training)
 
 
 def _trained_on(counter: Counter, data: Path) -> bool:
@@ -374,7 +388,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     return hide_labels(dealt, images.labelled & ~np.array(hidden, bool)), skipped
 
 
-def split_to_score(images: ImageSet) -> str:
+def split_to_score(images: ImageSet) -> Literal["test", "validation"]:
     """``"test"``, or ``"validation"`` where no image of a test split has a count."""
     return "test" if images.of("test").labelled.any() else "validation"
 
@@ -384,7 +398,7 @@ def split_in_words(split: str, recipe: Recipe) -> str:
     section = recipe.data.natural
     kind = "simulated images" if section.simulated else "images"
     if split == "validation":
-        return VALIDATION_ALONE
+        return "validation split (no test image has a count)"
     return f"test split ({kind} of {section.group_name} never trained on)"
 
 

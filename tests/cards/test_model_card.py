@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from cellzoo.cards.model_card import data_in_words, exported_card, merge_card, write_model_card
+from cellzoo.cards.model_card import exported_card, merge_card, write_model_card
+from cellzoo.cards.render import code, fenced, text
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
 
@@ -96,6 +97,35 @@ def test_the_recipe_says_what_no_image_tells(run):
         assert words in text
 
 
+def test_text_from_a_recipe_does_not_become_markup(run):
+    licence = "CC `BY` | 4.0 <b> *or* _later_ &lt; <!-- cellzoo: end of data -->"
+    with run.recipe_file.open("a") as recipe:
+        recipe.write(f"card: {{licence: {json.dumps(licence)}}}\n")
+    card = write_model_card(Run(run.path))
+    text = card.read_text()
+    assert (
+        r"Licence of the images: CC \`BY\` \| 4.0 &lt;b&gt; \*or\* \_later\_ &amp;lt; "
+        "&lt;!-- cellzoo: end of data --&gt;."
+    ) in text
+    # The blocks are whole: they are found and renewed.
+    finish(run)
+    write_model_card(Run(run.path))
+    assert "2 to 31 cells" in card.read_text() and card.read_text().count("## Data") == 1
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"),
+    [("a b", "`a b`"), ("a `b` c", "``a `b` c``"), ("`", "`` ` ``"), ("two\nlines", "`two lines`")],
+)
+def test_code_in_markdown_may_hold_backticks(plain, shown):
+    assert code(plain) == shown
+    assert fenced("```\nx", "yaml") == "````yaml\n```\nx\n````"
+
+
+def test_names_of_files_stay_readable():
+    assert text("my_images_2.tif") == "my_images_2.tif"
+
+
 def test_a_model_that_never_saw_a_label_says_so(run):
     recipe = run.recipe_file.read_text()
     run.recipe_file.write_text(recipe.replace("labelled: null", "labelled: 0"))
@@ -165,4 +195,4 @@ def test_evaluate_renews_the_scores_and_keeps_the_rest(
 )
 def test_words_for_the_data_say_so_if_it_is_simulated(run, source, words):
     recipe = load_recipe(run.recipe_file, [f"data.natural={source}"])
-    assert data_in_words(recipe) == words
+    assert recipe.data.natural.describe() == words

@@ -1,8 +1,11 @@
 """A run evaluated: its own split, a twin network, somebody else's folder, images without labels."""
 
+import contextlib
 import csv
 import json
 import re
+import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -11,9 +14,11 @@ import pytest
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation import findings
+from cellzoo.evaluation.embedding import umap_plane
 from cellzoo.evaluation.evaluate import evaluate, images_as_trained
-from cellzoo.evaluation.report import illustrate
-from cellzoo.evaluation.views import views
+from cellzoo.evaluation.pictures import columns
+from cellzoo.evaluation.report import figures, illustrate
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
 
@@ -27,31 +32,56 @@ model: {name: twinvae_spatial, image_size: 16, shared_channels: 2, latent: 2}
 train: {batch: 4, epochs: 1, steps_per_epoch: 1}
 """
 PICTURE = "\x89PNG".encode("latin-1")
+_SAVE = figures._save
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    """Figures of one pixel, and a plane without UMAP, whose import and compilation take 20 s."""
+    pixel = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
+    monkeypatch.setattr(figures, "_save", lambda figure, file, share=1: file.write_bytes(pixel))
+    monkeypatch.setattr(illustrate, "umap_plane", lambda features: features[:, :2])
+    monkeypatch.setattr(findings, "SYNTHETIC_IMAGES", 30)
 
 
 @pytest.fixture
-def twin(tmp_path, monkeypatch, write_cells):
-    """A run of a twin network, never trained but with a history; 24 images beside it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(illustrate, "SYNTHETIC_IMAGES", 30)
-    write_cells(tmp_path / "cells", images=24)
-    rows = (tmp_path / "cells" / "labels.csv").read_text().splitlines()
+def drawn(quick_pictures, monkeypatch):
+    """Figures that are drawn after all, small."""
+    monkeypatch.setattr(figures, "_save", _SAVE)
+    monkeypatch.setattr(figures, "DPI", 40)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, write_cells):
+    """The folder of :func:`twin`, made once."""
+    folder = tmp_path_factory.mktemp("twin")
+    write_cells(folder / "cells", images=24)
+    rows = (folder / "cells" / "labels.csv").read_text().splitlines()
     groups = ["group,time", *(f"chamber {k // 4},{k}" for k in range(24))]
     lines = [f"{row},{more}" for row, more in zip(rows, groups, strict=True)]
     for k, line in enumerate(lines[1:]):  # two chambers in each split
         split = ("train", "validation", "test")[k // 8]
         lines[k + 1] = re.sub("train|validation|test", split, line)
     lines[1] = re.sub(r"png,\d+", "png,", lines[1])
-    (tmp_path / "cells" / "labels.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "twin.yaml").write_text(TWIN)
-    recipe = load_recipe("twin.yaml")
-    run = Run.create(tmp_path / "run", recipe)
-    run.keep_splits(recipe.data.natural.load(16, recipe.seed)[0])
+    (folder / "cells" / "labels.csv").write_text("\n".join(lines) + "\n")
+    (folder / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe(folder / "twin.yaml")
+    run = Run.create(folder / "run", recipe)
+    with contextlib.chdir(folder):
+        run.keep_splits(recipe.data.natural.load(16, recipe.seed)[0])
     run.save_best(build_network(recipe))
     run.append_history({"epoch": 1.0, "loss": 3.0, "validation_mae": 2.0})
     run.append_history({"epoch": 2.0, "loss": 1.0, "validation_mae": float("nan")})
     run.write_json("report/validation.json", {"training_mean": 2.0, "interval_half_width": 1.5})
-    return run
+    return folder
+
+
+@pytest.fixture
+def twin(trained, tmp_path, monkeypatch):
+    """A run of a twin network, never trained but with a history; 24 images beside it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Run(tmp_path / "run")
 
 
 def rows_of(file):
@@ -63,6 +93,7 @@ def names(files):
     return {file.name for file in files}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_twin_shows_all_figures_of_the_paper(twin):
     result = evaluate(twin.path)
     report = twin.path / "report"
@@ -99,6 +130,7 @@ def test_a_twin_shows_all_figures_of_the_paper(twin):
     assert f"{numbers['scores']['mae']:.2f} cells" in headline and "exactly" in headline
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_browser_shows_the_report_whole(twin, check_in_browser):
     page = evaluate(twin.path).files[0].read_text(encoding="utf-8")
     check_in_browser(page, images=len(re.findall("<img ", page)))
@@ -107,14 +139,14 @@ def test_a_browser_shows_the_report_whole(twin, check_in_browser):
 def test_pictures_are_counted_by_the_half_they_belong_to(twin):
     counter = load_run(twin.path)
     images = np.random.default_rng(0).random((3, 16, 16), np.float32)
-    columns = views(counter, images, np.array([1, 2, np.nan]), np.array([1.26, 2, 3]))
-    assert [column.title for column in columns] == ["natural", "reconstruction", "as synthetic"]
-    assert [column.scale for column in columns] == ["natural", "natural", "synthetic"]
-    assert columns[0].captions == ["1 true, 1.3 counted", "2 true, 2.0 counted", "3.0 counted"]
-    translated = counter.count(columns[2].pictures, scaled=True, domain="synthetic").raw
-    assert columns[2].captions == [f"{count:.1f} counted" for count in translated]
+    shown = columns(counter, images, np.array([1, 2, np.nan]), np.array([1.26, 2, 3]))
+    assert [column.title for column in shown] == ["natural", "reconstruction", "as synthetic"]
+    assert [column.scale for column in shown] == ["natural", "natural", "synthetic"]
+    assert shown[0].captions == ["1 true, 1.3 counted", "2 true, 2.0 counted", "3.0 counted"]
+    translated = counter.count(shown[2].pictures, scaled=True, domain="synthetic").raw
+    assert shown[2].captions == [f"{count:.1f} counted" for count in translated]
     network = counter.network({"natural": images, "synthetic": images}, training=False)
-    back = views(counter, images, np.zeros(3), np.zeros(3), "synthetic")
+    back = columns(counter, images, np.zeros(3), np.zeros(3), "synthetic")
     assert [column.title for column in back] == ["synthetic", "reconstruction", "as natural"]
     reconstruction = network["synthetic_reconstruction"]
     np.testing.assert_allclose(back[1].pictures, reconstruction, atol=1e-5)
@@ -145,9 +177,9 @@ def test_somebody_elses_folder_has_a_report_of_its_own(twin, write_cells, tmp_pa
 def no_figures(monkeypatch):
     """Reports without pictures, which take most of the time."""
 
-    def nothing(findings, folder):
+    def nothing(findings, latents, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return illustrate.Illustrations([illustrate.Section("Counts", [])])
+        return illustrate.Illustrations()
 
     monkeypatch.setattr("cellzoo.evaluation.evaluate.illustrate", nothing)
 
@@ -189,7 +221,7 @@ def test_a_page_of_somebodys_own_is_not_written_over(twin, write_cells, tmp_path
 def test_an_interrupted_report_leaves_its_place_free(twin, write_cells, tmp_path, monkeypatch):
     theirs, out = write_cells(tmp_path / "theirs"), tmp_path / "out"
 
-    def interrupted(findings, folder):
+    def interrupted(findings, latents, folder):
         folder.mkdir(parents=True)
         raise KeyboardInterrupt
 
@@ -277,9 +309,22 @@ def test_a_folder_may_be_looked_at_by_a_run_that_had_no_labels(twin, write_cells
     assert "this folder and training images" in numbers["mixing"]
 
 
+def test_scores_are_there_before_figures_take_their_time(twin, monkeypatch):
+    said = []
+
+    def slow(findings, latents, folder):
+        said.append("figures")
+        return illustrate.Illustrations()
+
+    monkeypatch.setattr("cellzoo.evaluation.evaluate.illustrate", slow)
+    evaluate(twin.path, on_scores=lambda result: said.append(result.scores["mae"]))
+    assert len(said) == 2 and said[1] == "figures"
+
+
 def test_the_folder_it_was_trained_on_is_called_so(twin, tmp_path, caplog):
     result = evaluate(twin.path, tmp_path / "cells", tmp_path / "out")
     assert "of the folder it was trained on" in result.subject
+    assert result.scored_on == "trained_on"
     assert "the test split is scored" in caplog.text
     report = (tmp_path / "out" / "index.html").read_text()
     assert "trained on images of this folder: expect worse" in report
@@ -293,9 +338,8 @@ def test_training_images_that_are_gone_are_no_reason_to_fail(twin, tmp_path):
 
 
 def test_without_umap_a_sentence_says_so(twin, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setattr(illustrate, "umap_plane", umap_plane)
     result = evaluate(twin.path)
     assert "embedding.png" not in names(result.files)
     assert "Shared representation: install umap-learn to see it." in result.not_shown

@@ -26,7 +26,7 @@ MAX_GROUPS, MIN_IMAGES_OF_GROUP = 25, 3
 # Darker means fewer cells, as in the Twin-VAE paper's Figure 10.
 NATURAL_COLORS = LinearSegmentedColormap.from_list("natural", ["#4a0d00", "#d55e00", "#ffb98a"])
 SYNTHETIC_COLORS = LinearSegmentedColormap.from_list("synthetic", ["#001d33", "#0072b2", "#8fd0f5"])
-_DPI = 160
+DPI = 160  # small in tests
 _WIDTH = 6.4  # inches; at this width the text can be read on a phone
 
 
@@ -77,7 +77,7 @@ def picture_sheet(file: Path, columns: Sequence[Column]) -> None:
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(column.captions[row], fontsize=10, labelpad=2, parse_math=False)
         grid[0, k].set_title(column.title, fontsize=11, fontweight="bold")
-    _save(figure, file, dpi=120)
+    _save(figure, file, share=0.75)
 
 
 def grey_range(images: np.ndarray) -> tuple[float, float]:
@@ -370,10 +370,16 @@ def _tidy(axes: Axes, grid: str = "both") -> None:
     axes.set_axisbelow(True)
 
 
-def _save(figure: Figure, file: Path, dpi: int = _DPI) -> None:
-    """Writes the figure as PNG, whole or not at all, in grey where it has no colour."""
+def _save(figure: Figure, file: Path, share: float = 1) -> None:
+    """Writes the figure as PNG, whole or not at all, in grey where it has no colour.
+
+    Args:
+        figure: to be drawn.
+        file: PNG to write.
+        share: of :data:`DPI`.
+    """
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(dpi)
+    figure.set_dpi(share * DPI)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., 2::-1]  # blue, green, red, as OpenCV has it
     if (pixels == pixels[..., :1]).all():

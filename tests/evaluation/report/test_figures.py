@@ -11,13 +11,19 @@ RANDOM = np.random.default_rng(0)
 COUNTS = np.repeat(np.arange(8.0), 5)
 PREDICTED = COUNTS + RANDOM.normal(0, 1, 40)
 NONE = np.full(40, np.nan)
+SHARE = 0.5  # of the pixels that users get
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", SHARE * figures.DPI)
 
 
 def picture(file):
     """The PNG, float64 [h, w, 3], of which something must differ from its white ground."""
     assert file.read_bytes().startswith(b"\x89PNG")
     pixels = cv2.imread(str(file)).astype(float)
-    height, width = pixels.shape[:2]
+    height, width = (side / SHARE for side in pixels.shape[:2])
     assert 200 <= height <= 4000 and 200 <= width <= 1400
     assert (pixels[0, 0] == 255).all() and pixels.min() < 128
     assert not list(file.parent.glob("*.tmp"))

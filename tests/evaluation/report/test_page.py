@@ -4,36 +4,51 @@ import base64
 import re
 
 import cv2
+import jinja2
 import numpy as np
 import pytest
 
-from cellzoo.evaluation.report.page import (
-    Commands,
-    Picture,
-    Report,
-    Section,
-    Table,
-    html,
-    write_report,
-)
+from cellzoo.evaluation.report.page import Picture, templates, write_page
+
+PAGE = """
+{% extends "page.html.j2" %}
+{% from "parts.html.j2" import figure, key_number, table, warning %}
+{% block headline %}Off by 1.2.{% endblock %}
+{% block warnings %}{% call warning() %}{{ beware }}{% endcall %}{% endblock %}
+{% block key_numbers %}{{ key_number("MAE", "1.2", "cells") }}{% endblock %}
+{% block footer %}{% endblock %}
+{% set scores %}
+<p>{{ words }}</p>
+{{ table(["score", "value"], [["MAE", "1.2"], ["x" * 300, 2]], costs) }}
+{% endset %}
+{% macro bar() %}{% call figure(picture, heading, alt) %}{{ caption }}{% endcall %}{% endmacro %}
+{% set reproduce %}<pre>{{ commands }}</pre>{% endset %}
+{% set sections = [
+  ("Scores & more", scores), ("Pictures", bar() ~ bar()), ("Empty", " "), ("Reproduce", reproduce)
+] %}
+"""
 
 
 @pytest.fixture
-def report(tmp_path):
+def page(tmp_path):
+    """A page of every part there is, whose values would be markup if they were not escaped."""
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 900), 128, np.uint8))
-    picture = Picture(tmp_path / "grey.png", "A <grey> bar", "It is & stays grey.", 'A "grey" bar.')
-    table = Table(["score", "value"], [["MAE", "1.2"], ["x" * 300, "2"]], "What <b> costs")
-    sections = [
-        Section("Scores & more", ["Some text.", table]),
-        Section("Pictures", [picture, picture]),
-        Section("Empty", []),
-        Section("Reproduce", [Commands(["cellzoo evaluate a", "cellzoo evaluate b" + "c" * 300])]),
-    ]
-    return Report("tiny: <test>", "Off by 1.2.", [("MAE", "1.2", "cells")], sections, ["Beware!"])
+    env = templates()
+    env.loader = jinja2.ChoiceLoader([env.loader, jinja2.DictLoader({"test.html.j2": PAGE})])
+    return env.get_template("test.html.j2").render(
+        title="tiny: <test>",
+        beware="Beware of <i>!",
+        words="Some text & more.",
+        costs="What <b> costs",
+        picture=Picture(tmp_path / "grey.png"),
+        heading="A <grey> bar",
+        caption="It is & stays grey.",
+        alt='A "grey" bar.',
+        commands="cellzoo evaluate a\ncellzoo evaluate b" + "c" * 300,
+    )
 
 
-def test_it_is_self_contained_and_says_what_it_was_given(report, tmp_path, elements):
-    page = html(report)
+def test_it_is_self_contained_and_says_what_it_was_given(page, tmp_path, elements):
     found = elements(page)
     images = found.of("img")
     assert len(images) == 2
@@ -48,7 +63,8 @@ def test_it_is_self_contained_and_says_what_it_was_given(report, tmp_path, eleme
     assert all(url.startswith(("data:", "#")) for url in urls)
     assert not re.search(r"https?://|@import|url\(", page)
     for text in ("tiny: <test>", "A <grey> bar", "It is & stays grey.", "What <b> costs",
-                 "Off by 1.2.", "Beware!", "cellzoo evaluate a\ncellzoo evaluate b"):  # fmt: skip
+                 "Off by 1.2.", "Beware of <i>!", "Some text & more.",
+                 "cellzoo evaluate a\ncellzoo evaluate b"):  # fmt: skip
         assert text in found.text
     assert "Empty" not in found.text
     assert [attributes["href"] for attributes in found.of("a")] == [
@@ -59,19 +75,19 @@ def test_it_is_self_contained_and_says_what_it_was_given(report, tmp_path, eleme
         assert need in page
 
 
-def test_it_is_written_whole(report, tmp_path):
-    write_report(tmp_path / "index.html", report)
-    assert (tmp_path / "index.html").read_text(encoding="utf-8") == html(report)
-    assert not list(tmp_path.glob("*.tmp"))
+def test_it_is_written_whole(tmp_path):
+    file = tmp_path / "parts.html"
+    write_page(file, "parts.html.j2")
+    assert file.read_text(encoding="utf-8").isspace()
+    assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_browser_shows_it_whole_on_a_phone(report, check_in_browser):
-    check_in_browser(html(report), images=2)
+def test_a_browser_shows_it_whole_on_a_phone(page, check_in_browser):
+    check_in_browser(page, images=2)
 
 
-def test_the_browser_would_have_told(report, open_in_browser, check_in_browser):
+def test_the_browser_would_have_told(page, open_in_browser, check_in_browser):
     """What the check looks for is there to be seen: else it could not fail."""
-    page = html(report)
     _, console = open_in_browser(page.replace("</body>", "<script>nothing()</script></body>"))
     assert len(console) == 1 and "nothing is not defined" in console[0]
     for spoilt in (

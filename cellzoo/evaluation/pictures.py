@@ -1,4 +1,4 @@
-"""What a model shows of itself: its pictures of images, its latent, and the cells it learned on."""
+"""What a model shows of images: its pictures of them, its latent, the cells it learned from."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def draw_synthetic(
     return cells.render(images, (recipe.seed, 2))
 
 
-def views(
+def columns(
     counter: Counter,
     images: np.ndarray,
     counts: np.ndarray,
@@ -56,22 +56,22 @@ def views(
         f"{counted:.1f} counted" if np.isnan(true) else f"{true:.0f} true, {counted:.1f} counted"
         for true, counted in zip(counts, predicted, strict=True)
     ]
-    columns = [Column(TITLES[domain], images, captions, domain)]
+    shown = [Column(TITLES[domain], images, captions, domain)]
     if counter.can_reconstruct:
         for name, pictures in counter.translations(images, domain).items():
             if name != domain:
                 own = name.rpartition("_to_")[2] if "_to_" in name else domain
                 counts = counter.count(pictures, scaled=True, domain=own, flags=False)
                 counted = [f"{count:.1f} counted" for count in counts.raw]
-                columns.append(Column(TITLES[name], pictures, counted, own))
+                shown.append(Column(TITLES[name], pictures, counted, own))
     elif counter.can_segment:
         found = counter.segment(images, scaled=True)
         regions = np.stack([outlined(i, m) for i, (m, _) in zip(images, found, strict=True)])
-        columns.append(Column("what it took for cells", regions, [""] * len(images)))
+        shown.append(Column("what it took for cells", regions, [""] * len(images)))
         if found[0][1] is not None:
             probability = np.stack([p for _, p in found])
-            columns.append(Column("probability", probability, [""] * len(images), "probability"))
-    return columns
+            shown.append(Column("probability", probability, [""] * len(images), "probability"))
+    return shown
 
 
 def latent(counter: Counter, images: np.ndarray, domain: str = "natural") -> np.ndarray:

@@ -1,0 +1,73 @@
+"""What a run knows of its data and its training, for model cards and reports."""
+
+import json
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from cellzoo.data.image_set import SPLITS
+from cellzoo.recipe import Recipe
+from cellzoo.runs import Run
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """How many images, labelled images and groups a split has."""
+
+    split: str
+    images: int
+    labelled: int
+    groups: int
+
+
+def split_sizes(run: Run) -> list[SplitSize]:
+    """The splits that the training wrote down; none for a run that was not trained here."""
+    rows = run.split_table()
+    images = Counter(row["split"] for row in rows)
+    labelled = Counter(row["split"] for row in rows if row["labelled"] == "1")
+    groups = Counter(split for split, _ in {(row["split"], row["group"]) for row in rows})
+    return [
+        SplitSize(split, images[split], labelled[split], groups[split])
+        for split in SPLITS
+        if images[split]
+    ]
+
+
+def lone_images(recipe: Recipe, sizes: list[SplitSize]) -> bool:
+    """Whether no two images of a folder are of one group, perhaps for want of a column."""
+    alone = bool(sizes) and all(size.images == size.groups for size in sizes)
+    return alone and recipe.data.natural.has_label_table
+
+
+def licence(recipe: Recipe) -> str:
+    """Of the training images, as far as the recipe says."""
+    return recipe.card.licence if recipe.card and recipe.card.licence else NOT_STATED
+
+
+def environment(run: Run) -> dict[str, Any]:
+    """What ``environment.json`` says; empty for a run that was not trained here."""
+    file = run.path / "environment.json"
+    if run.imported or not file.is_file():
+        return {}
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def versions_in_words(run: Run) -> str:
+    """Program versions and processors of the training."""
+    known = environment(run)
+    if not known:
+        return "not written down: the run was not trained here"
+    packages = {"cellzoo": known["cellzoo"], "Python": known["python"]} | known["packages"]
+    numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
+    devices = ", ".join(device.rpartition("physical_device:")[2] for device in known["devices"])
+    system = known["platform"].partition("-")[0]
+    return f"{numbers}; {system}; {devices or known['backend']}"
+
+
+def training_command(run: Run) -> str | None:
+    """What was typed to start the training; None if that is not known."""
+    command = environment(run).get("command")
+    return shlex.join(["cellzoo", *command[1:]]) if command else None
