@@ -21,7 +21,7 @@ KEPT = (
     "README.md",
     "checkpoints/best.weights.h5",
     "report/validation.json",
-    "report/familiarity.json",
+    "report/out_of_distribution.json",
 )
 
 

@@ -18,7 +18,7 @@ from cellzoo import zoo
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import finite, write_atomically, write_csv
 from cellzoo.recipe import Recipe, load_recipe
-from cellzoo.trust.familiarity import Familiarity
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
     import keras
@@ -131,29 +131,31 @@ class Run:
         return json.loads(self.validation_file.read_text(encoding="utf-8"))
 
     @property
-    def familiarity_file(self) -> Path:
+    def out_of_distribution_file(self) -> Path:
         """What the training images look like, to flag others."""
-        return self.path / "report" / "familiarity.json"
+        file = self.path / "report" / "out_of_distribution.json"
+        earlier = file.with_name("familiarity.json")
+        return earlier if earlier.is_file() and not file.is_file() else file
 
-    def keep_familiarity(self, familiarity: Familiarity) -> None:
+    def keep_out_of_distribution(self, known: OutOfDistribution) -> None:
         """Writes down what the training images look like."""
-        write_atomically(self.familiarity_file, json.dumps(familiarity.facts()) + "\n")
+        write_atomically(self.out_of_distribution_file, json.dumps(known.metadata()) + "\n")
 
-    def familiarity(self) -> Familiarity | None:
+    def out_of_distribution(self) -> OutOfDistribution | None:
         """What the training images look like; None for a run that was not trained here.
 
         Raises:
             UserError: the file is damaged.
         """
-        if not self.familiarity_file.is_file():
+        if not self.out_of_distribution_file.is_file():
             return None
         try:
-            facts = json.loads(self.familiarity_file.read_text(encoding="utf-8"))
-            return Familiarity.from_facts({"familiarity": facts})
+            text = self.out_of_distribution_file.read_text(encoding="utf-8")
+            return OutOfDistribution.from_metadata(json.loads(text))
         except (ValueError, KeyError, TypeError, IndexError):
             raise UserError(
-                f"{self.familiarity_file} is damaged: delete it, and images are not flagged, or "
-                "train anew."
+                f"{self.out_of_distribution_file} is damaged: delete it, and images are not "
+                "flagged, or train anew."
             ) from None
 
     def replace_recipe(self, recipe: Recipe) -> None:

@@ -1,13 +1,16 @@
 """Run folders: which of them a training goes on with, and what a kill may leave in one."""
 
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, latest_unfinished
 from cellzoo.training.resume import open_run
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 
 @pytest.fixture
@@ -70,3 +73,16 @@ def test_opening_a_run_starts_neither_keras_nor_tensorflow():
     """So that what only reads a run folder answers at once."""
     check = "import sys, cellzoo.runs; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def test_training_images_of_earlier_runs_are_known(tiny_run, tmp_path):
+    """Their file had another name."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert run.out_of_distribution() is None
+    seen = np.random.default_rng(1).random((9, 16, 16), np.float32)
+    known = OutOfDistribution.fit(seen, np.arange(9), seen[:0])
+    run.keep_out_of_distribution(known)
+    assert run.out_of_distribution_file.name == "out_of_distribution.json"
+    run.out_of_distribution_file.rename(run.path / "report" / "familiarity.json")
+    assert run.out_of_distribution().metadata() == known.metadata()

@@ -193,14 +193,15 @@ def _verify(folder: Path, examples: dict, outputs: dict) -> None:
 
 def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     run, section = counter.run, counter.run.recipe.data.natural
+    known = counter.out_of_distribution
     return {
         "name": counter.run.recipe.name,
         "model": run.recipe.model.name,
         "run": counter.version,
         "finished": run.finished,
         "preprocessing": asdict(counter.preprocessing),
-        "interval": counter.interval.facts() if counter.interval else None,
-        "familiarity": counter.out_of_distribution.facts() if counter.can_flag else None,
+        "interval": counter.interval.metadata() if counter.interval else None,
+        "out_of_distribution": known.metadata() if known else None,
         "training_mean": counter.training_mean,
         "signatures": sorted([*graph.signatures, METADATA_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
@@ -238,7 +239,7 @@ every file, `{TEST_VECTOR_FILE}` images with the expected answers.
 def _interval(interval: Interval | None) -> str:
     if interval is None:
         return "none can be promised (too few validation labels, or the run is not finished): NaN"
-    facts = interval.facts()
+    facts = interval.metadata()
     share = ""
     if interval.images:
         low, high = 100 * facts["covered_share_low"], 100 * facts["covered_share_high"]

@@ -16,8 +16,8 @@ from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.scores.counts import round_count
-from cellzoo.trust.familiarity import Familiarity
 from cellzoo.trust.intervals import Interval
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
     from cellzoo.counters.graph import CountingGraph
@@ -125,7 +125,7 @@ class Counter(ABC):
     name: str
     version: str
     preprocessing: Preprocessing | None = None
-    out_of_distribution: Familiarity | None = None
+    out_of_distribution: OutOfDistribution | None = None
     interval: Interval | None = None
     run: "Run | None" = None
     training_mean: float | None = None

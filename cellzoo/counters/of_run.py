@@ -33,8 +33,8 @@ class RunCounter(Counter):
         scores = run.validation_scores()
         self.training_mean = scores.get("training_mean")
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
-        self.interval = Interval.from_facts(scores if selection == "best" else {})
-        self.out_of_distribution = run.familiarity()
+        self.interval = Interval.from_metadata(scores if selection == "best" else {})
+        self.out_of_distribution = run.out_of_distribution()
         reading = recipe.data.natural.reading
         self.preprocessing = Preprocessing(
             sides(recipe.image_size),

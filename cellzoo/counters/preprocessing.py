@@ -8,6 +8,7 @@ import numpy as np
 
 from cellzoo.errors import UserError
 from cellzoo.images import Frame, resize, to_unit
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
 METADATA_FILE = "assets.extra/cellzoo.json"  # in a SavedModel: what counting with it needs to know
@@ -136,6 +137,16 @@ class Preprocessing:
         """
         count = functions["unit" if images.dtype.kind == "f" else images.dtype.name]
         return count_in_parts(count, images, self.batch)
+
+
+def out_of_distribution_of(metadata: dict[str, Any]) -> OutOfDistribution | None:
+    """What a SavedModel says of its training images; None if it does not.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is damaged.
+    """
+    earlier = metadata.get("familiarity")
+    return OutOfDistribution.from_metadata(metadata.get("out_of_distribution", earlier))
 
 
 def count_in_parts(

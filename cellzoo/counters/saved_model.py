@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 
 from cellzoo.counters.base import Counter, Domain
-from cellzoo.counters.preprocessing import METADATA_FILE, Columns, Preprocessing
+from cellzoo.counters.preprocessing import (
+    METADATA_FILE,
+    Columns,
+    Preprocessing,
+    out_of_distribution_of,
+)
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame
-from cellzoo.trust.familiarity import Familiarity
 
 
 class SavedModelCounter(Counter):
@@ -46,7 +50,7 @@ class SavedModelCounter(Counter):
             text = (folder / METADATA_FILE).read_text("utf-8")
             self.metadata: dict[str, Any] = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(self.metadata)
-            self.out_of_distribution = Familiarity.from_facts(self.metadata)
+            self.out_of_distribution = out_of_distribution_of(self.metadata)
             self._model = tf.saved_model.load(str(folder))
             self._functions = {
                 "uint8": self._model.count_uint8,

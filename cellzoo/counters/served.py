@@ -20,13 +20,13 @@ from cellzoo.counters.preprocessing import (
     Columns,
     Preprocessing,
     count_in_parts,
+    out_of_distribution_of,
 )
 from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
-from cellzoo.trust.familiarity import Familiarity
 
 WINDOW = 4  # requests under way at the same time
 MAX_REPLY = 64 * 2**20  # bytes; gRPC's own limit is 4 MiB
@@ -265,7 +265,7 @@ class ServedCounter(Counter):
             (text,) = from_message(reply.outputs[METADATA_OUTPUT])
             metadata = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(metadata)
-            self.out_of_distribution = Familiarity.from_facts(metadata)
+            self.out_of_distribution = out_of_distribution_of(metadata)
             self.training_mean = metadata.get("training_mean")
             self.weights_count = metadata.get("parameters", 0)
         except grpc.RpcError as error:

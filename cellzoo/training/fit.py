@@ -35,8 +35,8 @@ from cellzoo.training.resume import open_run
 from cellzoo.training.start import check_leakage, compare_with_start
 from cellzoo.training.stream import tf_dataset
 from cellzoo.training.trainer import Trainer
-from cellzoo.trust.familiarity import Familiarity
 from cellzoo.trust.intervals import Interval
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 log = logging.getLogger("cellzoo")
 
@@ -109,8 +109,10 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)
     if devices.chief:
-        run.keep_familiarity(
-            Familiarity.fit(training.images, training.groups, validation.images, training.sizes)
+        run.keep_out_of_distribution(
+            OutOfDistribution.fit(
+                training.images, training.groups, validation.images, training.sizes
+            )
         )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
@@ -247,7 +249,7 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     summary = {
         "images": len(validation),
         **scores,
-        "interval": interval.facts() if interval else None,
+        "interval": interval.metadata() if interval else None,
         "training_mean": float(known.mean()) if len(known) else None,
         "training_counts": [int(known.min()), int(known.max())] if len(known) else None,
         "seconds": seconds,

@@ -82,15 +82,15 @@ class Interval:
         return cls(constant, per_cell, len(counts), number)
 
     @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> "Interval | None":
+    def from_metadata(cls, metadata: dict[str, Any]) -> "Interval | None":
         """From a run's validation scores; those of older runs have a constant half width."""
-        found = facts.get("interval")
+        found = metadata.get("interval")
         if found:
             return cls(*(found[key] for key in ("constant", "per_cell", "images", "groups")))
-        half_width = facts.get("interval_half_width")
+        half_width = metadata.get("interval_half_width")
         return None if half_width is None else cls(half_width**2, 0.0)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What a run and an export write down of it, with the share of images to expect inside."""
         low, high = covered_share(max(self.groups, 19)) if self.groups else (None, None)
         return {

@@ -306,22 +306,22 @@ def test_the_interval_of_a_run_comes_from_its_validation(tmp_path, tiny_run, wri
 
 def test_a_run_flags_what_is_unlike_its_training_images(tmp_path, tiny_run, write_cells):
     from cellzoo.runs import Run
-    from cellzoo.trust.familiarity import Familiarity
+    from cellzoo.trust.out_of_distribution import OutOfDistribution
 
     shutil.copytree(tiny_run, tmp_path / "run")
     run = Run(tmp_path / "run")
     cells = write_cells(tmp_path / "cells", images=8)
     seen = np.random.default_rng(1).random((40, 16, 16), np.float32)
-    run.keep_familiarity(Familiarity.fit(seen, np.arange(40), seen[:0]))
+    run.keep_out_of_distribution(OutOfDistribution.fit(seen, np.arange(40), seen[:0]))
     cv2.imwrite(str(cells / "black.png"), np.zeros((16, 16), np.uint8))
     rows = count_files([cells], load_counter(str(run.path)), tmp_path / "a.csv")
     assert [row.flag for row in rows[:-1]] == [""] * 8
     assert rows[-1].flag and rows[-1].count != ""
     assert rows_of(tmp_path / "a.csv")[-1]["flag"] == rows[-1].flag
-    run.familiarity_file.write_text('{"features": ["colour"]}')  # of another version
+    run.out_of_distribution_file.write_text('{"features": ["colour"]}')  # of another version
     assert load_counter(run.path).count(np.zeros((2, 16, 16), np.uint8)).flags == ["", ""]
-    run.familiarity_file.write_text('{"features": ')
-    with pytest.raises(UserError, match="familiarity.json is damaged"):
+    run.out_of_distribution_file.write_text('{"features": ')
+    with pytest.raises(UserError, match="out_of_distribution.json is damaged"):
         load_counter(str(run.path))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from cellzoo.counters.base import Counter
 from cellzoo.counters.preprocessing import Preprocessing
-from cellzoo.trust.familiarity import Familiarity
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 
 class Flagging(Counter):
@@ -32,7 +32,7 @@ def noise():
 @pytest.fixture(scope="module")
 def known(noise):
     sizes = np.tile([256, 256], (60, 1))
-    return Familiarity.fit(noise, np.arange(60), noise[:0], sizes)
+    return OutOfDistribution.fit(noise, np.arange(60), noise[:0], sizes)
 
 
 def test_larger_images_with_cells_of_the_same_size_are_looked_at_as_they_are(known):

@@ -285,7 +285,7 @@ def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
     left = iter(reasons)
     monkeypatch.setattr(Counter, "_flag", lambda self, prepared, size: next(left, ""))
-    monkeypatch.setattr(Run, "familiarity", lambda self: "of some images")
+    monkeypatch.setattr(Run, "out_of_distribution", lambda self: "of some images")
     result = evaluate(twin.path)
     assert result.flagged == 1 / 8
     rows = rows_of(twin.path / "report" / "evaluation_test_counts.csv")

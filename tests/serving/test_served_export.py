@@ -20,7 +20,7 @@ from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
 from cellzoo.serving.config import BASE_PATH, read_model_config
 from cellzoo.serving.servable import Servable
-from cellzoo.trust.familiarity import Familiarity
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def read_otherwise(tiny_run, tiny_recipe, tmp_path_factory):
     interval = {"constant": 1.5, "per_cell": 0.7, "images": 40, "groups": 4}
     run.write_json("report/validation.json", {"interval": interval})
     seen = to_unit(np.random.default_rng(1).integers(0, 256, (60, 16, 16), np.uint8), (10, 300))
-    run.keep_familiarity(Familiarity.fit(seen, np.arange(60), seen[:0]))
+    run.keep_out_of_distribution(OutOfDistribution.fit(seen, np.arange(60), seen[:0]))
     return run.path
 
 

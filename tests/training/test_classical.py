@@ -47,7 +47,7 @@ def test_the_run_folder_is_that_of_a_network(run_cli, recipe):
     assert scores["training_mean"] == 2
     assert scores["seconds"] >= 0
     assert {"mae", "mre", "exact", "interval"} <= set(scores)
-    assert (run / "report" / "familiarity.json").is_file()
+    assert (run / "report" / "out_of_distribution.json").is_file()
 
 
 def test_scores_that_are_no_numbers_are_null(run_cli, recipe):

@@ -127,11 +127,11 @@ def test_perfect_and_empty_counts_have_intervals_of_no_width():
 
 def test_what_is_written_down_is_read_again():
     interval = Interval.fit(np.arange(40.0), np.arange(40.0) + np.tile([1.0, -1.5], 20))
-    facts = json.loads(json.dumps(interval.facts()))
-    assert Interval.from_facts({"interval": facts}) == interval
+    facts = json.loads(json.dumps(interval.metadata()))
+    assert Interval.from_metadata({"interval": facts}) == interval
     assert facts["level"] == 0.95 and facts["images"] == 40
     assert (facts["covered_share_low"], facts["covered_share_high"]) == covered_share(40)
     # A few groups tell as little as the fewest images would.
-    few = Interval(1.0, 0.0, images=200, groups=5).facts()
+    few = Interval(1.0, 0.0, images=200, groups=5).metadata()
     assert (few["covered_share_low"], few["covered_share_high"]) == covered_share(19)
-    assert Interval.from_facts({"interval": None}) is Interval.from_facts({}) is None
+    assert Interval.from_metadata({"interval": None}) is Interval.from_metadata({}) is None

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.trust.familiarity import FEATURES, Familiarity, features
+from cellzoo.trust.out_of_distribution import FEATURES, OutOfDistribution, features
 
 SIDE = 64
 
@@ -26,7 +26,7 @@ def chamber(seed, ground=0.6, spot=0.3, cells=None):
 def known():
     """Of 120 chambers in groups of four."""
     images = np.stack([chamber(k) for k in range(150)])
-    return Familiarity.fit(images[:120], np.arange(120) // 4, images[120:])
+    return OutOfDistribution.fit(images[:120], np.arange(120) // 4, images[120:])
 
 
 def test_images_of_its_own_are_not_flagged(known):
@@ -37,14 +37,14 @@ def test_images_of_its_own_are_not_flagged(known):
 def test_an_image_of_another_size_than_the_files_of_training_is_asked_about(known):
     images = np.stack([chamber(k) for k in range(9)])
     sizes = np.array([[200, 200], [219, 225], [220, 220]] * 3)
-    resized = Familiarity.fit(images, np.arange(9), images[:0], sizes)
-    again = Familiarity.from_facts({"familiarity": resized.facts()})
+    resized = OutOfDistribution.fit(images, np.arange(9), images[:0], sizes)
+    again = OutOfDistribution.from_metadata(resized.metadata())
     for one in (resized, again):
         assert one.size_reason(220, 220) == one.size_reason(260, 170) == ""
         said = "440 x 220 px, trained on 200 x 200 to 225 x 220: are cells as large once resized?"
         assert one.size_reason(220, 440) == said
         assert one.size_reason(100, 100)
-    assert known.size_reason(9, 9) == "" and "sizes" not in known.facts()
+    assert known.size_reason(9, 9) == "" and "sizes" not in known.metadata()
 
 
 CHANGES = {
@@ -67,7 +67,7 @@ def test_changed_images_are_flagged_by_name(known, words):
 
 def test_saturated_images_are_flagged_by_name():
     images = np.stack([chamber(k, ground=0.1, spot=0.5) for k in range(150)])
-    dark = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    dark = OutOfDistribution.fit(images[:120], np.arange(120), images[120:])
     reasons = [dark.reason(np.clip(2 * chamber(k, 0.1, 0.5, 14), 0, 1)) for k in range(300, 340)]
     assert np.mean(["more white pixels" in reason for reason in reasons]) >= 0.9, reasons
 
@@ -77,7 +77,7 @@ def test_an_empty_frame_is_flagged_where_training_had_none_and_only_there(known)
     reasons = [known.reason(image) for image in empty]
     assert all("empty?" in reason for reason in reasons), reasons
     images = np.stack([chamber(k, cells=0 if k % 4 == 0 else None) for k in range(150)])
-    used_to_it = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    used_to_it = OutOfDistribution.fit(images[:120], np.arange(120), images[120:])
     assert sum(bool(used_to_it.reason(image)) for image in empty) <= 2
 
 
@@ -85,7 +85,7 @@ def test_what_lies_between_two_kinds_of_images_is_neither():
     """A mean and a spread over both would cover all that is between."""
     grounds = np.where(np.arange(160) % 2, 0.2, 0.65)
     images = np.stack([chamber(k, ground) for k, ground in enumerate(grounds)])
-    both = Familiarity.fit(images[:120], np.arange(120), images[120:])
+    both = OutOfDistribution.fit(images[:120], np.arange(120), images[120:])
     assert sum(bool(both.reason(chamber(500 + k, grounds[k]))) for k in range(40)) <= 3
     assert all(both.reason(chamber(700 + k, 0.42)) for k in range(20))
 
@@ -98,28 +98,31 @@ def test_frames_without_any_structure(known):
 @pytest.mark.parametrize("images", [1, 2, 7])
 def test_a_few_training_images_are_enough_to_know_them_and_what_is_far_off(images):
     seen = np.stack([chamber(k) for k in range(images)])
-    few = Familiarity.fit(seen, np.zeros(images), seen[:0])
+    few = OutOfDistribution.fit(seen, np.zeros(images), seen[:0])
     assert few.reason(seen[0]) == ""
     assert few.reason(1 - chamber(50, ground=0.1))
 
 
 def test_what_is_written_down_is_read_again(known):
-    facts = known.facts()
-    assert json.loads(json.dumps(facts)) == facts and len(json.dumps(facts)) < 30_000
-    again = Familiarity.from_facts({"familiarity": facts})
-    assert again.facts() == facts
+    metadata = known.metadata()
+    assert json.loads(json.dumps(metadata)) == metadata and len(json.dumps(metadata)) < 30_000
+    again = OutOfDistribution.from_metadata(metadata)
+    assert again.metadata() == metadata
     images = [chamber(k) for k in range(20)] + [1 - chamber(1)]
     assert [again.reason(i) for i in images] == [known.reason(i) for i in images]
 
 
-def test_facts_of_none_of_another_version_and_of_damage(known):
-    assert Familiarity.from_facts({}) is None
-    assert Familiarity.from_facts({"familiarity": None}) is None
-    facts = known.facts()
-    assert Familiarity.from_facts({"familiarity": {**facts, "features": ["colour"]}}) is None
+def test_metadata_of_none_of_another_version_and_of_damage(known):
+    assert OutOfDistribution.from_metadata({}) is None
+    assert OutOfDistribution.from_metadata(None) is None
+    metadata = known.metadata()
+    assert OutOfDistribution.from_metadata({**metadata, "features": ["colour"]}) is None
+    earlier = [name.replace("background_", "ground_") for name in metadata["features"]]
+    again = OutOfDistribution.from_metadata({**metadata, "features": earlier})
+    assert again.metadata() == metadata
     for damage in ({"center": "1 2"}, {"scale": "one"}, {"prototypes": ["1 2 3"]}):
         with pytest.raises(ValueError):
-            Familiarity.from_facts({"familiarity": {**facts, **damage}})
+            OutOfDistribution.from_metadata({**metadata, **damage})
 
 
 def test_features_of_hand():
@@ -133,7 +136,8 @@ def test_features_of_hand():
     assert (found["white"], found["black"]) == pytest.approx((0.001, 0))
     assert found["contrast_bright"] == pytest.approx(np.log(0.4 + 1e-3), abs=1e-6)
     assert found["contrast_dark"] == pytest.approx(np.log(1e-3), abs=1e-6)
-    assert found["ground_0"] == pytest.approx(np.log(2.5e-4), abs=0.05)  # even but for the edges
+    # Even but for the edges.
+    assert found["background_0"] == pytest.approx(np.log(2.5e-4), abs=0.05)
     assert found["sharpness_0"] == pytest.approx(found["detail_0"] - found["detail_1"])
 
 
