@@ -108,7 +108,7 @@ def seamless(counter: TiledCounter, number: int) -> list[dict[str, object]]:
         "at once": lambda images: mean_over_views(
             lambda view: predict(domain_counter(counter.network), np.asarray(view)),
             images,
-            recipe.count.views,
+            recipe.count.test_time_augmentation,
         ),
     }
     rows = [scores("synthetic: sums of four", true, parts)]

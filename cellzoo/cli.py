@@ -163,7 +163,7 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     Example: cellzoo check my.yaml
     """
     from cellzoo.recipe import check_space, load_recipe, other_form
-    from cellzoo.recipe_check import check_recipe
+    from cellzoo.recipe.check import check_recipe
     from cellzoo.runs import check_start
 
     worst = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from cellzoo.data.image_set import ImageSet
+    from cellzoo.models.section import FittedCounter
 
 
 def recipe_file(run: Path) -> Path:
@@ -299,19 +300,17 @@ class Run:
             ) from None
         return network
 
-    def load_classical(self) -> Any:
-        """The fitted counter of :data:`cellzoo.models.CLASSICAL` that the recipe names.
+    def load_classical(self) -> "FittedCounter":
+        """The fitted counter of the recipe's model.
 
         Raises:
             UserError: it is not fitted yet, or the file is damaged.
         """
-        from cellzoo.models import CLASSICAL  # with Keras, 3 s
-
         if not self.parameters_file.is_file():
             raise self._no_model()
         try:
             parameters = json.loads(self.parameters_file.read_text(encoding="utf-8"))
-            return CLASSICAL[self.recipe.model.name](**parameters)
+            return self.recipe.model.load(parameters)
         except (ValueError, TypeError):
             raise UserError(
                 f"{self.parameters_file} is damaged or of another model than recipe.yaml: "
@@ -348,14 +347,9 @@ def build_network(recipe: Recipe, pretrained: bool = True) -> "keras.Model":
     """
     import keras  # 3 s
 
-    from cellzoo.models import BUILDERS
-
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
-    arguments = recipe.model.model_dump(exclude={"name"})
-    if not pretrained and "weights" in arguments:
-        arguments["read_weights"] = False
-    return BUILDERS[recipe.model.name](**arguments, domains=domains, seed=recipe.seed)
+    return recipe.model.build(domains, recipe.seed, pretrained)
 
 
 def new_run_folder(recipe: Recipe) -> Path:

@@ -100,9 +100,10 @@ def reference_images():
 def reference_network():
     """Our Twin-VAE with the reference's parameters; not to be changed by a test."""
     from cellzoo.convert.checkpoint import set_weights_from_state_dict
-    from cellzoo.models.twinvae import twinvae
+    from cellzoo.models import TwinVAE
+    from cellzoo.models.section import DOMAINS
 
-    network = twinvae()
+    network = TwinVAE().build(DOMAINS)
     set_weights_from_state_dict(network, ruled_tensors())
     return network
 

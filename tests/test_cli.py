@@ -10,7 +10,7 @@ import pytest
 
 from cellzoo import __version__, shipped_recipes, zoo
 from cellzoo.cli import main
-from cellzoo.recipe import MODEL_SECTIONS
+from cellzoo.models import MODELS
 
 HEAVY = ("tensorflow", "keras", "numpy", "cv2", "pydantic", "matplotlib", "albumentations")
 
@@ -73,7 +73,7 @@ def test_list_shows_models_and_recipes_with_a_line_each(run_cli, tmp_path, monke
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
     counters = {f"zoo:{name}" for name in zoo.names()}
     recipes = {"recipes/a.yaml", *shipped_recipes.names()}
-    assert set(shown) == set(MODEL_SECTIONS) | recipes | counters
+    assert set(shown) == set(MODELS) | recipes | counters
     assert shown["recipes/a.yaml"] == "Counts yeast."
     assert shown["twinvae"].startswith("Twin-VAE:")
 

@@ -66,7 +66,7 @@ COMMON = {
     "model.latent": 256,
     "model.regressor": [256, 128],
     "model.dropout": 0.1,
-    "model.leakiness": 0.2,
+    "model.negative_slope": 0.2,
     "model.initializer": "orthogonal",
     "loss.count_start_epoch": 100,
     "train.learning_rate": 1.3e-4,

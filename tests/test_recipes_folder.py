@@ -33,8 +33,9 @@ SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3
 
 
 def test_there_are_recipes():
-    assert {"twinvae_bf", "twinvae_pc", "twinvae_ldc_fast"} <= {path.stem for path in NETWORKS}
-    assert {"dcc_bbbc005", "dcc_fluorescence", "dcc_folder"} <= {path.stem for path in NETWORKS}
+    networks = {path.stem for path in NETWORKS}
+    assert {"twinvae_bf", "twinvae_pc", "twindensity_ldc"} <= networks
+    assert {"dcc_bbbc005", "dcc_fluorescence", "dcc_small_folder"} <= networks
     assert {"brightness", "watershed_bf", "watershed_pc"} <= {path.stem for path in CLASSICAL}
 
 
@@ -56,13 +57,18 @@ def test_sections_stand_in_the_order_of_the_pipeline(path):
     assert ("quick" in sections) == (path in NETWORKS)
 
 
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_quick_trains_the_same_model(path):
+    full, quick = load_recipe(path), load_recipe(path, quick=True)
+    assert quick.model == full.model
+    assert full.differences(quick)
+
+
 @pytest.mark.parametrize("data", ["bf", "pc", "ldc", "cho"])
-def test_the_quick_overlay_of_a_twin_is_the_fast_recipe(data):
-    folder = RECIPES[0].parent
-    quick = load_recipe(folder / f"twinvae_{data}.yaml", quick=True)
-    fast = load_recipe(folder / f"twinvae_{data}_fast.yaml", quick=True)
-    # The budget decides how many epochs there are.
-    assert {line.split(":")[0] for line in quick.differences(fast)} == {"name", "train.epochs"}
+def test_the_twins_of_the_same_images_learn_from_the_same_quick_cells(data):
+    quick = load_recipe(RECIPES[0].parent / f"twinvae_{data}.yaml", quick=True)
+    density = load_recipe(RECIPES[0].parent / f"twindensity_{data}.yaml", quick=True)
+    assert quick.data == density.data
 
 
 def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
@@ -76,7 +82,7 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     if source == "bbbc005":
         return [f"data.natural.folder={write_bbbc005(tmp_path / 'cells')}"]
     folder = write_cells(tmp_path / "cells", images=24, size=40)
-    if recipe.model.name == "dcc":
+    if recipe.model.segments and not recipe.classical:
         add_label_images(folder)
     return [f"data.natural.folder={folder}", "data.natural.labelled=6"]
 
@@ -101,6 +107,12 @@ def add_label_images(folder):
 ALIKE = ("efficientnet_bf-full", "efficientnet_pc-full", "twinvae_pc-full", "twinvae_cho-full")
 
 
+def changes_a_step(path):
+    """Whether the overlay changes more than how long and how fast to learn."""
+    full, quick = load_recipe(path), load_recipe(path, quick=True)
+    return any(getattr(full, key) != getattr(quick, key) for key in ("data", "augment", "loss"))
+
+
 def training_step(path, quick):
     name = f"{path.stem}-{'quick' if quick else 'full'}"
     marks = [pytest.mark.slow] if name in ALIKE else []
@@ -113,8 +125,7 @@ def training_step(path, quick):
         training_step(path, quick)
         for path in NETWORKS
         for quick in (False, True)
-        # EfficientNet's overlays change no more than `train`, and its step takes many seconds.
-        if not (quick and "efficientnet" in path.stem)
+        if not quick or changes_a_step(path)
     ],
 )
 def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
@@ -124,7 +135,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     from cellzoo.training.trainer import LossWeights, Trainer
 
     settings = SMALL + small_images(path, quick, tmp_path, write_cells, write_bbbc005)
-    if load_recipe(path).model.name == "dcc":
+    if load_recipe(path).model.segments:
         settings += SMALL_DCC
     if load_recipe(path, quick=quick).data.synthetic:
         settings += ["data.synthetic.images=8"]
@@ -146,10 +157,9 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     before = [variable.numpy() for variable in network.trainable_variables]
     logs = trainer.train_on_batch(*batches(0), return_dict=True)
 
-    assert ("natural_mask" in logs) == (recipe.model.name == "dcc"), "its images have masks"
+    assert ("natural_mask" in logs) == recipe.model.segments, "its images have masks"
     for domain in batches(0)[0]:
-        reconstructs = "twinvae" in path.stem and getattr(recipe.model, "reconstruct", True)
-        terms = ("reconstruction", "kl", "count") if reconstructs else ("count",)
+        terms = ("reconstruction", "kl", "count") if recipe.model.reconstructs else ("count",)
         assert {f"{domain}_{term}" for term in terms} <= set(logs)
     # Without masks nothing tells where the cells of natural images are.
     untold = {"natural_density"} & set(logs) if natural.masks is None else set()

@@ -136,7 +136,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         height=height,
         training_counts=validation.get("training_counts"),
         no_labels=recipe.data.natural.keeps_all_labels_hidden,
-        augmented_views=recipe.count.views,
+        augmented_views=recipe.count.test_time_augmentation,
         reports=[report for report in map(_report, files) if report],
         mae=COUNT_SCORES["mae"],
         validation={

@@ -17,7 +17,7 @@ from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split
 from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
-from cellzoo.recipe_check import check_recipe
+from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
 from cellzoo.scores.table import HEADLINE, headline_in_words
 from cellzoo.training.fit import fit
@@ -255,7 +255,7 @@ def label_methods(entrants: Sequence[Entrant]) -> list[Entrant]:
 
 
 def _model_in_words(recipe: Recipe) -> str:
-    natural_only = recipe.model.name.startswith("twinvae") and not recipe.data.synthetic
+    natural_only = recipe.model.twin and not recipe.data.synthetic
     return recipe.model.name + (", natural only" if natural_only else "")
 
 

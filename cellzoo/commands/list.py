@@ -1,24 +1,19 @@
 """``cellzoo list``: what is at hand, with a line on each."""
 
-import ast
 import json
 from pathlib import Path
 
 from cellzoo import shipped_recipes, zoo
 from cellzoo.counters.preprocessing import METADATA_FILE
 from cellzoo.counters.saved_model import version_number
-from cellzoo.recipe import MODEL_SECTIONS, load_recipe
+from cellzoo.models import MODELS
+from cellzoo.recipe import load_recipe
 from cellzoo.runs import recipe_file
 
 
 def models() -> list[tuple[str, str]]:
-    """Each model's name and the first line of its file, read without importing Keras."""
-    folder = Path(__file__).parents[1] / "models"
-    rows = []
-    for name in MODEL_SECTIONS:
-        text = (folder / f"{name}.py").read_text(encoding="utf-8")
-        rows.append((name, (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]))
-    return rows
+    """Each model's name, and a line on it."""
+    return [(name, section.summary()) for name, section in MODELS.items()]
 
 
 def recipes() -> list[tuple[str, str]]:

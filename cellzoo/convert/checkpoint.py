@@ -13,8 +13,9 @@ from cellzoo import __version__
 from cellzoo.convert.torch_checkpoint import read_state_dict
 from cellzoo.data.sources import Folder
 from cellzoo.errors import UserError
-from cellzoo.models.twinvae import twinvae
-from cellzoo.recipe import Data, Recipe, TwinVAE
+from cellzoo.models import TwinVAE
+from cellzoo.models.section import DOMAINS
+from cellzoo.recipe import Data, Recipe
 from cellzoo.runs import Run
 from cellzoo.synthetic.settings import Synthetic
 
@@ -49,7 +50,7 @@ def import_checkpoint(file: Path, out: Path) -> Run:
     file, out = Path(file), Path(out)
     tensors = _without_wrappers(read_state_dict(file), str(file))
     model = _widths(tensors, str(file))
-    network = twinvae(**model.model_dump(exclude={"name"}))
+    network = model.build(DOMAINS)
     set_weights_from_state_dict(network, tensors, source=str(file))
     try:
         run = Run.create(out, _recipe(file, model))
@@ -67,7 +68,7 @@ def set_weights_from_state_dict(
     """Sets all weights of a Twin-VAE to those of the authors' PyTorch network.
 
     Args:
-        network: built by :func:`cellzoo.models.twinvae.twinvae` with both domains, two regressor
+        network: a built :class:`cellzoo.models.TwinVAE` with both domains, two regressor
             layers and ``regressor_input="latent"``.
         tensors: float arrays by the authors' names, in PyTorch's layout: convolutions
             ``[out, in, h, w]``, transposed ones ``[in, out, h, w]``, dense ones ``[out, in]``.

@@ -287,7 +287,7 @@ class Counter(ABC):
         """The same counter with another threshold; only if :attr:`has_threshold`.
 
         Args:
-            method: one of :data:`cellzoo.models.thresholds.THRESHOLDS`.
+            method: one of the model section's ``thresholds``.
         """
         raise UsageError(f"{self.name} has no threshold.")
 

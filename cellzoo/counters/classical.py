@@ -16,7 +16,7 @@ class ClassicalCounter(RunCounter):
         """Loads the fitted parameters."""
         self._model = run.load_classical()
         super().__init__(run)
-        self.can_segment = hasattr(self._model, "segment")
+        self.can_segment = run.recipe.model.segments
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         image = self.preprocessing.unit(frame, scaled)

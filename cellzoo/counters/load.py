@@ -54,8 +54,6 @@ def load_run(folder: Path, selection: str = "best") -> "RunCounter":
     Raises:
         UserError: it is no run folder, or no model has been saved there yet.
     """
-    # 4 s: Keras
-    from cellzoo.models import TILINGS
     from cellzoo.runs import Run
 
     run = Run(folder)
@@ -63,7 +61,8 @@ def load_run(folder: Path, selection: str = "best") -> "RunCounter":
         from cellzoo.counters.classical import ClassicalCounter
 
         return ClassicalCounter(run)
-    if run.recipe.model.name in TILINGS:
+    # Both start Keras: 4 s.
+    if run.recipe.model.tiling():
         from cellzoo.counters.tiled import TiledCounter
 
         return TiledCounter(run, selection)

@@ -52,7 +52,7 @@ class NetworkCounter(RunCounter):
                 self.preprocessing,
                 self.interval,
                 self._threshold(),
-                self.run.recipe.count.views,
+                self.run.recipe.count.test_time_augmentation,
             )
         return self._graph
 
@@ -76,7 +76,7 @@ class NetworkCounter(RunCounter):
 
     def _mean_over_views(self, count: Callable, images: np.ndarray) -> np.ndarray:
         """Counts as the graph averages them."""
-        views = self.run.recipe.count.views
+        views = self.run.recipe.count.test_time_augmentation
         return mean_over_views(lambda view: count(np.asarray(view)), images, views)
 
     def _threshold(self) -> Threshold | None:

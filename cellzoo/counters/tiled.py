@@ -14,7 +14,6 @@ from cellzoo.counters.network_parts import domain_counter, predict
 from cellzoo.counters.of_run import without_interval
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.images import Frame, resize
-from cellzoo.models import TILINGS
 from cellzoo.models.thresholds import Threshold
 from cellzoo.models.tiling import TILE, Tile, Tiling, pad_to, sheets, tiles
 from cellzoo.runs import Run, build_network
@@ -35,9 +34,9 @@ class TiledCounter(NetworkCounter):
         """Loads the weights."""
         super().__init__(run, selection)
         recipe = run.recipe
-        self.can_segment = self.has_threshold = "natural_mask" in self.network.output
-        tiling = TILINGS[recipe.model.name](**recipe.model.model_dump())
-        self.tiled = TiledMaps(self.network, tiling)
+        self.can_segment = recipe.model.segments
+        self.has_threshold = bool(recipe.model.thresholds)
+        self.tiled = TiledMaps(self.network, recipe.model.tiling())
         # Where all originals have one size, it says how large cells are once these are resized.
         original = recipe.data.natural.reading.original_size
         self.any_size = original is not None or not self.preprocessing.resize
@@ -71,7 +70,7 @@ class TiledCounter(NetworkCounter):
         """See :meth:`cellzoo.counters.base.Counter.with_threshold`; it promises no interval."""
         other = copy.copy(self)
         recipe = self.run.recipe
-        model = recipe.model.model_copy(update={"threshold": method})
+        model = recipe.model.with_threshold(method)
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
         other._models = {"natural": domain_counter(other.network)}
@@ -80,11 +79,7 @@ class TiledCounter(NetworkCounter):
         return other
 
     def _threshold(self) -> Threshold | None:
-        if not self.can_segment:
-            return None
-        model = self.run.recipe.model
-        method = "simple" if model.threshold == "none" else model.threshold
-        return Threshold(method, model.threshold_block, model.threshold_offset)
+        return self.run.recipe.model.threshold_layer()
 
 
 class TiledMaps:

@@ -4,7 +4,6 @@ import numpy as np
 
 from cellzoo.counters.base import Counter
 from cellzoo.data.image_set import ImageSet
-from cellzoo.models.thresholds import THRESHOLDS, Threshold
 from cellzoo.scores.segmentation import instances
 from cellzoo.scores.table import count_metrics, segmentation_metrics
 
@@ -36,13 +35,13 @@ def threshold_table(counter: Counter, images: ImageSet) -> list[dict[str, float 
     masked = images.masks is not None and images.has_mask.all()
     numbered = _tells_cells_apart(images) if masked else None
     rows = []
-    for method in THRESHOLDS:
+    for method in model.thresholds:
         row: dict[str, float | str] = {"threshold": method}
-        if model.head == "regressor":
+        if model.needs_masks:  # else its count is no count of the mask
             raw = counter.with_threshold(method).count(images.images, scaled=True).raw
             row |= _count_scores("", images.counts, raw)
         if method != "none":
-            threshold = Threshold(method, model.threshold_block, model.threshold_offset)
+            threshold = model.with_threshold(method).threshold_layer()
             masks = np.stack([np.asarray(threshold(p[None]))[0] for p in probability])
             parts = np.array([instances(mask).max() for mask in masks])
             row |= _count_scores("components_", images.counts, parts)

@@ -1,37 +1,38 @@
-"""The zoo: one file per model, and the name under which a recipe asks for it."""
+"""The models: a folder per model, and the one table of their names.
 
-from collections.abc import Callable
-from typing import Any
+Nothing here starts Keras or TensorFlow; building a network does.
+"""
 
-import keras
+from cellzoo.models.brightness.section import Brightness
+from cellzoo.models.dcc.section import DCC
+from cellzoo.models.efficientnet.section import EfficientNet
+from cellzoo.models.section import Classical, ModelSection, Network
+from cellzoo.models.twin_density.section import TwinDensity
+from cellzoo.models.twinvae.section import TwinVAE
+from cellzoo.models.twinvae_spatial.section import TwinVAESpatial
+from cellzoo.models.watershed.section import Watershed
 
-from cellzoo.models.brightness import Brightness
-from cellzoo.models.dcc import dcc, dcc_tiling
-from cellzoo.models.efficientnet import efficientnet
-from cellzoo.models.tiling import Tiling
-from cellzoo.models.twinvae import twinvae
-from cellzoo.models.twinvae_spatial import twinvae_spatial, twinvae_spatial_tiling
-from cellzoo.models.watershed import Watershed
-
-# Networks, which the trainer trains.
-BUILDERS: dict[str, Callable[..., keras.Model]] = {
-    "twinvae": twinvae,
-    "twinvae_spatial": twinvae_spatial,
-    "dcc": dcc,
-    "efficientnet": efficientnet,
-}
-
-# Networks that see a neighbourhood only: how images of any size are cut for one of a builder's
-# arguments.
-TILINGS: dict[str, Callable[..., Tiling]] = {
-    "twinvae_spatial": twinvae_spatial_tiling,
-    "dcc": dcc_tiling,
-}
-
-# Counters that are fitted in one go. Each is a frozen dataclass of plain numbers, so that JSON can
-# keep it, made by `fit(images, counts, **keys of the recipe)`; `count(images)` gives float32 `[n]`,
-# and those that segment have `segment(image)`, which gives the regions as int32 labels `[h, w]`.
-CLASSICAL: dict[str, Any] = {
+# The `name` of a recipe's `model` section, and the section.
+MODELS: dict[str, type[ModelSection]] = {
+    "twinvae": TwinVAE,
+    "twinvae_spatial": TwinVAESpatial,
+    "twin_density": TwinDensity,
+    "dcc": DCC,
+    "efficientnet": EfficientNet,
     "brightness": Brightness,
     "watershed": Watershed,
 }
+
+__all__ = [
+    "DCC",
+    "MODELS",
+    "Brightness",
+    "Classical",
+    "EfficientNet",
+    "ModelSection",
+    "Network",
+    "TwinDensity",
+    "TwinVAE",
+    "TwinVAESpatial",
+    "Watershed",
+]

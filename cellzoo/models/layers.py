@@ -38,8 +38,8 @@ class LatentSampler(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-class _Squares(keras.layers.Layer):
-    """A layer that needs to know the side of squares of pixels."""
+class _GridLayer(keras.layers.Layer):
+    """A layer that needs to know how many pixels wide a grid cell is."""
 
     def __init__(self, side: int, **kwargs):
         """Takes note of the side."""
@@ -52,13 +52,13 @@ class _Squares(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="cellzoo")
-class PixelsToChannels(_Squares):
-    """Makes each square of pixels one place, with its pixels, row by row, as channels.
+class SpaceToDepth(_GridLayer):
+    """Makes each square of pixels one grid cell, with its pixels, row by row, as channels.
 
     ``keras.ops.space_to_depth`` does the same and takes five times as long on a processor.
 
     Args:
-        side: of a square in pixels.
+        side: of a grid cell in pixels.
     """
 
     def call(self, images):
@@ -77,21 +77,19 @@ class PixelsToChannels(_Squares):
 
 
 @keras.saving.register_keras_serializable(package="cellzoo")
-class ChannelsToPixels(_Squares):
-    """Undoes :class:`PixelsToChannels`: the channels of each place become a square of pixels.
+class DepthToSpace(_GridLayer):
+    """Undoes :class:`SpaceToDepth`: the channels of each grid cell become a square of pixels.
 
     ``keras.ops.depth_to_space`` does the same and takes eight times as long on a processor.
 
     Args:
-        side: of a square in pixels.
+        side: of a grid cell in pixels.
     """
 
-    def call(self, places):
+    def call(self, grid):
         """Maps ``[batch, h, w, s * s]`` to ``[batch, h * s, w * s]``, s being the side."""
-        side, (_, rows, columns, _) = self.side, ops.shape(places)
-        squares = ops.transpose(
-            ops.reshape(places, (-1, rows, columns, side, side)), (0, 1, 3, 2, 4)
-        )
+        side, (_, rows, columns, _) = self.side, ops.shape(grid)
+        squares = ops.transpose(ops.reshape(grid, (-1, rows, columns, side, side)), (0, 1, 3, 2, 4))
         return ops.reshape(squares, (-1, rows * side, columns * side))
 
     def compute_output_shape(self, shape):
@@ -125,7 +123,7 @@ class ImageCentering(keras.layers.Layer):
 class ImageScaling(keras.layers.Layer):
     """Subtracts the training images' background and divides by their spread.
 
-    Both are weights set by :meth:`adapt`, the same for every image and every place in it: unlike a
+    Both are weights set by :meth:`adapt`, the same for every image and every pixel in it: unlike a
     layer that looks at the whole image it lets a tile be counted as the image is.
     """
 

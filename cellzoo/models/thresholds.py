@@ -4,9 +4,13 @@ Written in ``keras.ops``, so that the threshold is part of a network and of its 
 and the global threshold work on 256 grey levels, as OpenCV does, with which they agree.
 """
 
+from typing import get_args
+
 import keras
 import numpy as np
 from keras import ops
+
+from cellzoo.models.section import ThresholdMethod
 
 LEVELS = 256
 
@@ -66,7 +70,7 @@ def otsu_level(pixels):
     return ops.cast(ops.argmax(between, axis=1), "int32")
 
 
-THRESHOLDS = ("none", "simple", "adaptive_gaussian", "otsu")
+THRESHOLDS: tuple[ThresholdMethod, ...] = get_args(ThresholdMethod)
 
 
 @keras.saving.register_keras_serializable(package="cellzoo")

@@ -22,9 +22,7 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
     Raises:
         UserError: the model learns from masks alone what the images have none for.
     """
-    if getattr(recipe.model, "head", None) == "regressor" and (
-        natural.masks is None or not natural.has_mask.any()
-    ):
+    if recipe.model.needs_masks and (natural.masks is None or not natural.has_mask.any()):
         raise UserError(
             "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
             "labels.csv that names some of labelled training images, or set model.head: additive."
@@ -36,7 +34,7 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
         recipe.augment.build(size),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
-        unlabelled=getattr(recipe.model, "reconstruct", True),
+        unlabelled=recipe.model.learns_from_unlabelled,
         shares=shares,
         count_mean=recipe.loss.count_mean,
         seed=recipe.seed,
@@ -71,15 +69,13 @@ def _trainer_in_scope(
     loss = LossWeights(**recipe.loss.model_dump())
     trainer = Trainer(network, loss, steps_per_epoch, devices)
     rate = learning_rate(recipe, settings.epochs * steps_per_epoch)
-    averaging = {}
-    if settings.averaging:
-        averaging = {"use_ema": True, "ema_momentum": settings.averaging}
+    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
     optimizer = make_optimizer(
         settings.optimizer,
         rate,
         settings.weight_decay,
         global_clipnorm=settings.clip_norm,
-        **averaging,
+        **ema,
     )
     trainer.compile(optimizer=optimizer, jit_compile=_compilation())
     # Symbolic images: of real ones JAX would compile every operation of the network by itself.

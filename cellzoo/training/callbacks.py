@@ -68,7 +68,8 @@ def training_state(trainer: keras.Model) -> list[keras.Variable]:
 class EpochEnd(keras.callbacks.Callback):
     """Validates, saves and reports after each epoch, and stops when there is no more to gain.
 
-    Validation images are counted as they are, whatever the recipe's ``count.views``.
+    Validation images are counted as they are, whatever the recipe's
+    ``count.test_time_augmentation``.
 
     Everything it has to remember stands in ``history.csv``, so that a resumed run decides as an
     uninterrupted one would.

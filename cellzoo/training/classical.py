@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 
 from cellzoo.data.image_set import ImageSet
-from cellzoo.models import CLASSICAL
 from cellzoo.runs import Run
 
 log = logging.getLogger("cellzoo")
-
-# The splits whose labels each model may see. The test split is not among them and no key of a
-# recipe puts it there: parameters tuned on it would make its score worthless.
-FITTED_ON = {
-    "brightness": ("train",),
-    "watershed": ("train", "validation"),
-}
 
 
 def fit_classical(run: Run, training: ImageSet, validation: ImageSet) -> float:
@@ -33,7 +25,7 @@ def fit_classical(run: Run, training: ImageSet, validation: ImageSet) -> float:
         The seconds that it took.
     """
     splits = {"train": training.take(training.labelled), "validation": validation}
-    chosen = [splits[split] for split in FITTED_ON[run.recipe.model.name]]
+    chosen = [splits[split] for split in run.recipe.model.fitted_on]
     started = time.monotonic()
     counter = _fitted(run, chosen)
     seconds = time.monotonic() - started
@@ -56,15 +48,13 @@ def unseen_counts(
         validation: as there.
         predicted: counts of the validation images by the run's own counter, ``[n]``.
     """
-    if "validation" not in FITTED_ON[run.recipe.model.name]:
+    if "validation" not in run.recipe.model.fitted_on:
         return predicted
     return _fitted(run, [training.take(training.labelled)]).count(validation.images)
 
 
 def _fitted(run: Run, chosen: list[ImageSet]) -> Any:
-    model = run.recipe.model
-    return CLASSICAL[model.name].fit(
+    return run.recipe.model.fit(
         np.concatenate([images.images for images in chosen]),
         np.concatenate([images.counts for images in chosen]),
-        **model.model_dump(exclude={"name", "image_size"}),
     )

@@ -16,7 +16,7 @@ from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
-from cellzoo.recipe_check import check_recipe
+from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start
 from cellzoo.scores.table import count_metrics, headline_in_words
 from cellzoo.training.assemble import new_trainer, training_batches

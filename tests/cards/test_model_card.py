@@ -137,7 +137,7 @@ def test_a_model_that_never_saw_a_label_says_so(run):
 def test_a_mean_over_views_is_told(run):
     assert "- counting:" not in write_model_card(run).read_text()
     recipe = run.recipe_file.read_text()
-    run.recipe_file.write_text(recipe.replace("views: 1\n", "views: 4\n"))
+    run.recipe_file.write_text(recipe.replace("augmentation: 1\n", "augmentation: 4\n"))
     text = write_model_card(Run(run.path)).read_text()
     assert "- counting: the mean of 4 counts, of the image and its flips\n" in text
 

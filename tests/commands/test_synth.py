@@ -13,7 +13,7 @@ from cellzoo.data.folder import load_folder
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import find_images
 from cellzoo.recipe import load_recipe
-from cellzoo.recipe_check import check_recipe
+from cellzoo.recipe.check import check_recipe
 from cellzoo.synthetic import matching
 
 RECIPE = """\

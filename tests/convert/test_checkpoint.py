@@ -12,7 +12,8 @@ from keras import ops
 from cellzoo.convert import checkpoint
 from cellzoo.convert.checkpoint import import_checkpoint, set_weights_from_state_dict
 from cellzoo.errors import UserError
-from cellzoo.models.twinvae import twinvae
+from cellzoo.models import TwinVAE
+from cellzoo.models.section import DOMAINS
 from cellzoo.runs import Run
 
 NARROW = {"channels": (3, 4, 5, 6), "shared": 7, "latent": 8, "regressor": (9, 10)}
@@ -32,7 +33,7 @@ def save(file, tensors):
 
 def saved_network(run):
     """The network of a run folder, as whoever opens it builds it."""
-    network = twinvae(**run.recipe.model.model_dump(exclude={"name"}))
+    network = run.recipe.model.build(DOMAINS)
     network.load_weights(run.best_weights)
     return network
 
@@ -45,7 +46,7 @@ def test_a_checkpoint_of_the_paper_counts_as_the_authors_network_does(
     assert run.recipe.model.model_dump() == {
         "name": "twinvae", "channels": (32, 64, 128, 256), "shared_channels": 512, "latent": 256,
         "regressor": [256, 128], "regressor_input": "latent", "dropout": 0.1, "latent_dropout": 0.0,
-        "leakiness": 0.2, "initializer": "orthogonal", "center": False,
+        "negative_slope": 0.2, "initializer": "orthogonal", "center": False,
     }  # fmt: skip
     x = dict.fromkeys(("natural", "synthetic"), reference_images)
     outputs = saved_network(run).predict(x, verbose=0)
@@ -164,7 +165,8 @@ def test_says_so_where_the_folder_cannot_be_made(tmp_path, authors_tensors):
 
 
 def test_a_refused_state_dict_changes_no_weight(authors_tensors):
-    network = twinvae(channels=(3, 4, 5, 6), shared_channels=7, latent=8, regressor=(9, 10))
+    section = TwinVAE(channels=(3, 4, 5, 6), shared_channels=7, latent=8, regressor=(9, 10))
+    network = section.build(DOMAINS)
     before = [ops.convert_to_numpy(weight).copy() for weight in network.weights]
     tensors = authors_tensors(**NARROW)
     del tensors["regressor.4.bias"]

@@ -74,8 +74,8 @@ def with_views(run: Path, views: int, to: Path) -> Counter:
     """The run again, with its recipe saying how many views to count."""
     shutil.copytree(run, to)
     text = (to / "recipe.yaml").read_text()
-    assert text.count("views: 1\n") == 1
-    (to / "recipe.yaml").write_text(text.replace("views: 1\n", f"views: {views}\n"))
+    assert text.count("augmentation: 1\n") == 1
+    (to / "recipe.yaml").write_text(text.replace("augmentation: 1\n", f"augmentation: {views}\n"))
     return load_run(to)
 
 

@@ -7,8 +7,8 @@ from keras import ops
 
 from cellzoo.errors import UsageError
 from cellzoo.evaluation.protocol import predict_counts
-from cellzoo.models.twinvae import twinvae
-from cellzoo.models.twinvae_spatial import twinvae_spatial
+from cellzoo.models import TwinVAE, TwinVAESpatial
+from cellzoo.models.section import DOMAINS
 
 SMALL = {"channels": (4, 4, 6, 6), "shared_channels": 8, "latent": 5, "regressor": (4, 4)}
 
@@ -21,7 +21,7 @@ def images():
 @pytest.fixture(scope="module", params=["latent", "shared_decoder"])
 def network(request):
     keras.utils.set_random_seed(3)
-    network = twinvae(**SMALL, regressor_input=request.param)
+    network = TwinVAE(**SMALL, regressor_input=request.param).build(DOMAINS)
     for domain in ("natural", "synthetic"):
         network.get_layer(f"{domain}_encoder").get_layer("conv1").bias.assign([0.5, -0.5, 1, 2])
     return network
@@ -45,7 +45,7 @@ def test_ours_is_what_the_network_says_of_the_image_as_it_is(network, images):
 
 def test_the_authors_sample_has_the_mean_and_variance_of_the_latent(images):
     """With a linear regressor on the latent the counts' distribution is known exactly."""
-    network = twinvae(**SMALL)
+    network = TwinVAE(**SMALL).build(DOMAINS)
     x = images[:1]
     outputs = network.predict(dict.fromkeys(("natural", "synthetic"), x), verbose=0)
     regressor = network.get_layer("regressor")
@@ -85,7 +85,7 @@ def test_the_authors_is_repeatable_by_seed_whatever_the_batch(network, images):
 
 
 def test_spatial_twin_counts_by_our_protocol_and_refuses_the_authors(images):
-    network = twinvae_spatial(channels=(4, 4, 4), shared_channels=4, latent=2)
+    network = TwinVAESpatial(channels=(4, 4), shared_channels=4, latent=2).build(DOMAINS)
     counts = predict_counts(network, images)
     expected = network.predict(dict.fromkeys(("natural", "synthetic"), images), verbose=0)
     np.testing.assert_allclose(counts, expected["natural_count"], rtol=1e-5)

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from cellzoo.models.dcc import dcc, dcc_tiling, receptive_radius
+from cellzoo.errors import UserError
+from cellzoo.models import DCC
 from cellzoo.models.tiling import pad_to, tiles
 
 
@@ -14,7 +15,8 @@ def network(head="additive", **settings):
     """A small network whose layers all matter, as none is at its first value."""
     keras.utils.set_random_seed(3)
     settings = {"image_size": (32, 48), "channels": (3, 4, 5), "density_channels": 4} | settings
-    built = dcc(head=head, regressor_channels=(2, 3), regressor_units=5, pooling=8, **settings)
+    section = DCC(head=head, regressor_channels=(2, 3), regressor_units=5, pooling=8, **settings)
+    built = section.build()
     for variable in built.trainable_variables:
         variable.assign_add(keras.random.normal(variable.shape, 0, 0.2))
     return built
@@ -29,7 +31,7 @@ def noise(*shape, seed=0):
 
 
 def test_the_papers_network():
-    built = dcc()
+    built = DCC().build()
     assert built.input["natural"].shape == (None, 784, 784)
     widths = [layer.filters for layer in built.layers if layer.name.endswith("conv1")]
     assert widths[:6] == [64, 128, 256, 256, 128, 64]
@@ -48,14 +50,15 @@ def test_outputs(head):
 
 def test_about_thirty_cells_before_anything_is_learned():
     for size in (32, 128):
-        count = answer(dcc(image_size=size, channels=(4, 8), head="additive"), noise(2, size, size))
+        section = DCC(image_size=size, channels=(4, 8), head="additive")
+        count = answer(section.build(), noise(2, size, size))
         assert 10 < count["natural_count"].mean() < 100
 
 
 @pytest.mark.parametrize(("channels", "convolutions"), [((3, 4, 5), 1), ((3, 4), 2), ((4,), 1)])
 def test_a_pixel_reaches_as_far_as_the_receptive_radius(channels, convolutions):
     built = network(channels=channels, convolutions=convolutions, image_size=64)
-    radius = receptive_radius(len(channels), convolutions)
+    radius = DCC(channels=channels, convolutions=convolutions).receptive_radius()
     image = noise(1, 64, 64)
     reach = 0
     for column in (32, 33, 35, 39):  # how far it reaches depends on its place in a square
@@ -88,7 +91,7 @@ def test_the_tiled_density_is_the_untiled_one():
     image = pad_to(noise(165, 118, seed=4), 8)
     whole = answer(built, image[None])
     tiled = {name: np.full(image.shape, np.nan) for name in ("natural_density", "natural_mask")}
-    for tile in tiles(image.shape, replace(dcc_tiling(channels=(3, 4, 5)), tile=40)):
+    for tile in tiles(image.shape, replace(DCC(channels=(3, 4, 5)).tiling(), tile=40)):
         part = answer(built, image[tile.read][None])
         for name, values in tiled.items():
             values[tile.place] = part[name][0][tile.inner]
@@ -130,13 +133,27 @@ def test_the_regressor_counts_the_thresholded_mask():
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "domains", "sentence"),
     [
-        ({"image_size": 100}, "image_size is 100: 8 must divide"),
-        ({"head": "sum"}, "not one of regressor, additive"),
-        ({"domains": ("natural", "synthetic")}, "no synthetic half"),
+        ({"image_size": 100}, ("natural",), "image_size is 100, .* choose multiples of 8"),
+        ({"threshold_block": 8}, ("natural",), "threshold_block is 8: .* choose an odd number"),
+        ({}, ("natural", "synthetic"), "no synthetic half"),
     ],
 )
-def test_settings_that_do_not_fit(settings, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        dcc(**{"image_size": 32, "channels": (2, 2, 2)} | settings)
+def test_settings_that_do_not_fit(settings, domains, sentence):
+    with pytest.raises(UserError, match=sentence):
+        DCC(**{"image_size": 32, "channels": (2, 2, 2)} | settings).build(domains)
+
+
+def test_only_the_regressor_needs_masks_and_counts_them():
+    assert DCC().needs_masks and not DCC(head="additive").needs_masks
+
+
+def test_what_is_shown_is_thresholded_as_the_section_says():
+    images = noise(1, 32, 48)
+    assert DCC(threshold="none").threshold_layer().method == "simple"
+    shown = DCC(threshold="adaptive_gaussian", threshold_block=9).threshold_layer()
+    assert (shown.method, shown.block) == ("adaptive_gaussian", 9)
+    other = DCC().with_threshold("otsu")
+    assert other.threshold == "otsu" and "otsu" in other.thresholds
+    assert set(np.unique(other.threshold_layer()(images))) == {0, 1}

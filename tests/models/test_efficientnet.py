@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.models.efficientnet import efficientnet
+from cellzoo.models import EfficientNet
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "efficientnetb0_notop.weights.h5"
 IMAGES = np.random.default_rng(0).random((2, 32, 32), np.float32)
@@ -19,7 +19,7 @@ def backbone_of(network):
 
 @pytest.fixture(scope="module")
 def network():
-    return efficientnet(image_size=32, weights=None, domains=("natural", "synthetic"))
+    return EfficientNet(image_size=32, weights=None).build(("natural", "synthetic"))
 
 
 def test_both_domains_go_through_the_same_weights_and_start_at_the_mean_count(network):
@@ -46,7 +46,7 @@ def test_faint_images_are_given_the_contrast_of_photographs(network):
 
 
 def test_a_frozen_backbone_leaves_the_dense_output_alone_to_learn():
-    network = efficientnet(image_size=32, weights=None, frozen=True)
+    network = EfficientNet(image_size=32, weights=None, frozen=True).build()
     assert [v.path.split("/")[-2] for v in network.trainable_variables] == ["head", "head"]
     statistics = [v.numpy() for v in backbone_of(network).non_trainable_variables]
     network({"natural": IMAGES}, training=True)
@@ -63,7 +63,7 @@ def test_a_frozen_backbone_leaves_the_dense_output_alone_to_learn():
     ],
 )
 def test_a_variant_has_as_many_weights_as_keras_documents(variant, weights):
-    network = efficientnet(variant=variant, image_size=32, weights=None)
+    network = EfficientNet(variant=variant, image_size=32, weights=None).build()
     assert backbone_of(network).count_params() == weights
     assert network.output["natural_count"].shape == (None,)
 
@@ -86,7 +86,7 @@ def test_imagenet_weights_do_what_kerass_own_network_does_with_them(tmp_path, mo
     expected = keras.applications.EfficientNetB0(weights="imagenet", include_top=False).predict(
         photographs, verbose=0
     )
-    ours = backbone_of(efficientnet(image_size=32, weights="imagenet"))
+    ours = backbone_of(EfficientNet(image_size=32, weights="imagenet").build())
     np.testing.assert_allclose(ours.predict(photographs, verbose=0), expected, rtol=1e-3, atol=1e-6)
     without_it = plain.predict(photographs, verbose=0)
     assert np.abs(without_it - expected).max() > 0.01 * np.abs(expected).max()
@@ -94,17 +94,17 @@ def test_imagenet_weights_do_what_kerass_own_network_does_with_them(tmp_path, mo
 
 def test_weights_that_cannot_be_had_are_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no such file: set it to a file that .*EfficientNetB0"):
-        efficientnet(image_size=32, weights=str(tmp_path / "none.weights.h5"))
+        EfficientNet(image_size=32, weights=str(tmp_path / "none.weights.h5")).build()
     (tmp_path / "a.weights.h5").write_bytes(b"no weights")
     with pytest.raises(UserError, match="a.weights.h5 holds no weights of EfficientNet-B0"):
-        efficientnet(image_size=32, weights=str(tmp_path / "a.weights.h5"))
+        EfficientNet(image_size=32, weights=str(tmp_path / "a.weights.h5")).build()
 
     def offline(*arguments, **more):
         raise Exception("URL fetch failure on https://example.org/b0.h5")
 
     monkeypatch.setattr(keras.src.applications.efficientnet.file_utils, "get_file", offline)
     with pytest.raises(UserError, match="cannot be downloaded .URL fetch failure.*where there is"):
-        efficientnet(image_size=32, weights="imagenet")
+        EfficientNet(image_size=32, weights="imagenet").build()
 
 
 @pytest.fixture

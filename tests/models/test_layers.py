@@ -4,30 +4,30 @@ import keras
 import numpy as np
 import pytest
 
-from cellzoo.models.layers import ChannelsToPixels, PixelsToChannels
+from cellzoo.models.layers import DepthToSpace, SpaceToDepth
 
 SIZES = [(4, 4), (8, 12), (20, 4)]
 
 
 def test_a_square_of_pixels_becomes_channels_row_by_row():
     image = np.arange(8.0).reshape(1, 2, 4, 1)
-    squares = np.asarray(PixelsToChannels(2)(image))
+    squares = np.asarray(SpaceToDepth(2)(image))
     np.testing.assert_array_equal(squares, [[[[0, 1, 4, 5], [2, 3, 6, 7]]]])
-    np.testing.assert_array_equal(ChannelsToPixels(2)(squares), image[..., 0])
+    np.testing.assert_array_equal(DepthToSpace(2)(squares), image[..., 0])
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_they_do_what_the_slower_operations_of_keras_do(size):
     images = np.random.default_rng(0).random((3, *size, 1), np.float32)
     squares = np.asarray(keras.ops.space_to_depth(images, 4))
-    np.testing.assert_array_equal(PixelsToChannels(4)(images), squares)
-    np.testing.assert_array_equal(ChannelsToPixels(4)(squares), images[..., 0])
+    np.testing.assert_array_equal(SpaceToDepth(4)(images), squares)
+    np.testing.assert_array_equal(DepthToSpace(4)(squares), images[..., 0])
 
 
 def test_sides_may_be_unknown():
     image = keras.Input((None, None, 1))
-    squares = PixelsToChannels(4)(image)
-    again = ChannelsToPixels(4)(squares)
+    squares = SpaceToDepth(4)(image)
+    again = DepthToSpace(4)(squares)
     assert squares.shape == (None, None, None, 16) and again.shape == (None, None, None)
     model = keras.Model(image, again)
     for size in SIZES:
@@ -36,7 +36,7 @@ def test_sides_may_be_unknown():
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape"), [(PixelsToChannels(4), (2, 8, 12, 1)), (ChannelsToPixels(4), (2, 2, 3, 16))]
+    ("layer", "shape"), [(SpaceToDepth(4), (2, 8, 12, 1)), (DepthToSpace(4), (2, 2, 3, 16))]
 )
 def test_they_are_rebuilt_from_their_arguments_and_know_their_shapes(layer, shape):
     again = keras.layers.deserialize(keras.layers.serialize(layer))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from cellzoo.models import TwinVAE
 from cellzoo.models.layers import LatentSampler
-from cellzoo.models.twinvae import twinvae
+from cellzoo.models.section import DOMAINS
 
 OUTPUTS = [
     f"{domain}_{output}"
@@ -136,7 +137,7 @@ def test_drops_a_tenth_and_leaks_a_fifth_everywhere(reference_network):
 
 def test_dropout_works_in_training_alone(reference_images):
     small = {"channels": (4, 4, 4, 4), "shared_channels": 4, "latent": 2, "regressor": (2, 2)}
-    network = twinvae(**small, dropout=0.5)
+    network = TwinVAE(**small, dropout=0.5).build(DOMAINS)
     x = dict.fromkeys(("natural", "synthetic"), reference_images)
     first, second = (ops.convert_to_numpy(network(x)["natural_mean"]) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -146,7 +147,7 @@ def test_dropout_works_in_training_alone(reference_images):
 
 def test_the_latent_can_be_dropped_as_the_paper_says(reference_images):
     small = {"channels": (4, 4, 4, 4), "shared_channels": 4, "latent": 64, "regressor": (2, 2)}
-    network = twinvae(**small, latent_dropout=0.5, domains=("natural",))
+    network = TwinVAE(**small, latent_dropout=0.5).build()
     outputs = network({"natural": reference_images}, training=True)
     for name in ("natural_mean", "natural_log_variance"):
         dropped = ops.convert_to_numpy(outputs[name]) == 0
@@ -192,7 +193,8 @@ def test_batch_norms_are_pytorchs(reference_network):
 
 @pytest.mark.parametrize("part", ["natural_encoder", "synthetic_encoder", "shared_encoder"])
 def test_encoders_begin_with_an_orthogonal_basis(part):
-    network = twinvae(channels=(8, 16, 24, 32), shared_channels=40, latent=4, regressor=(4, 4))
+    section = TwinVAE(channels=(8, 16, 24, 32), shared_channels=40, latent=4, regressor=(4, 4))
+    network = section.build(DOMAINS)
     for layer in network.get_layer(part).layers:
         if isinstance(layer, keras.layers.Conv2D):
             kernel = ops.convert_to_numpy(layer.kernel).reshape(-1, layer.filters)
@@ -211,8 +213,8 @@ def test_regressor_is_linear(reference_network):
 
 def test_regressor_can_read_what_the_paper_says():
     small = {"channels": (4, 4, 4, 6), "shared_channels": 4, "latent": 3, "regressor": (2, 2)}
-    assert twinvae(**small).get_layer("regressor").input_shape == (None, 3)
-    paper = twinvae(**small, regressor_input="shared_decoder")
+    assert TwinVAE(**small).build().get_layer("regressor").input_shape == (None, 3)
+    paper = TwinVAE(**small, regressor_input="shared_decoder").build()
     assert paper.get_layer("regressor").input_shape == (None, 5, 5, 6)
 
 
@@ -235,10 +237,10 @@ def test_sampler_draws_with_the_mean_and_variance_it_is_given():
 
 @pytest.mark.parametrize("regressor_input", ["latent", "shared_decoder"])
 def test_training_counts_and_decodes_the_sample(regressor_input, reference_images):
-    network = twinvae(
+    network = TwinVAE(
         channels=(4, 4, 4, 4), shared_channels=4, latent=3, regressor=(2, 2),
-        regressor_input=regressor_input, dropout=0.0, domains=("natural",),
-    )  # fmt: skip
+        regressor_input=regressor_input, dropout=0.0,
+    ).build()  # fmt: skip
     first, second = (network({"natural": reference_images}, training=True) for _ in range(2))
     for output in ("mean", "log_variance", "count", "reconstruction"):
         change = ops.max(ops.abs(first[f"natural_{output}"] - second[f"natural_{output}"]))

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 
 from cellzoo.counters.network_parts import translations
-from cellzoo.models.twinvae_spatial import RECEPTIVE_RADIUS, twinvae_spatial
+from cellzoo.models import TwinVAESpatial
+from cellzoo.models.section import DOMAINS
+from cellzoo.models.twin_density.section import RECEPTIVE_RADIUS
 from cellzoo.runs import Run
 from cellzoo.synthetic.drawing import SyntheticCells
 from cellzoo.zoo import find
 
 SMALL = {"image_size": 32, "channels": (4, 4), "shared_channels": 4, "latent": 2}
+
+
+def build(**keys):
+    return TwinVAESpatial(**SMALL | keys).build(DOMAINS)
 
 
 def images(n=2, side=32):
@@ -25,7 +31,7 @@ def outputs(model, x=None):
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 40), (8, 200)])
 def test_outputs_of_each_domain_have_their_shapes(height, width):
     x = np.random.default_rng(0).random((2, height, width), np.float32)
-    found = outputs(twinvae_spatial(**SMALL), x)
+    found = outputs(build(), x)
     shapes = {name: value.shape for name, value in found.items()}
     grid = (height // 8, width // 8)
     of_a_domain = {
@@ -39,17 +45,8 @@ def test_outputs_of_each_domain_have_their_shapes(height, width):
     }
 
 
-def test_without_decoders_there_is_a_count_and_nothing_to_reconstruct():
-    model = twinvae_spatial(**SMALL, reconstruct=False)
-    assert {name.removeprefix("natural_") for name in outputs(model) if name[0] == "n"} == {
-        "count", "density", "mean",
-    }  # fmt: skip
-    whole = twinvae_spatial(**SMALL)
-    assert model.count_params() < 0.8 * whole.count_params()
-
-
 def test_the_count_is_the_sum_of_the_density_over_pixels_and_never_negative():
-    found = outputs(twinvae_spatial(**SMALL))
+    found = outputs(build())
     assert (found["natural_density"] > 0).all()
     np.testing.assert_allclose(
         found["natural_count"], 64 * found["natural_density"].sum(axis=(1, 2)), rtol=1e-5
@@ -58,7 +55,7 @@ def test_the_count_is_the_sum_of_the_density_over_pixels_and_never_negative():
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_readers_are_twins_or_one(shared):
-    model = twinvae_spatial(**SMALL, shared_reader=shared)
+    model = build(shared_reader=shared)
     found = outputs(model)
     same = np.allclose(found["natural_count"], found["synthetic_count"])
     assert same is shared
@@ -67,14 +64,14 @@ def test_readers_are_twins_or_one(shared):
 
 
 def test_a_shared_reader_still_scales_by_the_domains_own_spread():
-    model = twinvae_spatial(**SMALL, shared_reader=True)
+    model = build(shared_reader=True)
     model.get_layer("synthetic_encoder").get_layer("center").adapt(4 * images(8))
     found = outputs(model)
     assert not np.allclose(found["natural_count"], found["synthetic_count"])
 
 
 def test_a_moved_image_has_a_moved_density():
-    model = twinvae_spatial(**SMALL | {"image_size": 128}, center=False)
+    model = build(image_size=128, center=False)
     x = np.zeros((1, 128, 128), np.float32)
     x[:, 56:64, 56:64] = images(1, 8)
     here = outputs(model, x)["natural_density"]
@@ -83,7 +80,7 @@ def test_a_moved_image_has_a_moved_density():
 
 
 def test_a_place_sees_as_far_as_the_receptive_radius():
-    model = twinvae_spatial(**SMALL | {"image_size": 128}, center=False)
+    model = build(image_size=128, center=False)
     x = np.random.default_rng(1).random((1, 128, 128), np.float32)
     before, reach = outputs(model, x)["natural_density"], 0
     for row, column in [(64, 64), (67, 71), (71, 68)]:  # it depends on the pixel's own square
@@ -99,7 +96,7 @@ def test_a_place_sees_as_far_as_the_receptive_radius():
 
 def test_copies_of_an_image_side_by_side_count_as_many_times():
     keras.utils.set_random_seed(0)  # of some first weights no cell is seen at all
-    model = twinvae_spatial(**SMALL)
+    model = build()
     x = np.full((1, 128, 128), 0.5, np.float32)
     content = 20 * images(1, 40)
     x[:, 40:80, 48:88] += content - content.mean()  # around it is nothing but the mean
@@ -125,7 +122,7 @@ def test_a_trained_network_counts_copies_of_an_image_about_as_many_times():
 
 
 def test_squares_of_pixels_come_back_in_their_places():
-    model = twinvae_spatial(**SMALL)
+    model = build()
     pixels = model.get_layer("natural_decoder")
     kernel, bias = (np.zeros_like(w) for w in pixels.get_layer("pixels").get_weights())
     bias[:] = np.linspace(-0.2, 0.2, 64)
@@ -136,7 +133,7 @@ def test_squares_of_pixels_come_back_in_their_places():
 
 
 def test_pictures_of_reconstructions_and_translations_stay_in_their_range():
-    model = twinvae_spatial(**SMALL)
+    model = build()
     for domain in ("natural", "synthetic"):
         pixels = model.get_layer(f"{domain}_decoder").get_layer("pixels")
         kernel, bias = pixels.get_weights()

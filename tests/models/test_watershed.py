@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UsageError
-from cellzoo.models.watershed import Watershed
+from cellzoo.models import Watershed
+from cellzoo.models.watershed.counter import FittedWatershed
 from cellzoo.scores.segmentation import instances
 
 METHODS = ("sobel", "distance")
@@ -27,11 +28,11 @@ TOUCHING = [(50, 64), (64, 64)]  # 14 px apart, radius 9
 @pytest.mark.parametrize("method", METHODS)
 def test_twelve_separated_discs_are_twelve(method, bright):
     image = discs(TWELVE, bright=bright)
-    counter = Watershed(method, kernel=3, divisor=9, bright=bright)
+    counter = FittedWatershed(method, kernel=3, divisor=9, bright=bright)
     assert counter.count(image[None]).tolist() == [12]
     labels = counter.segment(image)
     assert (labels.dtype, labels.shape) == (np.int32, image.shape)
-    # Each disc has a label of its own in its middle, and the ground has none.
+    # Each disc has a label of its own in its middle, and the background has none.
     assert sorted(labels[row, column] for column, row in TWELVE) == list(range(1, 13))
     assert labels[2, 2] == labels[37, 34] == 0
     area = np.pi * 7**2
@@ -40,8 +41,8 @@ def test_twelve_separated_discs_are_twelve(method, bright):
 
 def test_touching_cells_are_one_region_to_sobel_and_two_to_distance():
     image = discs(TOUCHING, radius=9)
-    assert Watershed("sobel", bright=True).count(image[None]).tolist() == [1]
-    counter = Watershed("distance", bright=True)
+    assert FittedWatershed("sobel", bright=True).count(image[None]).tolist() == [1]
+    counter = FittedWatershed("distance", bright=True)
     assert counter.count(image[None]).tolist() == [2]
     left, right = (counter.segment(image) == k for k in (1, 2))
     # Divided between the two, and in halves.
@@ -53,8 +54,8 @@ def test_touching_cells_are_one_region_to_sobel_and_two_to_distance():
 
 def test_what_lies_in_the_cropped_border_is_not_counted():
     image = discs([(8, 64), (64, 64), (120, 64)], radius=5)
-    assert Watershed(bright=True).count(image[None]).tolist() == [3]
-    counter = Watershed(crop=15, bright=True)
+    assert FittedWatershed(bright=True).count(image[None]).tolist() == [3]
+    counter = FittedWatershed(crop=15, bright=True)
     assert counter.count(image[None]).tolist() == [1]
     assert (counter.segment(image) > 0).any(axis=0).nonzero()[0].tolist() == list(range(59, 70))
 
@@ -62,13 +63,13 @@ def test_what_lies_in_the_cropped_border_is_not_counted():
 def test_the_divisor_brightens_up_to_white():
     """Grey 0.2 x 9 / 7 and 0.8 x 9 / 7, cut off at 1; of 0.85 and 1 nothing is left to tell."""
     image = np.where(discs(TWELVE) > 0.5, 1, 0.85).astype(np.float32)
-    assert Watershed(kernel=3, divisor=9, bright=True).count(image[None]).tolist() == [12]
-    assert Watershed(kernel=3, divisor=7, bright=True).count(image[None]).tolist() != [12]
+    assert FittedWatershed(kernel=3, divisor=9, bright=True).count(image[None]).tolist() == [12]
+    assert FittedWatershed(kernel=3, divisor=7, bright=True).count(image[None]).tolist() != [12]
 
 
 def test_subtracted_regions_never_make_a_count_negative():
     images = np.stack([discs(TWELVE[:2]), discs(TWELVE)])
-    assert Watershed(bright=True, subtract=4).count(images).tolist() == [0, 8]
+    assert FittedWatershed(bright=True, subtract=4).count(images).tolist() == [0, 8]
 
 
 @pytest.mark.parametrize("bright", [True, False])
@@ -77,7 +78,7 @@ def test_the_grid_finds_polarity_and_what_to_subtract(method, bright):
     numbers = [3, 5, 8, 12]
     images = np.stack([discs(TWELVE[:n], bright=bright) for n in numbers])
     counts = np.array(numbers, np.float32) - 2
-    counter = Watershed.fit(images, counts, method=method, **ONE_OF_EACH, subtract=[0, 1, 2, 3])
+    counter = Watershed(method=method, **ONE_OF_EACH, subtract=[0, 1, 2, 3]).fit(images, counts)
     assert (counter.method, counter.bright, counter.subtract) == (method, bright, 2)
     np.testing.assert_array_equal(counter.count(images), counts)
 
@@ -86,9 +87,9 @@ def test_the_grid_finds_the_separation():
     """Two peaks 14 px apart are two only where the separation is smaller."""
     images = np.stack([discs(TOUCHING, radius=9), discs(TWELVE[:3])])
     grid = {**ONE_OF_EACH, "separation": [20, 5], "bright": [True], "subtract": [0]}
-    counter = Watershed.fit(images, np.array([2, 3]), method="distance", **grid)
+    counter = Watershed(method="distance", **grid).fit(images, np.array([2, 3]))
     assert counter.separation == 5
-    counter = Watershed.fit(images, np.array([1, 3]), method="distance", **grid)
+    counter = Watershed(method="distance", **grid).fit(images, np.array([1, 3]))
     assert counter.separation == 20
 
 
@@ -99,10 +100,10 @@ def test_what_the_grid_counted_is_what_the_counter_counts():
     counts = np.array([3, 9, 5, 7, 4, 6], np.float32)
     for method in METHODS:
         grid = {"method": method, "crop": [0, 4], "kernel": [3, 5], "divisor": [9, 25]}
-        best = Watershed.fit(images, counts, **grid)
+        best = Watershed(**grid).fit(images, counts)
         error = np.abs(best.count(images) - counts).mean()
         others = [
-            Watershed.fit(images, counts, **{**grid, "crop": [crop], "kernel": [kernel]})
+            Watershed(**{**grid, "crop": [crop], "kernel": [kernel]}).fit(images, counts)
             for crop in (0, 4)
             for kernel in (3, 5)
         ]
@@ -112,9 +113,9 @@ def test_what_the_grid_counted_is_what_the_counter_counts():
 def test_an_image_without_contrast_has_no_cells():
     flat = np.full((1, 32, 32), 0.5, np.float32)
     for method in METHODS:
-        assert Watershed(method, bright=True).count(flat).tolist() in ([0], [1])
+        assert FittedWatershed(method, bright=True).count(flat).tolist() in ([0], [1])
 
 
 def test_a_crop_that_leaves_nothing_is_one_sentence():
     with pytest.raises(UsageError, match="model.crop 15 leaves nothing of images of 30 x 30 px"):
-        Watershed.fit(np.zeros((1, 30, 30)), np.array([1]))
+        Watershed().fit(np.zeros((1, 30, 30)), np.array([1]))

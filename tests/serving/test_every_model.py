@@ -46,7 +46,7 @@ data:
 augment: {{crop: 1}}
 model: {model}
 train: {{batch: 4, epochs: 1, steps_per_epoch: 1}}
-count: {{views: {views}}}
+count: {{test_time_augmentation: {views}}}
 """
 SYNTHETIC = (
     "  synthetic: {preset: bf, images: 20, background: null, margins: [0, 0, 0, 0], radius: [2, 3]}"

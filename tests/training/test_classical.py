@@ -9,12 +9,12 @@ import pytest
 
 from cellzoo.counters.load import load_counter
 from cellzoo.errors import UserError
-from cellzoo.models import CLASSICAL
-from cellzoo.recipe import MODEL_SECTIONS, load_recipe
-from cellzoo.training import classical
+from cellzoo.models import MODELS
+from cellzoo.recipe import load_recipe
 from cellzoo.training.fit import fit
 from cellzoo.trust.intervals import Interval
 
+CLASSICAL = [name for name, section in MODELS.items() if section.classical]
 RECIPE = """\
 # Counts by brightness.
 name: plain
@@ -116,7 +116,7 @@ def test_the_counter_of_a_run_is_the_fitted_one(run_cli, recipe):
     parameters = json.loads((recipe.parent / "run" / "checkpoints" / "parameters.json").read_text())
     np.testing.assert_array_equal(
         counter.count(images, scaled=True).raw,
-        CLASSICAL["brightness"](**parameters).count(images),
+        counter.run.recipe.model.load(parameters).count(images),
     )
     # A synthetic image is an image: there is no other half to count it with.
     natural, synthetic = (
@@ -161,8 +161,7 @@ def test_the_interval_of_a_counter_that_saw_the_validation_images_is_of_one_that
     run = fit(load_recipe(recipe), tmp_path / "run")
     images, _ = run.recipe.data.natural.load(40, run.recipe.seed)
     train, validation = images.of("train"), images.of("validation")
-    grid = run.recipe.model.model_dump(exclude={"name", "image_size"})
-    unseen = CLASSICAL["watershed"].fit(train.images, train.counts, **grid)
+    unseen = run.recipe.model.fit(train.images, train.counts)
     expected = Interval.fit(
         validation.counts, unseen.count(validation.images), validation.groups
     )
@@ -173,22 +172,22 @@ def test_the_interval_of_a_counter_that_saw_the_validation_images_is_of_one_that
 
 
 def test_no_model_is_fitted_on_the_test_split():
-    assert set(classical.FITTED_ON) == set(CLASSICAL)
-    assert all(set(splits) <= {"train", "validation"} for splits in classical.FITTED_ON.values())
+    for name in CLASSICAL:
+        assert set(MODELS[name].fitted_on) <= {"train", "validation"}
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_no_key_of_a_classical_model_names_a_split(name):
-    for key in MODEL_SECTIONS[name].model_fields:
+    for key in MODELS[name].model_fields:
         assert not {"test", "split", "splits", "validation", "data"} & set(key.split("_"))
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_fitting_never_simulates_the_test_split(name, recipe, tmp_path, monkeypatch):
-    from cellzoo.data import sets
+    from cellzoo.data.sources import simulated as source
     from cellzoo.simulators import microscope
 
-    sets._simulated_once.cache_clear()
+    source._simulated_once.cache_clear()
     simulated = []
     simulate_set = microscope.simulate_set
 

@@ -47,7 +47,7 @@ train:
   batch: 8
   epochs: 6
   steps_per_epoch: 8
-  averaging: 0.9
+  ema: 0.9
   labelled_share: 0.5
   schedule: cosine
   warmup: 0.1
@@ -64,7 +64,7 @@ def recipe(tmp_path_factory):
 
 
 # A network that TensorFlow traces in a third of the time, where any will do.
-LIGHT = "model={name: twinvae_spatial, shared_channels: 4, latent: 2, reconstruct: false, "
+LIGHT = "model={name: twin_density, shared_channels: 4, latent: 2, "
 LIGHT += "shared_reader: true}"
 
 
@@ -251,7 +251,7 @@ def test_synthetic_images_alone_can_tell_what_a_count_is(run_fit, tmp_path):
 
 def test_a_twin_without_decoders_learns_to_count_alone(run_fit, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    model = "{name: twinvae_spatial, shared_channels: 4, latent: 2, reconstruct: false}"
+    model = "{name: twin_density, shared_channels: 4, latent: 2}"
     result = run_fit(
         out,
         f"model={model}", "data.natural.labelled=0", "train.epochs=2", "loss.density_loss=poisson",
@@ -270,7 +270,7 @@ def test_a_twin_without_decoders_learns_to_count_alone(run_fit, tmp_path, monkey
 def test_early_stopping(run_fit, tmp_path):
     out = tmp_path / "early"
     # A learning rate this small changes no weight, so patience runs out at once.
-    settings = (LIGHT, "train.patience=2", "train.learning_rate=1e-30", "train.averaging=null")
+    settings = (LIGHT, "train.patience=2", "train.learning_rate=1e-30", "train.ema=null")
     assert "stopping early" in run_fit(out, *settings).output
     assert len((out / "history.csv").read_text().splitlines()) - 1 < 6
 

@@ -65,7 +65,7 @@ def folder(write_cells, tmp_path_factory):
     (folder / "recipe.yaml").write_text(
         "name: tiny\ndata: {natural: {source: folder, folder: cells}}\naugment: {crop: 1}\n"
         "model: {name: twinvae_spatial, image_size: 16, shared_channels: 2, latent: 2}\n"
-        "train: {batch: 4, epochs: 3, steps_per_epoch: 2, averaging: 0.9, clip_norm: 5,"
+        "train: {batch: 4, epochs: 3, steps_per_epoch: 2, ema: 0.9, clip_norm: 5,"
         " learning_rate: 1.0e-2}\n"
     )
     jax(FIT, folder, "fit", "recipe.yaml", "--out", "run")

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 to B3: a network that has seen photographs, its last layer now the count."""
+"""The network of :class:`cellzoo.models.efficientnet.section.EfficientNet`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,9 @@ import keras
 from keras import layers, ops
 
 from cellzoo.errors import UserError
+from cellzoo.models.efficientnet.section import EfficientNet
 from cellzoo.models.layers import Backbone, CountScaling, ImageCentering
+from cellzoo.models.section import Domain
 
 VARIANTS = {
     "b0": keras.applications.EfficientNetB0,
@@ -22,37 +24,21 @@ IMAGENET_STDDEV_RGB = (0.229, 0.224, 0.225)
 
 
 def efficientnet(
-    *,
-    variant: str = "b0",
-    image_size: int = 128,
-    weights: str | None = "imagenet",
-    frozen: bool = False,
-    center: bool = True,
-    dropout: float = 0.0,
-    domains: Sequence[str] = ("natural",),
+    section: EfficientNet,
+    domains: Sequence[Domain] = ("natural",),
     seed: int = 0,
-    read_weights: bool = True,
+    pretrained: bool = True,
 ) -> keras.Model:
     """Builds an EfficientNet whose last layer gives a count (Twin-VAE paper, section 2.4).
 
         image -> grey levels of a photograph, three times -> EfficientNet -> mean over space
               -> one dense output -> scaled to the training counts -> count
 
-    Synthetic images, where a recipe has them, take the same way through the same weights.
-
     Args:
-        variant: ``"b0"`` (the paper's best) to ``"b3"``.
-        image_size: height and width in pixels.
-        weights: ``"imagenet"``, which Keras downloads once; the path of a file that
-            ``save_weights`` wrote of ``keras.applications.EfficientNetB0(weights=None,
-            include_top=False)``; or None: random ones.
-        frozen: train the dense output alone.
-        center: take each image's mean away and divide by the set's spread first, so that faint
-            cells are as strong as the things in photographs.
-        dropout: before the dense output.
+        section: its keys.
         domains: inputs and counts to build.
         seed: of the dropout; weights follow ``keras.utils.set_random_seed``.
-        read_weights: False builds the same network with random weights, for others to be put in.
+        pretrained: False builds the same network with random weights, for others to be put in.
 
     Returns:
         A functional model with the inputs ``natural`` and perhaps ``synthetic``, float32
@@ -61,16 +47,12 @@ def efficientnet(
 
     Raises:
         UserError: the weights cannot be had.
-
-    Example:
-        >>> model = efficientnet(image_size=32, weights=None)
-        >>> model.predict({"natural": np.zeros((2, 32, 32))})["natural_count"].shape
-        (2,)
     """
+    side, variant, weights = section.image_size, section.variant, section.weights
 
     def encoder(domain):
-        stages = [layers.Reshape((image_size, image_size, 1))]
-        if center:
+        stages = [layers.Reshape((side, side, 1))]
+        if section.center:
             stages += [
                 ImageCentering(name="center"),
                 layers.Rescaling(PHOTOGRAPH_SPREAD, PHOTOGRAPH_MEAN, name="as_photograph"),
@@ -79,23 +61,21 @@ def efficientnet(
             stages += [layers.Rescaling(255.0, name="as_photograph")]
         return keras.Sequential(stages, name=f"{domain}_encoder")
 
-    backbone = VARIANTS[variant](
-        include_top=False, weights=None, input_shape=(image_size, image_size, 3)
-    )
-    if weights is not None and read_weights:
+    backbone = VARIANTS[variant](include_top=False, weights=None, input_shape=(side, side, 3))
+    if weights is not None and pretrained:
         _load_weights(backbone, variant, weights)
-    backbone.trainable = not frozen
+    backbone.trainable = not section.frozen
     # Batch norm that was trained on photographs keeps their statistics: those of small batches of
     # few images would undo what the backbone knows. Random weights have to find theirs.
-    features = Backbone(backbone, inference=weights is not None or frozen, name="backbone")
+    features = Backbone(backbone, inference=weights is not None or section.frozen, name="backbone")
     pool = layers.GlobalAveragePooling2D(name="pool")
-    drop = layers.Dropout(dropout, seed=seed, name="dropout")
+    drop = layers.Dropout(section.dropout, seed=seed, name="dropout")
     head = layers.Dense(1, kernel_initializer="zeros", name="head")
     scaling = CountScaling(name="count_scaling")
 
     inputs, outputs = {}, {}
     for domain in domains:
-        image = keras.Input((image_size, image_size), name=domain)
+        image = keras.Input((side, side), name=domain)
         grey = encoder(domain)(image)
         photograph = ops.concatenate([grey, grey, grey], axis=-1)
         count = scaling(head(drop(pool(features(photograph)))))

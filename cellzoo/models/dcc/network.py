@@ -1,35 +1,17 @@
-"""DeepCellCount: segment the cells, threshold, count the mask; or count as a sum over space."""
+"""The network of :class:`cellzoo.models.dcc.section.DCC`."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import layers, ops
 
+from cellzoo.models.dcc.section import DCC
 from cellzoo.models.layers import ImageScaling
 from cellzoo.models.thresholds import Threshold
-from cellzoo.models.tiling import Tiling
-
-HEADS = ("regressor", "additive")
 
 
-def dcc(
-    *,
-    image_size: int | Sequence[int] = 784,
-    channels: Sequence[int] = (64, 128, 256),
-    convolutions: int = 1,
-    head: str = "regressor",
-    threshold: str = "simple",
-    threshold_block: int = 101,
-    threshold_offset: float = 0.0,
-    pooling: int = 28,
-    regressor_channels: tuple[int, int] = (32, 64),
-    regressor_units: int = 512,
-    density_channels: int = 32,
-    domains: Sequence[str] = ("natural",),
-    seed: int = 0,
-) -> keras.Model:
+def dcc(section: DCC) -> keras.Model:
     """Builds a U-Net that segments, and one of two heads that count.
 
     Tesfamariam et al. 2025 (DeepCellCount), section 3.2. The U-Net has as many encoder stages as
@@ -39,7 +21,7 @@ def dcc(
 
     ``head="regressor"`` is the paper's. Group normalisation in the U-Net; the mask above the
     threshold goes through two 3 x 3 convolutions with max pooling between, is averaged over
-    squares, flattened, and read by a dense layer. The paper flattens 392 x 392 places, which takes
+    squares, flattened, and read by a dense layer. The paper flattens 392 x 392 numbers, which takes
     5 billion weights at 64 channels; ``pooling=28`` leaves 28 x 28 of 784 x 784 pixels and 25.7
     million. No gradient of the count reaches the U-Net, so it learns from masks alone.
 
@@ -54,32 +36,18 @@ def dcc(
     (:func:`cellzoo.training.losses.density_loss`), which one number per image says only faintly.
 
     Why it extrapolates: nothing in it knows the whole image. The density of a pixel follows from
-    the pixels within :func:`receptive_radius` (21 for the paper's three stages), so a picture with
-    ten times the cells is ten times such neighbourhoods, and a tile counts as it does within its
-    image. That holds only without statistics of the whole image: nothing is normalised within the
-    U-Net (batch normalisation made validation errors jump from epoch to epoch), and grey levels are
-    scaled by numbers of the training set. Where cells overlap, their outlines vanish, but light
+    the pixels within :meth:`DCC.receptive_radius` (21 for the paper's three stages), so a picture
+    with ten times the cells is ten times such neighbourhoods, and a tile counts as it does within
+    its image. That holds only without statistics of the whole image: nothing is normalised within
+    the U-Net (batch normalisation made validation errors jump from epoch to epoch), and grey levels
+    are scaled by numbers of the training set. Where cells overlap, their outlines vanish, but light
     adds up where fluorescence is not saturated: hence the term that follows the grey level, with
     which neighbourhoods fuller than any in training still count more. Where one cell hides the
     other instead, a pile has less light than its cells, and only a pile like those in training is
     counted right.
 
     Args:
-        image_size: height and width in pixels, or one number for both; multiples of 2 to the
-            number of stages. The additive head takes other sizes, too.
-        channels: channels of each stage.
-        convolutions: convolutions in each stage.
-        head: ``"regressor"`` or ``"additive"``.
-        threshold: how the probability becomes the mask to count and to show, one of
-            :data:`cellzoo.models.thresholds.THRESHOLDS`.
-        threshold_block: window of ``"adaptive_gaussian"`` in pixels, odd, wider than a cell.
-        threshold_offset: what ``"adaptive_gaussian"`` subtracts from the local mean.
-        pooling: by how much the regressor shrinks the mask before it is flattened, an even number.
-        regressor_channels: channels of the regressor's two convolutions.
-        regressor_units: units of its dense layer (paper: 512).
-        density_channels: channels from which the density is made.
-        domains: must be ``("natural",)``; there is no synthetic half.
-        seed: without a use here; weights follow ``keras.utils.set_random_seed``.
+        section: its keys.
 
     Returns:
         A functional model from ``{"natural": images}``, float32 ``[batch, h, w]`` in [0, 1], to
@@ -90,59 +58,27 @@ def dcc(
             the probability that a pixel belongs to a cell, ``[batch, h, w]`` in [0, 1].
         ``natural_density``
             cells per pixel, ``[batch, h, w]``; of the additive head only.
-
-    Raises:
-        ValueError: sizes do not fit together, or there is no such head.
-
-    Example:
-        >>> model = dcc(image_size=32, channels=(2, 4), head="additive")
-        >>> model.predict({"natural": np.zeros((3, 64, 40), "float32")})["natural_count"].shape
-        (3,)
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    stride = 2 ** len(channels)
-    if height % stride or width % stride:
-        raise ValueError(f"image_size is {image_size}: {stride} must divide both sides.")
-    if head not in HEADS:
-        raise ValueError(f"head is {head!r}, not one of {', '.join(HEADS)}.")
-    if tuple(domains) != ("natural",):
-        raise ValueError("DeepCellCount has no synthetic half.")
-    additive = head == "additive"
+    height, width = section.size
+    channels, additive = section.channels, section.head == "additive"
 
     image = keras.Input((None, None) if additive else (height, width), name="natural")
     grey = ImageScaling(name="natural_scaling")(ops.expand_dims(image, -1))
-    features = _unet(grey, channels, convolutions, by_group=not additive)
+    features = _unet(grey, channels, section.convolutions, by_group=not additive)
     probability = layers.Conv2D(1, 1, activation="sigmoid", name="probability")(features)
     probability = ops.squeeze(probability, -1)
     outputs = {"natural_mask": probability}
     if additive:
         # In this unit images of any size hold about 30 cells before anything is learned.
-        density = _density(features, grey, density_channels) * (256 / (height * width))
+        density = _density(features, grey, section.density_channels) * (256 / (height * width))
         outputs["natural_density"] = density
         outputs["natural_count"] = ops.sum(density, axis=(1, 2))
     else:
-        mask = Threshold(threshold, threshold_block, threshold_offset, name="threshold")(
-            ops.stop_gradient(probability)
+        threshold = Threshold(
+            section.threshold, section.threshold_block, section.threshold_offset, name="threshold"
         )
-        outputs["natural_count"] = _regressor(mask, pooling, regressor_channels, regressor_units)
+        outputs["natural_count"] = _regressor(threshold(ops.stop_gradient(probability)), section)
     return keras.Model({"natural": image}, outputs, name="dcc")
-
-
-def receptive_radius(stages: int, convolutions: int = 1) -> int:
-    """How many pixels away a pixel may be to have a say in a pixel of mask and density.
-
-    Each 3 x 3 convolution reaches one place further on its stage's grid, each halving one more
-    place of the grid before it.
-    """
-    return sum((2 * convolutions + 1) * 2**stage for stage in range(stages))
-
-
-def dcc_tiling(
-    *, channels: Sequence[int] = (64, 128, 256), convolutions: int = 1, **others: Any
-) -> Tiling:
-    """How images of any size are cut for a DCC of these arguments of :func:`dcc`."""
-    stages = len(channels)
-    return Tiling(margin=receptive_radius(stages, convolutions), stride=2**stages)
 
 
 def _unet(image, channels: Sequence[int], convolutions: int, by_group: bool):
@@ -170,16 +106,17 @@ def _unet(image, channels: Sequence[int], convolutions: int, by_group: bool):
     return x
 
 
-def _regressor(mask, pooling: int, channels: tuple[int, int], units: int):
+def _regressor(mask, section: DCC):
     """The paper's: ``[batch, h, w]`` -> ``[batch]``."""
+    channels, pooling = section.regressor_channels, section.pooling
     x = ops.expand_dims(mask, -1)
     x = layers.Conv2D(channels[0], 3, padding="same", activation="relu", name="count_conv1")(x)
     x = layers.MaxPooling2D(2, name="count_half")(x)
     x = layers.Conv2D(channels[1], 3, padding="same", activation="relu", name="count_conv2")(x)
-    # The mean, as a square's share of cells says more of their number than its fullest place.
+    # The mean, as a square's share of cells says more of their number than its fullest pixel.
     x = layers.AveragePooling2D(pooling // 2, padding="same", name="count_squares")(x)
     x = layers.Flatten(name="count_flatten")(x)
-    x = layers.Dense(units, activation="relu", name="count_dense")(x)
+    x = layers.Dense(section.regressor_units, activation="relu", name="count_dense")(x)
     return ops.squeeze(layers.Dense(1, name="count")(x), -1)
 
 

@@ -1,8 +1,7 @@
 """What the sections of a recipe ask of each other."""
 
 from cellzoo.errors import UsageError
-from cellzoo.images import sides
-from cellzoo.recipe import Recipe
+from cellzoo.recipe.schema import Recipe
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -19,27 +18,26 @@ def check_recipe(recipe: Recipe) -> None:
             f"loss.count_start_epoch is {start} of train.epochs {epochs}, so the model would never "
             "learn to count: lower the first or raise the second."
         )
-    height, width = sides(recipe.image_size)
-    if recipe.count.views == 8 and height != width:
+    height, width = recipe.model.size
+    if recipe.count.test_time_augmentation == 8 and height != width:
         raise UsageError(
-            f"count.views is 8, but images of {width} x {height} px do not fit the network when "
-            "they are turned by 90 degrees: choose 4."
+            f"count.test_time_augmentation is 8, but images of {width} x {height} px do not fit "
+            "the network when they are turned by 90 degrees: choose 4."
         )
+    recipe.model.check()
     recipe.augment.build(recipe.image_size)
     recipe.data.check(recipe.image_size)
     if recipe.data.natural.keeps_all_labels_hidden:
         _check_unlabelled(recipe)
-    if recipe.classical and recipe.data.synthetic:
+    if recipe.data.synthetic and not recipe.model.takes_synthetic:
         raise UsageError(
             f"{recipe.model.name} learns from natural images alone: leave data.synthetic out."
         )
-    if recipe.model.name == "twinvae_spatial" and recipe.loss.reconstruction == "bce":
+    if recipe.loss.reconstruction == "bce" and recipe.model.decodes_beyond_unit_range:
         raise UsageError(
             "loss.reconstruction is bce, a cross entropy of grey levels from 0 to 1, and "
-            "twinvae_spatial decodes beyond these ends: set it to mse."
+            f"{recipe.model.name} decodes beyond these ends: set it to mse."
         )
-    if recipe.model.name == "dcc":
-        _check_dcc(recipe)
 
 
 def _check_unlabelled(recipe: Recipe) -> None:
@@ -54,20 +52,3 @@ def _check_unlabelled(recipe: Recipe) -> None:
             "data.natural.labelled is 0 and there is no data.synthetic, so nothing tells the "
             "model how many cells there are: label some images, or add synthetic ones."
         )
-
-
-def _check_dcc(recipe: Recipe) -> None:
-    model = recipe.model
-    stride = 2 ** len(model.channels)
-    if any(side % stride for side in sides(model.image_size)):
-        raise UsageError(
-            f"model.image_size is {model.image_size}, but {len(model.channels)} stages halve it to "
-            f"{stride} times less: choose multiples of {stride}."
-        )
-    if model.threshold_block % 2 == 0:
-        raise UsageError(
-            f"model.threshold_block is {model.threshold_block}: the window needs a centre, "
-            "choose an odd number."
-        )
-    if recipe.data.synthetic:
-        raise UsageError("model dcc has no synthetic half: leave data.synthetic out.")

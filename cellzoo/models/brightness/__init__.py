@@ -1,0 +1,1 @@
+"""Brightness: its section of a recipe, and what it builds or fits."""

@@ -1,0 +1,1 @@
+"""DeepCellCount: its section of a recipe, and what it builds or fits."""

@@ -1,0 +1,1 @@
+"""Twin density network: its section of a recipe, and what it builds or fits."""

@@ -1,0 +1,80 @@
+"""The section ``model: {name: twin_density}``."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from cellzoo.models.section import Domain, Network
+from cellzoo.models.tiling import Tiling
+
+if TYPE_CHECKING:
+    import keras
+
+# How far from its 8 x 8 pixels a grid cell of the density sees, in pixels: one square of 4 in the
+# first convolution, two in the second, which halves, and three of 8 in those behind it, with 4 to
+# spare.
+RECEPTIVE_RADIUS = 32
+
+
+class TwinDensity(Network):
+    """Twin density network: natural and synthetic images share its layers; the count is a sum.
+
+    Ours, after the Twin-VAE of Stallmann et al. 2021. Each grid cell of 8 x 8 pixels holds a number
+    of cells, and the count is their sum. There is no decoder, and images without a count teach it
+    nothing.
+
+    It takes images of any size whose sides are multiples of 8, with cells as large as in training.
+
+    Attributes:
+        image_size: side of the images to train on in pixels, a multiple of 8; the network is the
+            same for all.
+        channels: channels of the two convolutions of each encoder.
+        shared_channels: channels of the shared layers and of the density's.
+        latent: channels of the map from which the density is made.
+        negative_slope: slope of the leaky ReLU below zero.
+        center: take each image's mean away and divide by the set's spread first.
+        shared_reader: one encoder reads both domains. Synthetic images show where each cell is, and
+            what that teaches the encoder then holds for natural cells as well, as far as the
+            synthetic ones look like them.
+
+    Example:
+        >>> network = TwinDensity(channels=(4, 8), shared_channels=8, latent=4).build()
+        >>> network.predict({"natural": np.zeros((2, 64, 40))})["natural_count"].shape
+        (2,)
+    """
+
+    name: Literal["twin_density"] = "twin_density"
+    image_size: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    channels: tuple[PositiveInt, PositiveInt] = (48, 64)
+    shared_channels: PositiveInt = 64
+    latent: PositiveInt = 16
+    negative_slope: NonNegativeFloat = 0.2
+    center: bool = True
+    shared_reader: bool = False
+
+    twin: ClassVar[bool] = True
+    takes_synthetic: ClassVar[bool] = True
+    embeds: ClassVar[bool] = True
+
+    def tiling(self) -> Tiling:
+        """Windows of :attr:`image_size` pixels, of which what lies a margin inside is kept.
+
+        Where that is less than half a side, windows are larger.
+        """
+        return Tiling(
+            margin=RECEPTIVE_RADIUS,
+            stride=8,
+            place=8,
+            tile=max(self.image_size - 2 * RECEPTIVE_RADIUS, self.image_size // 2),
+            window=self.image_size,
+            fill="mean",
+        )
+
+    def build(
+        self, domains: Sequence[Domain] = ("natural",), seed: int = 0, pretrained: bool = True
+    ) -> "keras.Model":
+        """See :func:`cellzoo.models.twin_density.network.twin_density`."""
+        from cellzoo.models.twin_density.network import twin_density  # imports Keras: seconds
+
+        return twin_density(self, domains)

@@ -1,0 +1,1 @@
+"""Twin-VAE: its section of a recipe, and what it builds or fits."""

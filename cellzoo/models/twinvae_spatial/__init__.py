@@ -1,0 +1,1 @@
+"""Spatial Twin-VAE: its section of a recipe, and what it builds or fits."""

@@ -1,0 +1,1 @@
+"""Watershed: its section of a recipe, and what it builds or fits."""
