@@ -120,6 +120,15 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def csv_safe(text: str) -> str:
+    """Text for a cell of a table that people open in a spreadsheet.
+
+    What would be a formula there, such as a file named ``=1+1.png``, gets an apostrophe before it.
+    Not for tables that are read again by name.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else str(text)
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes or replaces a CSV."""
     write_atomically(path, csv_text(header, rows))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.files import check_new_file, lock
+from cellzoo.files import check_new_file, csv_safe, lock
 
 
 def test_what_cannot_be_written_is_said_at_once(tmp_path):
@@ -61,3 +61,12 @@ def test_where_no_lock_can_be_made_the_work_goes_on(tmp_path, monkeypatch, error
     monkeypatch.setattr("os.open", refuse)
     with lock(tmp_path, otherwise="is in use"):
         pass
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a", "-a.tif", "@a", "\ta"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(name):
+    assert csv_safe(name) == "'" + name
+
+
+def test_other_names_stay_as_they_are():
+    assert [csv_safe(name) for name in ("", "a=b", "1-2.png")] == ["", "a=b", "1-2.png"]

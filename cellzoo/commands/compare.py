@@ -426,7 +426,7 @@ def _counters(entrant: Entrant) -> dict[str, Counter]:
 def _reading(recipe: Recipe) -> tuple[object, ...]:
     """What decides how a model sees the images."""
     section = recipe.data.natural
-    return recipe.image_size, *(getattr(section, key, None) for key in _READING)
+    return recipe.image_size, section.reading, Path(section.folder) if section.reads_files else None
 
 
 def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The shared representation in the plane, and a number for how well two domains mix in it."""
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 MAX_POINTS = 1500
 MIN_POINTS = 16  # UMAP looks at 15 neighbours
@@ -50,7 +51,7 @@ def umap_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
     Raises:
         ImportError: umap-learn is not installed.
     """
-    import umap
+    import umap  # 5.6 s, and its first call compiles for 11 to 16 s
 
     # 200 epochs are what UMAP takes for larger sets; its 500 for small ones look no different.
     reducer = umap.UMAP(
@@ -78,8 +79,6 @@ def mixing(first: np.ndarray, second: np.ndarray, neighbours: int = NEIGHBOURS) 
     """
     if not len(first) or not len(second):
         return float("nan")
-    from scipy.spatial import cKDTree
-
     points = np.concatenate([first, second]).astype(float)
     of_second = np.arange(len(points)) >= len(first)
     k = min(neighbours, len(points) - 1)

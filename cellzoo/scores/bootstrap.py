@@ -79,7 +79,7 @@ def paired_p_value(
     Returns:
         p in (0, 1]; NaN with fewer than two groups, of which nothing can be said.
     """
-    from scipy.stats import permutation_test
+    from scipy.stats import permutation_test  # 0.5 s
 
     _, members = np.unique(groups, return_inverse=True)
     sums = [np.bincount(members, np.asarray(errors, float)) for errors in (first, second)]

@@ -1,11 +1,9 @@
 """How wrong a segmentation is: one function for each score. Knows nothing of models."""
 
 import numpy as np
-from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 
 # Two cells that touch at a corner are two cells.
-SIDES_ONLY = ndimage.generate_binary_structure(2, 1)
+SIDES_ONLY = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 
 
 def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -27,6 +25,8 @@ def pixel_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 def instances(mask: np.ndarray) -> np.ndarray:
     """Numbers the connected parts of a mask: ``[h, w]``, above 0 in cells -> int32 ``[h, w]``."""
+    from scipy import ndimage  # 0.2 s, which a recipe's check has no use for
+
     return ndimage.label(np.asarray(mask) > 0, structure=SIDES_ONLY)[0].astype(np.int32)
 
 
@@ -57,6 +57,8 @@ def matches(truth: np.ndarray, predicted: np.ndarray, iou: float = 0.5) -> tuple
         predicted: see :func:`iou_matrix`.
         iou: common over joint area from which on two cells are the same one.
     """
+    from scipy.optimize import linear_sum_assignment  # 0.3 s
+
     overlaps = iou_matrix(truth, predicted) >= iou
     found = int(overlaps[linear_sum_assignment(overlaps, maximize=True)].sum())
     return found, overlaps.shape[1] - found, overlaps.shape[0] - found

@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
-from cellzoo.files import temporary_beside, write_atomically, write_csv
+from cellzoo.evaluation.report import figures
+from cellzoo.evaluation.report.page import templates
+from cellzoo.files import csv_safe, temporary_beside, write_atomically, write_csv
 from cellzoo.scores.counts import round_count
-from cellzoo.scores.table import COUNT_SCORES, HEADLINE, Score
+from cellzoo.scores.table import COUNT_SCORES, HEADLINE
 
 # comparison.md is written last: where it stands, the others do, and where it does not and runs were
 # trained, the others are those of a comparison that was stopped.
@@ -103,134 +105,42 @@ def write_report(
 def markdown(
     about: About, rows: Sequence[dict[str, object]], images: dict[int, ImageSet]
 ) -> str:
-    """The table and what a reader must know to trust it, as Markdown."""
-    pooled = [row for row in rows if row["seed"] == POOLED]
-    best = next(row["method"] for row in pooled if row["best"])
-    simulated = "**simulated** " if about.simulated else ""
-    sizes = sorted({(len(part), len(set(part.groups))) for part in images.values()})
-    sizes_in_words = " or ".join(f"{n} {simulated}images of {g} groups" for n, g in sizes)
-    seeds = list(images)
-    lines = [
-        f"# Comparison: {about.data}",
-        "",
-        f"Scored on the {about.subject}: {sizes_in_words} for each seed "
-        f"({', '.join(map(str, seeds))}).",
-    ]
-    if about.chosen_on_these:
-        lines += [
-            "",
-            "**These images also chose checkpoints, grids and settings, so the scores are better "
-            "than they would be on images never seen.**",
-        ]
-    lines += ["", *_main_table(pooled), ""]
-    if len(seeds) > 1:
-        lines += ["MAE on natural images by seed:", "", *_seed_table(rows, seeds), ""]
-    lines += [
-        f"Best is **{best}**: the lowest MAE on natural images, as found on these very images. "
-        "In brackets 95 % intervals from a bootstrap that draws whole groups; they hold for other "
-        "images, not for other trainings. "
-        + ("± is the standard deviation over the seeds. " if len(seeds) > 1 else "")
-        + "p: sign-flip permutation test of the absolute errors against the best, paired by image, "
-        "groups flipped whole, Holm's correction for all tests of the table. Counts are rounded to "
-        "whole cells; MRE is over images with cells. "
-        f"Synthetic: {about.synthetic_images} new images for each seed from the recipe's own "
-        "generator, counted by the synthetic half of the network, where it has one. Parameters are "
-        "those that were trained, with decoders. Training time is that of the run, wherever "
-        "it ran; images/s were measured one beside the other in this comparison.",
-        "",
-        "## Methods",
-        "",
-        *[f"- **{label}**: {words}" for label, words in about.methods.items()],
-        "",
-        "## Made with",
-        "",
-        f"- command: `{shlex.join(['cellzoo', *sys.argv[1:]])}`",
-        f"- hardware: {_hardware()}",
-        f"- versions: Python {platform.python_version()}, "
-        + ", ".join(f"{name} {_version(name)}" for name in ("cellzoo", *PACKAGES)),
-    ]
-    if commit := _commit():
-        lines.append(f"- commit: {commit}")
-    lines += [
-        "",
-        "## Files",
-        "",
-        "`predictions.csv` has every count, not rounded, from which all numbers can be made again. "
-        "`comparison_mre.png` shows the MRE by true count, `comparison_counts.png` how often each "
-        "count is in the set. Columns of `comparison.csv`, shares from 0 to 1:",
-        "",
-        *[f"- `{column}`: {meaning}" for column, meaning in MEANINGS.items()],
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _main_table(pooled: Sequence[dict[str, object]]) -> list[str]:
-    titles = ["method"]
-    for domain in ("natural", "synthetic"):
-        titles += [f"{score.name}, {domain}, {score.unit}" for score in HEADLINE]
-    titles += ["p", "parameters", "training", "images/s"]
-    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for row in pooled:
-        cells = [f"**{row['method']}**" if row["best"] else str(row["method"])]
-        for domain in ("natural", "synthetic"):
-            cells += [_with_interval(row, domain, score) for score in HEADLINE]
-        cells += [
-            "best" if row["best"] else _p_in_words(row["p_holm"]),
-            "" if row["parameters"] is None else f"{row['parameters']:,}",
-            _training_in_words(row["training_seconds"]),
-            "" if row["images_per_second"] is None else f"{row['images_per_second']:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _seed_table(rows: Sequence[dict[str, object]], seeds: Sequence[int]) -> list[str]:
-    lines = [
-        "| method | " + " | ".join(f"seed {seed}" for seed in seeds) + " |",
-        "|---" * (len(seeds) + 1) + "|",
-    ]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        own = {row["seed"]: row["natural_mae"] for row in rows if row["method"] == method}
-        cells = [method, *(COUNT_SCORES["mae"].number(own[seed]) for seed in seeds)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _with_interval(
-    row: dict[str, object], domain: str, score: Score
-) -> str:
-    key = f"{domain}_{score.key}"
-    if row[key] is None:
-        return ""
-    sd = row.get(f"{key}_sd")
-    words = score.number(row[key]) + ("" if sd is None else f" ± {score.number(sd)}")
-    if row[f"{key}_low"] is None:
-        return words
-    return f"{words} ({score.interval((row[f'{key}_low'], row[f'{key}_high']))})"
-
-
-def _p_in_words(p: float | None) -> str:
-    if p is None:
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _training_in_words(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+    """The table and what a reader must know to trust it: the template ``comparison.md.j2``."""
+    by_method: dict[object, dict[object, object]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], {})[row["seed"]] = row["natural_mae"]
+    return templates().get_template("comparison.md.j2").render(
+        about=about,
+        seeds=list(images),
+        sizes=sorted({(len(part), len(set(part.groups))) for part in images.values()}),
+        pooled=[row for row in rows if row["seed"] == POOLED],
+        by_method=by_method,
+        domains=("natural", "synthetic"),
+        headline=HEADLINE,
+        mae=COUNT_SCORES["mae"],
+        meanings=MEANINGS,
+        made_with={
+            "command": shlex.join(["cellzoo", *sys.argv[1:]]),
+            "hardware": _hardware(),
+            "versions": f"Python {platform.python_version()}, "
+            + ", ".join(f"{name} {_version(name)}" for name in ("cellzoo", *PACKAGES)),
+            "commit": _commit(),
+        },
+    )
 
 
 def _predictions(
     methods: Sequence[Method], images: dict[int, ImageSet]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of ``predictions.csv``: natural images, then synthetic ones."""
-    header = ["domain", "seed", "image", "group", "true", *(method.label for method in methods)]
+    labels = [csv_safe(method.label) for method in methods]
+    header = ["domain", "seed", "image", "group", "true", *labels]
     rows = []
     for seed, part in images.items():
         predicted = np.stack([method.natural[seed] for method in methods], axis=1)
         for k in range(len(part)):
-            which = ["natural", str(seed), part.names[k], part.groups[k], f"{part.counts[k]:.0f}"]
+            names = csv_safe(part.names[k]), csv_safe(part.groups[k])
+            which = ["natural", str(seed), *names, f"{part.counts[k]:.0f}"]
             rows.append(which + [_exact(value) for value in predicted[k]])
     for seed in images:
         drawn = [method.synthetic.get(seed) for method in methods]
@@ -252,6 +162,8 @@ def _exact(value: np.floating) -> str:
 def _cell(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return csv_safe(value)
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
@@ -316,7 +228,7 @@ def plot_counts(images: ImageSet, about: About, seed: int) -> Figure:
 
 def _save(figure: Figure, file: Path) -> None:
     temporary = temporary_beside(file)
-    figure.savefig(temporary, format="png", dpi=120)
+    figure.savefig(temporary, format="png", dpi=0.75 * figures.DPI)
     os.replace(temporary, file)
 
 

@@ -26,7 +26,7 @@ from cellzoo.data.image_set import ImageSet, Skipped
 from cellzoo.evaluation.findings import Findings
 from cellzoo.evaluation.report.illustrate import Illustrations
 from cellzoo.evaluation.report.page import write_page
-from cellzoo.files import finite, write_atomically, write_csv
+from cellzoo.files import csv_safe, finite, write_atomically, write_csv
 from cellzoo.runs import Run
 from cellzoo.scores.counts import round_count
 from cellzoo.scores.table import (
@@ -176,8 +176,8 @@ def _count_rows(findings: Findings) -> tuple[list[str], list[list[object]]]:
     for k, (true, raw) in enumerate(zip(images.counts, counts.raw, strict=True)):
         count = int(round_count(raw))
         row = {
-            "image": images.names[k],
-            "group": images.groups[k],
+            "image": csv_safe(images.names[k]),
+            "group": csv_safe(images.groups[k]),
             "count": count,
             "count_raw": f"{raw:.3f}",
             "count_low": _number(counts.low[k]),

@@ -15,6 +15,7 @@ from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.figures import Column
 from cellzoo.evaluation.report.page import Picture
+from cellzoo.files import csv_safe
 from cellzoo.scores.counts import round_count
 
 SHOWN_IMAGES = 6
@@ -209,7 +210,7 @@ def _embedding(latents: Latents | None, folder: Path, made: Illustrations) -> li
     for name, part in parts.items():
         for image, count, (x, y) in zip(part.names, part.counts, positions[name], strict=True):
             known = "" if np.isnan(count) else f"{count:.0f}"
-            made.points.append([image, name, known, f"{x:.4f}", f"{y:.4f}"])
+            made.points.append([csv_safe(image), name, known, f"{x:.4f}", f"{y:.4f}"])
     file = folder / "embedding.png"
     shown = {name: (positions[name], part.counts) for name, part in parts.items()}
     figures.plot_embedding(file, shown, highlighted=FOLDER)

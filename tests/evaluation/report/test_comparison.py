@@ -1,6 +1,7 @@
 """What a comparison writes: tables that agree with each other, plots with all their marks."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.comparison import Drawn, Method, table
+from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.comparison import (
     FILES,
     About,
     check_output,
+    markdown,
     plot_counts,
     plot_mre,
     write_report,
@@ -31,6 +34,11 @@ def images(counts, split="test"):
 
 
 SCORED = {3: images([0, 1, 2, 2, 4])}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 40)
 
 
 @pytest.fixture
@@ -81,6 +89,27 @@ def test_the_markdown_says_what_a_reader_must_know(written):
     assert "chose checkpoints" not in text
     for word in ("command: `", "hardware: ", "versions: Python", "keras "):
         assert word in text
+
+
+def test_a_label_is_neither_markup_nor_a_formula(methods, tmp_path):
+    methods[0].label = "=a|b <c>"
+    about = dataclasses.replace(ABOUT, methods={"=a|b <c>": "recipe `x`"})
+    rows = table(methods, SCORED, same_groups=False)
+    write_report(tmp_path, about, methods, rows, SCORED, SCORED[3])
+    text = (tmp_path / "comparison.md").read_text()
+    assert r"| =a\|b &lt;c&gt; | 0.40 " in text and r"- **=a\|b &lt;c&gt;**: recipe \`x\`" in text
+    assert read(tmp_path / "comparison.csv")[0]["method"] == "'=a|b <c>"
+    assert "'=a|b <c>" in read(tmp_path / "predictions.csv")[0]
+
+
+def test_several_seeds_have_a_table_of_their_own(methods, tmp_path):
+    for method in methods:
+        method.natural[4] = method.natural[3] + 1
+    scored = {**SCORED, 4: SCORED[3]}
+    rows = table(methods, scored, same_groups=False)
+    text = markdown(ABOUT, rows, scored)
+    assert "for each seed (3, 4)." in text and "| method | seed 3 | seed 4 |\n|---|---|---|" in text
+    assert "| exact | 0.00 | 1.00 |" in text and "0.50 ± 0.71 (" in text
 
 
 def test_the_mre_plot_has_a_bar_per_method_with_errors(methods):
