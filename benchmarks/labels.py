@@ -20,10 +20,10 @@ from training import budget, options, train, validation_columns
 KEY = ("network", "labels", "seed", "minutes_asked")
 LABELS = ["0", "10", "25", "50", "100", "200", "null"]  # null: all
 ALL = 1339  # labelled training images of ldc
-TWIN = ["recipes/twinvae_ldc.yaml", "--quick"]
-# What `cellzoo fit` is told.
+TWIN = ["recipes/twindensity_ldc.yaml"]
+# The words behind `cellzoo fit`.
 NETWORKS = {
-    "spatial Twin-VAE": TWIN,
+    "twin density network": TWIN,
     "the same, natural images only": [*TWIN, "--set", "data.synthetic=null"],
     "the paper's Twin-VAE": ["recipes/twinvae_ldc.yaml"],
     "EfficientNet-B0": ["recipes/efficientnet_ldc.yaml", "--quick"],
@@ -47,7 +47,7 @@ def main() -> None:
         for labels in arguments.labels:
             for network in arguments.networks:
                 if labels == "0" and network in WITHOUT_SYNTHETIC:
-                    continue  # nothing would tell it what a count is
+                    continue  # it would not learn what a count is
                 add_rows(arguments.csv, [run(arguments, network, labels, seed)], KEY)
     minutes = f"{arguments.minutes:g}"
     rows = [row for row in read_rows(arguments.csv) if row["minutes_asked"] == minutes]

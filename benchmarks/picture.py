@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
 OUT = Path(__file__).parents[1] / "docs" / "counted.png"
-RECIPE, MODEL, IMAGES, SHOWN = "twinvae_pc", "zoo:simulated_pc", 60, 8
+RECIPE, MODEL, IMAGES, SHOWN = "twindensity_pc", "zoo:simulated_pc", 60, 8
 
 
 def cellzoo(*words: str | Path) -> None:

@@ -1,6 +1,6 @@
 """Error of a recipe's quick overlay by seed, with and without synthetic images.
 
-    python benchmarks/quick.py recipes/twinvae_bf.yaml --variants twin --seeds 1 2 --minutes 4
+    python benchmarks/quick.py recipes/twindensity_bf.yaml --variants twin --seeds 1 2 --minutes 4
 
 Runs `cellzoo fit --quick` and `cellzoo evaluate` one after the other, adds a row per run to the
 CSV and prints the CSV as a Markdown table. A recipe whose images come from `data/` wants them

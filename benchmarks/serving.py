@@ -1,6 +1,6 @@
 """Images per second and latency of a served model beside the same SavedModel in process.
 
-    python benchmarks/serving.py saved_models/twinvae_bf --csv benchmarks/results/serving.csv
+    python benchmarks/serving.py saved_models/twindensity_bf --csv benchmarks/results/serving.csv
 
 Starts `cellzoo serve` for the model, then measures by turns, on one machine and in one run: a block
 in process and a block over gRPC, each with one caller and with as many as `cellzoo count` has

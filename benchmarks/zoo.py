@@ -1,6 +1,6 @@
 """Puts a trained run into the package, where ``zoo:NAME`` finds it.
 
-    cellzoo fit recipes/dcc_bbbc005.yaml --quick --set model.head=additive --out runs/bbbc005 \
+    cellzoo fit dcc_small_bbbc005 --out runs/bbbc005 \
         --set "card={licence: as stated at BBBC005, modality: simulated fluorescence}"
     cellzoo evaluate runs/bbbc005
     python benchmarks/zoo.py runs/bbbc005 bbbc005

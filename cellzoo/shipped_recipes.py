@@ -75,6 +75,14 @@ def copy(name: str, folder: Path = Path()) -> Path:
 
 
 def _missing(recipe: Path | str) -> UsageError:
-    near = difflib.get_close_matches(Path(recipe).stem, names(), n=1, cutoff=0.5)
-    cure = f"did you mean {near[0]}?" if near else "`cellzoo list recipes` shows those at hand."
+    name = Path(recipe).stem
+    # Recipes of what has no decoders were called so.
+    now = name.removesuffix("_fast").replace("twinvae_", "twindensity_")
+    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+    if name.endswith(("_fast", "_unlabelled")) and now in names():
+        cure = f"it is called {now} now."
+    elif near:
+        cure = f"did you mean {near[0]}?"
+    else:
+        cure = "`cellzoo list recipes` shows those at hand."
     return UsageError(f"There is no recipe {recipe}: {cure}")

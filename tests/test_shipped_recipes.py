@@ -54,6 +54,13 @@ def test_a_wrong_name_is_one_sentence_with_the_nearest(here):
         find("xyz")
 
 
+def test_a_name_of_before_is_answered_with_that_of_now(here):
+    with pytest.raises(UsageError, match="twinvae_bf_fast: it is called twindensity_bf now"):
+        find("twinvae_bf_fast")
+    with pytest.raises(UsageError, match="it is called twindensity_pc_unlabelled now"):
+        find("recipes/twinvae_pc_unlabelled.yaml")
+
+
 def test_a_copy_never_replaces_a_file(here):
     file = copy("brightness")
     assert file.read_bytes() == (shipped_recipes.FOLDER / "brightness.yaml").read_bytes()
