@@ -1,7 +1,7 @@
 """Do 95 % intervals hold 95 % of counts, and are images of another kind flagged?
 
-    python benchmarks/coverage.py runs/twindensity_bf/A runs/twindensity_pc/B runs/twindensity_ldc/C \
-        --others data/cho_dic
+    python benchmarks/coverage.py runs/twindensity_bf/A runs/twindensity_pc/B \
+        runs/twindensity_ldc/C --others data/cho_dic
 
 Intervals: the held-out labelled images of each run are dealt out anew 20 times, half of the groups
 to calibrate on and half to test on, for intervals of one width and for those that grow with the

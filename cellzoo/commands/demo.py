@@ -3,19 +3,19 @@
 import logging
 from pathlib import Path
 
-from cellzoo.commands import evaluate as evaluate_command
-from cellzoo.commands.count import count_files
-from cellzoo.commands.count import summary as counted
+from cellzoo.commands.count import count_files, summary
+from cellzoo.commands.evaluate import scores_in_words
 from cellzoo.commands.synth import synth
 from cellzoo.counters.load import load_counter
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.evaluation.report.evaluation import Evaluation
 from cellzoo.recipe import load_recipe
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")
 
-RECIPE = "twinvae_bf_fast"
+RECIPE = "twindensity_bf"
 _IMAGES = 50
 
 
@@ -55,14 +55,18 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
     fit(chosen, run)
 
     log.info("$ cellzoo evaluate %s", run)
-    for line in evaluate_command.summary(evaluate(run)):
-        log.info(line)
+    evaluate(run, on_scores=_print_scores)
 
     if not images.exists():
         log.info("$ cellzoo synth %s --natural -n %d -o %s --preview", recipe, _IMAGES, images)
         synth(chosen, images, _IMAGES, preview=True, natural=True)
     log.info("$ cellzoo count %s --model %s -o %s", images / "images", run, counts)
     rows = count_files([images / "images"], load_counter(str(run)), counts)
-    log.info(counted(rows, counts))
+    log.info(summary(rows, counts))
     report, sheet = run / "report" / "index.html", folder / "images_preview.png"
     log.info("Look at %s (scores, figures), %s and %s.", report, sheet, counts)
+
+
+def _print_scores(result: Evaluation) -> None:
+    for line in scores_in_words(result):
+        log.info(line)
