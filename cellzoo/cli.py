@@ -134,11 +134,11 @@ def list_(what: str | None, name: str | None) -> None:
     Example: cellzoo list recipes --copy twinvae_ldc
     """
     if name is not None:
-        from cellzoo import shipped_recipes
+        from cellzoo.recipe import shipped
 
         if what != "recipes":
             raise UsageError(f"--copy copies a recipe: cellzoo list recipes --copy {name}")
-        click.echo(f"wrote {shipped_recipes.copy(name)}")
+        click.echo(f"wrote {shipped.copy(name)}")
         return
     from cellzoo.commands.list import counters, exports, models, recipes
 

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from cellzoo import __version__, shipped_recipes, zoo
+from cellzoo import __version__, zoo
 from cellzoo.cli import main
 from cellzoo.models import MODELS
+from cellzoo.recipe import shipped
 
 HEAVY = ("tensorflow", "keras", "numpy", "cv2", "pydantic", "matplotlib", "albumentations")
 
@@ -72,7 +73,7 @@ def test_list_shows_models_and_recipes_with_a_line_each(run_cli, tmp_path, monke
     assert lines[0] == "models:"
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
     counters = {f"zoo:{name}" for name in zoo.names()}
-    recipes = {"recipes/a.yaml", *shipped_recipes.names()}
+    recipes = {"recipes/a.yaml", *shipped.names()}
     assert set(shown) == set(MODELS) | recipes | counters
     assert shown["recipes/a.yaml"] == "Counts yeast."
     assert shown["twinvae"].startswith("Twin-VAE:")

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from cellzoo import shipped_recipes, zoo
+from cellzoo import zoo
 from cellzoo.counters.preprocessing import METADATA_FILE
 from cellzoo.counters.saved_model import version_number
 from cellzoo.models import MODELS
-from cellzoo.recipe import load_recipe
+from cellzoo.recipe import load_recipe, shipped
 from cellzoo.runs import recipe_file
 
 
@@ -21,10 +21,10 @@ def recipes() -> list[tuple[str, str]]:
 
     A recipe of the package goes by its name, another by its path.
     """
-    shipped, here = shipped_recipes.FOLDER, Path("recipes")
-    rows = [(path.stem, line) for path, line in shipped_recipes.first_lines(shipped)]
-    if here.is_dir() and not here.samefile(shipped):
-        rows += [(str(path), line) for path, line in shipped_recipes.first_lines(here)]
+    packaged, here = shipped.FOLDER, Path("recipes")
+    rows = [(path.stem, line) for path, line in shipped.first_lines(packaged)]
+    if here.is_dir() and not here.samefile(packaged):
+        rows += [(str(path), line) for path, line in shipped.first_lines(here)]
     return rows
 
 

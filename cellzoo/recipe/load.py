@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from cellzoo import shipped_recipes
 from cellzoo.errors import UsageError
+from cellzoo.recipe import shipped
 from cellzoo.recipe.keys import holds, show
 from cellzoo.recipe.renamed import with_new_names
 from cellzoo.recipe.schema import NETWORK_SECTIONS, Recipe
@@ -31,7 +31,7 @@ def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = Fa
         UsageError: the file is missing, is not YAML, or holds a wrong key or value; the sentence
             names file, line and the nearest valid key.
     """
-    path = shipped_recipes.find(path)
+    path = shipped.find(path)
     node, document = _read_yaml(path)
     overlay = document.pop("quick", None) or {}
     if not isinstance(overlay, dict):

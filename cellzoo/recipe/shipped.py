@@ -11,7 +11,7 @@ from pathlib import Path
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import write_new
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 # A wheel has them as the package cellzoo.recipes, a checkout beside cellzoo/.
 FOLDER = next(
     (folder for folder in (_PACKAGE / "recipes", _PACKAGE.parent / "recipes") if folder.is_dir()),

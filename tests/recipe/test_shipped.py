@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from cellzoo import shipped_recipes
 from cellzoo.errors import UsageError, UserError
-from cellzoo.recipe import load_recipe
-from cellzoo.shipped_recipes import copy, find, first_lines, names
+from cellzoo.recipe import load_recipe, shipped
+from cellzoo.recipe.shipped import copy, find, first_lines, names
 
 
 @pytest.fixture
@@ -32,12 +31,12 @@ def test_recipes_of_a_folder_with_their_first_line(tmp_path):
 @pytest.mark.parametrize("name", ["twinvae_bf", "twinvae_bf.yaml"])
 def test_a_name_stands_for_a_recipe_of_the_package(here, name):
     assert "twinvae_bf" in names()
-    assert load_recipe(name) == load_recipe(shipped_recipes.FOLDER / "twinvae_bf.yaml")
+    assert load_recipe(name) == load_recipe(shipped.FOLDER / "twinvae_bf.yaml")
 
 
 def test_a_folder_of_that_name_changes_nothing(here):
     (here / "twinvae_bf").mkdir()
-    assert find("twinvae_bf").parent == shipped_recipes.FOLDER
+    assert find("twinvae_bf").parent == shipped.FOLDER
 
 
 @pytest.mark.parametrize("name", ["twinvae_bf", "twinvae_bf.yaml"])
@@ -63,7 +62,7 @@ def test_a_name_of_before_is_answered_with_that_of_now(here):
 
 def test_a_copy_never_replaces_a_file(here):
     file = copy("brightness")
-    assert file.read_bytes() == (shipped_recipes.FOLDER / "brightness.yaml").read_bytes()
+    assert file.read_bytes() == (shipped.FOLDER / "brightness.yaml").read_bytes()
     file.write_text("mine")
     for name in ("brightness", "brightness.yaml"):
         with pytest.raises(UserError, match="brightness.yaml exists"):
@@ -81,7 +80,7 @@ def test_the_wheel_has_the_recipes(tmp_path):
     from pathlib import Path
 
     pytest.importorskip("setuptools")
-    root, source = Path(__file__).parents[1], tmp_path / "source"
+    root, source = Path(__file__).parents[2], tmp_path / "source"
     source.mkdir()
     for folder in ("cellzoo", "recipes"):
         ignored = shutil.ignore_patterns("__pycache__")
