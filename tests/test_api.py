@@ -110,16 +110,19 @@ def test_an_unknown_model_is_one_sentence():
             cellzoo.load(name)
 
 
-def test_train_and_score(write_cells, tiny_recipe, tmp_path, monkeypatch):
+def test_train_and_score(write_cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_cells(tmp_path / "pictures")
-    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
-    settings = {"data.natural.folder": tmp_path / "pictures", "train.batch": 2}
-    run = cellzoo.fit("tiny.yaml", "run", settings=settings)
+    (tmp_path / "light.yaml").write_text(
+        "name: light\ndata: {natural: {source: folder, folder: cells}}\n"
+        "model: {name: brightness, image_size: 16}\n"
+    )
+    settings = {"data.natural.folder": tmp_path / "pictures", "model.bins": 5}
+    run = cellzoo.fit("light.yaml", "run", settings=settings)
     kept = cellzoo.load(run).run.recipe
-    assert (kept.train.batch, kept.data.natural.folder) == (2, str(tmp_path / "pictures"))
+    assert (kept.model.bins, kept.data.natural.folder) == (5, str(tmp_path / "pictures"))
     result = cellzoo.evaluate(run)
     assert result.images == 3 and result.scores["mae"] >= 0
     assert json.loads((run / "report" / "evaluation_test.json").read_text())
-    with pytest.raises(cellzoo.UserError, match="train.bath"):
-        cellzoo.fit("tiny.yaml", settings={"train.bath": 2})
+    with pytest.raises(cellzoo.UserError, match="model.bin"):
+        cellzoo.fit("light.yaml", settings={"model.bin": 2})
