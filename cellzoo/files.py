@@ -78,7 +78,7 @@ def write_new(path: Path, text: str) -> None:
 
 
 @contextmanager
-def lock(folder: Path, otherwise: str | None) -> Iterator[None]:
+def lock(folder: Path, otherwise: str | None) -> Iterator[bool]:
     """Keeps other processes from working in a folder; a killed process keeps nobody out.
 
     The lock is one hidden file, ``.lock``. Where none can be made, as on a read-only file system
@@ -87,6 +87,9 @@ def lock(folder: Path, otherwise: str | None) -> Iterator[None]:
     Args:
         folder: an existing folder.
         otherwise: an error's words about the folder if another process works there; None: wait.
+
+    Yields:
+        Whether there is a lock.
 
     Raises:
         UserError: another process works there.
@@ -99,7 +102,7 @@ def lock(folder: Path, otherwise: str | None) -> Iterator[None]:
     except (OSError, NotImplementedError):
         pass
     try:
-        yield
+        yield held.is_locked
     finally:
         held.release()
 

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
 MODELS_CONFIG = "models.config"
+_NEW = ".new-"  # begins the name of a version that is being written
 
 
 def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None) -> Path:
@@ -75,8 +76,18 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         _models_config(serving, name)  # a wrong one is told before the work
     base = to / name
     base.mkdir(parents=True, exist_ok=True)
+    with lock(base, otherwise=None) as alone:
+        if alone:  # else what is found may be another export's, under way
+            for left in base.glob(f"{_NEW}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        return _export(counter, graph, base, serving)
+
+
+def _export(counter: RunCounter, graph: CountingGraph, base: Path, serving: Path | None) -> Path:
+    """Writes the next version in ``base`` and adds the model to the server's configuration."""
+    name = counter.run.recipe.name
     # TensorFlow Serving looks only at folders named by an integer.
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
+    temporary = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
     try:
         _write(counter, graph, temporary)
         temporary.chmod(0o755)
@@ -118,9 +129,9 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
 
 def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     signatures = graph.signatures
-    facts = _facts(counter, graph)
-    facts_text = json.dumps(facts, indent=2) + "\n"
-    all_signatures = {**signatures, METADATA_SIGNATURE: _facts_signature(facts_text)}
+    metadata = _metadata(counter, graph)
+    text = json.dumps(metadata, indent=2) + "\n"
+    all_signatures = {**signatures, METADATA_SIGNATURE: _metadata_signature(text)}
     tf.saved_model.save(graph, str(folder), signatures=all_signatures)
     (folder / "assets.extra").mkdir()
     examples = {name: _example(name, counter.preprocessing.size) for name in signatures}
@@ -129,19 +140,19 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
             writer.write(_warmup_record(counter.run.recipe.name, name, images))
     outputs = {name: signatures[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
-    write_atomically(folder / METADATA_FILE, facts_text)
+    write_atomically(folder / METADATA_FILE, text)
     _verify(folder, examples, outputs)
-    write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, facts)))
+    write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, metadata)))
     write_checksums(folder)
 
 
-def _facts_signature(text: str) -> Callable:
+def _metadata_signature(text: str) -> Callable:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="asked")], autograph=False)
-    def facts(asked):
+    def metadata(asked):
         # An answer for each element: servers that make batches want an input and such outputs.
-        return {"facts": tf.fill(tf.shape(tf.ensure_shape(asked, [None])), text)}
+        return {METADATA_SIGNATURE: tf.fill(tf.shape(tf.ensure_shape(asked, [None])), text)}
 
-    return facts
+    return metadata
 
 
 def _example(signature: str, size: tuple[int, int]) -> np.ndarray:
@@ -191,7 +202,7 @@ def _verify(folder: Path, examples: dict, outputs: dict) -> None:
                 )
 
 
-def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
+def _metadata(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     run, section = counter.run, counter.run.recipe.data.natural
     known = counter.out_of_distribution
     return {
@@ -214,12 +225,12 @@ def _facts(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     }
 
 
-def _interface(counter: RunCounter, facts: dict[str, Any]) -> str:
+def _interface(counter: RunCounter, metadata: dict[str, Any]) -> str:
     """The part of the model card that a run has no use for."""
     height, width = counter.preprocessing.size
     others = "resized to" if counter.preprocessing.resize else "refused unless they are"
-    rows = [f"| {name} | {shape} | {outputs} |" for name, shape, outputs in _signature_rows(facts)]
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    rows = ["| {} | {} | {} |".format(*row) for row in _signature_rows(metadata)]
+    versions = ", ".join(f"{name} {number}" for name, number in metadata["versions"].items())
     return f"""## Inputs and outputs
 Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
 {MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
@@ -231,7 +242,7 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 
 95 % interval: {_interval(counter.interval)}.
 
-{facts["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
+{metadata["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
 every file, `{TEST_VECTOR_FILE}` images with the expected answers.
 """
 
@@ -251,7 +262,7 @@ def _interval(interval: Interval | None) -> str:
     )
 
 
-def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _signature_rows(metadata: dict[str, Any]) -> list[tuple[str, str, str]]:
     counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
     pixels = "`[batch, height, width]`"
     rows = {
@@ -262,6 +273,9 @@ def _signature_rows(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
         "encoded": ("string `[batch]`: PNG (8, 16 bit) or JPEG files", counts),
         "embedding": (f"float32 {pixels}", "`embedding`: float32 `[batch, features]`"),
         "mask": (f"float32 {pixels}", "`mask` (0 or 1), `probability`: float32, network's size"),
-        "facts": ("instead `asked`: string `[batch]`, anything", "`facts`: how images are read"),
+        "metadata": (
+            "instead `asked`: string `[batch]`, anything",
+            "`metadata`: how images are read, and what the model is, as JSON",
+        ),
     }
-    return [(f"`{name}`", *row) for name, row in rows.items() if name in facts["signatures"]]
+    return [(f"`{name}`", *row) for name, row in rows.items() if name in metadata["signatures"]]

@@ -15,7 +15,7 @@ import numpy as np
 
 from cellzoo.counters.base import Counter, Domain
 from cellzoo.counters.preprocessing import (
-    METADATA_OUTPUT,
+    EARLIER_METADATA_SIGNATURE,
     METADATA_SIGNATURE,
     Columns,
     Preprocessing,
@@ -181,8 +181,10 @@ class ServedCounter(Counter):
                 f"{address.name} at {address.server} is no counter: none of its signatures takes "
                 "images and answers with count, count_low and count_high."
             )
-        if METADATA_SIGNATURE in definitions.signature_def:
-            self._read_model_metadata()
+        for signature in (METADATA_SIGNATURE, EARLIER_METADATA_SIGNATURE):
+            if signature in definitions.signature_def:
+                self._read_model_metadata(signature)
+                break
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         """As at home; without preprocessing the pixels as they are: scaling is the model's."""
@@ -256,13 +258,13 @@ class ServedCounter(Counter):
         request.model_spec.signature_name = signature
         return request
 
-    def _read_model_metadata(self) -> None:
+    def _read_model_metadata(self, signature: str) -> None:
         """Asks the model how its images are read."""
-        request = self._request(METADATA_SIGNATURE)
+        request = self._request(signature)
         request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
-            (text,) = from_message(reply.outputs[METADATA_OUTPUT])
+            (text,) = from_message(reply.outputs[signature])
             metadata = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(metadata)
             self.out_of_distribution = out_of_distribution_of(metadata)

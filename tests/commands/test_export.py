@@ -104,8 +104,8 @@ def test_only_what_counts_is_exported(exported, tiny_run):
     network = load_run(tiny_run).network
     parts = ["natural_encoder", "shared_encoder", "regressor", "latent_mean"]
     expected = sum(network.get_layer(name).count_params() for name in parts)
-    facts = json.loads((exported / "assets.extra/cellzoo.json").read_text())
-    assert facts["parameters"] == expected
+    metadata = json.loads((exported / "assets.extra/cellzoo.json").read_text())
+    assert metadata["parameters"] == expected
 
 
 def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypatch):
@@ -121,7 +121,16 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
     with pytest.raises(UserError, match="answers otherwise"):
         export(tiny_run, tmp_path)
     assert contents(tmp_path) == before
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["7", "8"]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "7", "8"]
+
+
+def test_what_a_kill_left_is_cleaned_by_the_next_export(tiny_run, tmp_path, monkeypatch):
+    left = tmp_path / "tiny" / ".new-abc"
+    (left / "variables").mkdir(parents=True)
+    (tmp_path / "tiny" / ".notes").mkdir()
+    monkeypatch.setattr("cellzoo.commands.export._write", lambda *arguments: None)
+    export(tiny_run, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", ".notes", "1"]
 
 
 def test_the_servers_configuration_keeps_what_was_edited_meanwhile(tiny_run, tmp_path, monkeypatch):
@@ -143,7 +152,7 @@ def test_the_servers_configuration_keeps_what_was_edited_meanwhile(tiny_run, tmp
     file.write_text("models {")
     with pytest.raises(UserError, match="models.config is no ModelServerConfig"):
         export(tiny_run, tmp_path / "models", serving)
-    assert [path.name for path in (tmp_path / "models" / "tiny").iterdir()] == ["1"]
+    assert sorted(path.name for path in (tmp_path / "models" / "tiny").iterdir()) == [".lock", "1"]
 
 
 def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):

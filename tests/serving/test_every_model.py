@@ -243,7 +243,7 @@ def all_types(graph):
 def test_no_input_of_any_signature_reaches_a_convolution_unchecked(name, exported):
     graph = graph_of(exported)
     signatures = {k: s for k, s in graph.signature_def.items() if not k.startswith("__")}
-    expected = {"serving_default", "uint8", "uint16", "unit", "encoded", "facts"}
+    expected = {"serving_default", "uint8", "uint16", "unit", "encoded", "metadata"}
     expected |= {"spatial": {"embedding"}, "flat": {"embedding"}}.get(name, set())
     expected |= {"mask"} if name in ("regressor", "additive") else set()
     assert set(signatures) == expected
@@ -252,8 +252,8 @@ def test_no_input_of_any_signature_reaches_a_convolution_unchecked(name, exporte
         (tensor,) = signature.inputs.values()
         types = reached(graph.graph_def, tensor.name.split(":")[0])
         assert types & TENDER == set(), key
-        # The walk did come to the checks. Any string gives the facts, so they need none but a rank.
-        assert ("Assert" in types) == (key != "facts"), key
+        # The walk did come to the checks. Any string gives the metadata: they need none but a rank.
+        assert ("Assert" in types) == (key != "metadata"), key
         assert "EnsureShape" in types, key
 
 

@@ -18,8 +18,9 @@ from cellzoo.errors import UserError
 from cellzoo.images import to_unit
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
-from cellzoo.serving.config import BASE_PATH, read_model_config
+from cellzoo.serving.config import BASE_PATH, read_model_config, watch_models
 from cellzoo.serving.servable import Servable
+from cellzoo.serving.server import Server, Settings
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 
@@ -30,6 +31,14 @@ def models(tiny_run, read_otherwise, tmp_path_factory):
     export(tiny_run, folder)
     export(read_otherwise, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def port(models):
+    """Of the server of these models."""
+    server = Server(watch_models(models), Settings(grpc_port=0, rest_port=None))
+    yield server.grpc_port
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +97,10 @@ def table(run_cli, out, *arguments):
 
 
 @pytest.mark.parametrize(("name", "refused"), [("tiny", 15), ("read_otherwise", 3)])
-def test_served_equals_local(name, refused, models, images, serve, run_cli, request, tmp_path):
+def test_served_equals_local(name, refused, models, images, port, run_cli, request, tmp_path):
     run = request.getfixturevalue("tiny_run" if name == "tiny" else name)
-    server = serve(models)
     ways = {
-        "run": run, "saved": models / name, "served": f"127.0.0.1:{server.grpc_port}/{name}"
+        "run": run, "saved": models / name, "served": f"127.0.0.1:{port}/{name}"
     }  # fmt: skip
     tables, said = {}, {}
     for way, model in ways.items():
@@ -122,40 +130,48 @@ def test_served_equals_local(name, refused, models, images, serve, run_cli, requ
     assert len(frames) == (1 if name == "tiny" else 5)
 
 
-def test_facts_are_the_same_over_the_network(models, serve):
-    server = serve(models)
+def test_metadata_are_the_same_over_the_network(models, port):
     local = load_counter(str(models / "read_otherwise"))
-    remote = load_counter(f"127.0.0.1:{server.grpc_port}/read_otherwise")
+    remote = load_counter(f"127.0.0.1:{port}/read_otherwise")
     assert remote.preprocessing == local.preprocessing
     assert (remote.axes, remote.channel) == ("TYX", 1)
     servable = Servable("tiny", 1, models / "tiny" / "1")
     text = (models / "tiny" / "1" / METADATA_FILE).read_bytes()
     asked = {"asked": np.array([b"", b"x"], object)}
-    assert servable.run("facts", asked)["facts"].tolist() == [text, text]
+    assert servable.run("metadata", asked)["metadata"].tolist() == [text, text]
 
 
-def test_facts_of_another_time_are_refused_in_a_sentence(models, serve, monkeypatch):
-    address = f"127.0.0.1:{serve(models).grpc_port}/tiny"
+def test_an_export_of_an_earlier_time_says_what_it_is(
+    tiny_run, models, serve, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cellzoo.commands.export.METADATA_SIGNATURE", "facts")
+    export(tiny_run, tmp_path)
+    remote = load_counter(f"127.0.0.1:{serve(tmp_path).grpc_port}/tiny")
+    assert remote.preprocessing == load_counter(str(models / "tiny")).preprocessing
+
+
+def test_metadata_of_another_time_are_refused_in_a_sentence(port, monkeypatch):
+    address = f"127.0.0.1:{port}/tiny"
     metadata = {"preprocessing": {"colour": 1}}
     monkeypatch.setattr("cellzoo.counters.served.json.loads", lambda text: metadata)
     with pytest.raises(UserError, match="exported by another version of cellzoo"):
         ServedCounter(parse_address(address))
 
 
-def test_one_image_counts_as_among_others(models, serve):
-    remote = load_counter(f"127.0.0.1:{serve(models).grpc_port}/tiny")
+def test_one_image_counts_as_among_others(port):
+    remote = load_counter(f"127.0.0.1:{port}/tiny")
     pixels = np.random.default_rng(5).integers(0, 256, (40, 16, 16), np.uint8)
     alone = [remote.count(image[None]).raw[0] for image in pixels]
     # On some processors the size of the batch changes the last bit.
     np.testing.assert_allclose(alone, remote.count(pixels).raw, rtol=3e-7)
 
 
-def predict(server, signature, tensor):
+def predict(port, signature, tensor):
     """The outputs of ``tiny``, or the RpcError."""
     request = messages.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "tiny", signature
     request.inputs["images"].CopyFrom(tensor)
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary(
             "/tensorflow.serving.PredictionService/Predict",
             request_serializer=messages.PredictRequest.SerializeToString,
@@ -165,18 +181,17 @@ def predict(server, signature, tensor):
     return {key: from_message(tensor) for key, tensor in reply.outputs.items()}
 
 
-def test_the_test_vector_is_answered_as_stored(models, serve):
-    server = serve(models)
+def test_the_test_vector_is_answered_as_stored(models, port):
     with np.load(models / "tiny" / "1" / TEST_VECTOR_FILE) as vector:
         arrays = dict(vector)
-    facts = json.loads((models / "tiny" / "1" / METADATA_FILE).read_text())
-    for name in set(facts["signatures"]) - {"facts"}:
+    metadata = json.loads((models / "tiny" / "1" / METADATA_FILE).read_text())
+    for name in set(metadata["signatures"]) - {"metadata"}:
         if name == "encoded":
             files = [arrays[f"encoded/images/{k}"].tobytes() for k in range(2)]
             images = np.array(files, object)
         else:
             images = arrays[f"{name}/images"]
-        answers = predict(server, name, to_message(images))
+        answers = predict(port, name, to_message(images))
         assert len(answers) == (1 if name == "embedding" else 3)
         for key, answer in answers.items():
             np.testing.assert_array_equal(answer, arrays[f"{name}/{key}"])
@@ -245,8 +260,7 @@ def test_the_exported_graph_itself_refuses_what_it_cannot_count(session):
     assert len(session("uint8", NOISE[None])) == 3
 
 
-def test_the_server_refuses_what_it_cannot_count(models, serve):
-    server = serve(models)
+def test_the_server_refuses_what_it_cannot_count(port):
     wrong_types = [
         (name, np.zeros((1, 16, 16), kind.numpy), "Expects arg")
         for name in ("serving_default", "uint16", "encoded")
@@ -255,9 +269,9 @@ def test_the_server_refuses_what_it_cannot_count(models, serve):
     ]
     for name, tensor, message in [*bad_tensors(), *wrong_types]:
         with pytest.raises(grpc.RpcError, match=message) as caught:
-            predict(server, name, to_message(tensor))
+            predict(port, name, to_message(tensor))
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, (name, message)
-    assert predict(server, "uint8", to_message(NOISE[None]))["count"].shape == (1,)
+    assert predict(port, "uint8", to_message(NOISE[None]))["count"].shape == (1,)
 
 
 def test_an_export_enters_the_servers_configuration(tiny_run, run_cli, tmp_path, contents):
