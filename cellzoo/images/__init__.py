@@ -7,11 +7,20 @@ asked for: every refusal is a `UserError` that names the file and the recipe key
 from cellzoo.images.find import SUFFIXES, as_on_disk, find_images, natural_key, search_images
 from cellzoo.images.frame import Frame
 from cellzoo.images.mask import read_mask
-from cellzoo.images.read import Reader, full_range, open_image, read_frames, significant_bits
-from cellzoo.images.scale import Size, resize, resize_mask, sides, to_unit
+from cellzoo.images.read import (
+    MAX_MEGAPIXELS,
+    Reader,
+    few_bits,
+    full_range,
+    open_image,
+    read_frames,
+    significant_bits,
+)
+from cellzoo.images.scale import Size, parse_intensity, resize, resize_mask, sides, to_unit
 from cellzoo.images.selection import Selection, checked_axes
 
 __all__ = [
+    "MAX_MEGAPIXELS",
     "SUFFIXES",
     "Frame",
     "Reader",
@@ -19,10 +28,12 @@ __all__ = [
     "Size",
     "as_on_disk",
     "checked_axes",
+    "few_bits",
     "find_images",
     "full_range",
     "natural_key",
     "open_image",
+    "parse_intensity",
     "read_frames",
     "read_mask",
     "resize",

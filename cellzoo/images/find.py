@@ -76,7 +76,7 @@ class Found:
     def say(self) -> None:
         """Logs the sentences."""
         for sentence in self.sentences:
-            log.info("%s", sentence)
+            log.warning("%s", sentence)
 
 
 def natural_key(text: str) -> tuple:

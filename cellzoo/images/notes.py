@@ -33,4 +33,4 @@ class Notes:
         for sentence, text in zip(list(self._files), self.sentences, strict=True):
             if sentence not in self._said:
                 self._said.add(sentence)
-                log.info("%s", text)
+                log.warning("%s", text)

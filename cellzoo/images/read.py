@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from cellzoo.images.grey import read_planned, refusing
 from cellzoo.images.imagefile import ImageFile, Series
 from cellzoo.images.notes import Notes
 from cellzoo.images.readers import format_named, format_of, suffixes
+from cellzoo.images.scale import to_unit
 from cellzoo.images.selection import Planned, Selection, plan
 
 # Tiled counting takes pictures of 16,384 x 16,384 pixels.
 MAX_MEGAPIXELS = 16384**2 / 1e6
+Intensity = Literal["full", "percentile"] | tuple[float, float] | None
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, and of pictures that were converted
 
 
@@ -41,7 +44,7 @@ class Reader:
         frames: int | str | None = None,
         mask: bool = False,
         max_megapixels: float = MAX_MEGAPIXELS,
-        infer_bits: bool = False,
+        intensity: Intensity = None,
     ):
         """Takes what is to be read and how; see :func:`read_frames`.
 
@@ -55,8 +58,11 @@ class Reader:
             frames: number or slice.
             mask: the files are masks or instance label images.
             max_megapixels: largest picture that is decoded.
-            infer_bits: whether to find out the significant bits where files do not state them,
-                which reads 16 bit files twice.
+            intensity: None leaves pixels as they are stored. `"full"` spreads grey levels of fewer
+                than 16 bits over all of uint16: as many as the file states or, where it does not,
+                as the brightest pixel of all `files` in its folder needs, for which they are read
+                twice. `(low, high)` and `"percentile"` give floats in [0, 1], see
+                :func:`cellzoo.images.to_unit`.
 
         Raises:
             UsageError: the selection is written wrongly.
@@ -65,7 +71,7 @@ class Reader:
         self._files = list(files)
         self._selection = Selection(axes, channel, z, position, frames)
         self._mask, self._max_megapixels = mask, max_megapixels
-        self._infer_bits = infer_bits
+        self._intensity = intensity
         self._bits: dict[Path, int] = {}
 
     def read(self, path: Path) -> Iterator[Frame]:
@@ -76,9 +82,20 @@ class Reader:
         """
         path = Path(path)
         for frame in self._stored_frames(path, self.notes):
-            if self._infer_bits and frame.bits is None and frame.pixels.dtype == np.uint16:
-                frame = replace(frame, bits=self._series_bits(path))
-            yield frame
+            if self._intensity is None:
+                yield frame
+            elif self._intensity == "full":
+                yield self._full(frame)
+            else:
+                unit = to_unit(frame.pixels, self._intensity, name=str(path))
+                yield replace(frame, pixels=unit)
+
+    def _full(self, frame: Frame) -> Frame:
+        """The frame with its grey levels over the whole range of their type."""
+        if frame.pixels.dtype != np.uint16:
+            return frame
+        bits = frame.bits or self._series_bits(frame.path)
+        return replace(frame, pixels=full_range(frame.pixels, bits), bits=bits)
 
     def _stored_frames(self, path: Path, notes: Notes) -> Iterator[Frame]:
         with open_image(path, self._mask) as file:
@@ -127,9 +144,7 @@ class Reader:
             if self._bits[folder] < 16:
                 self.notes.add(
                     path if len(files) == 1 else folder,
-                    f"does not say how many of 16 bits are used: {self._bits[folder]}, as its "
-                    f"brightest pixel has {highest}; set data.natural.intensity: "
-                    "[low, high] or dtype (0 to 65,535) if that is wrong",
+                    few_bits(highest) + ", set data.natural.intensity if that is wrong",
                 )
         return self._bits[folder]
 
@@ -250,6 +265,14 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
 def significant_bits(highest: int) -> int:
     """Bits of the camera whose brightest pixel this is, of 8, 10, 12, 14 and 16."""
     return next(bits for bits in _DEPTHS if highest < 2**bits)
+
+
+def few_bits(highest: int) -> str:
+    """What to say of grey levels whose bits were taken from the brightest of them."""
+    return (
+        f"does not say how many of 16 bits are used: taken for {significant_bits(highest)}, as the "
+        f"brightest pixel has {highest:,}"
+    )
 
 
 def full_range(pixels: np.ndarray, bits: int | None) -> np.ndarray:

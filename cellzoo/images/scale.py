@@ -8,12 +8,13 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 
+_PERCENTILES = (1, 99.8)
 Size = int | tuple[int, int]  # side of a square, or height and width, in pixels
 
 
 def to_unit(
     pixels: np.ndarray,
-    intensity: Literal["dtype"] | Sequence[float] = "dtype",
+    intensity: Literal["dtype", "percentile"] | Sequence[float] = "dtype",
     name: str = "image",
 ) -> np.ndarray:
     """Scale grey values to [0, 1].
@@ -21,7 +22,9 @@ def to_unit(
     Args:
         pixels: `[height, width]` uint8, uint16 or float32.
         intensity: `"dtype"` divides by the full range of the type (255 or 65535) and expects floats
-            to lie in [0, 1] already; `(low, high)` maps low to 0 and high to 1, clipping beyond.
+            to lie in [0, 1] already; `(low, high)` maps low to 0 and high to 1, clipping beyond;
+            `"percentile"` takes the picture's own 1st and 99.8th percentile for them (as CSBDeep,
+            Weigert et al. 2018, does).
         name: what an error calls the picture.
 
     Returns:
@@ -29,7 +32,7 @@ def to_unit(
 
     Raises:
         UserError: floats outside [0, 1] or not finite, or another type of pixel.
-        UsageError: `intensity` is neither `"dtype"` nor two rising numbers.
+        UsageError: `intensity` is none of these.
     """
     if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise UserError(f"{name}: has {pixels.dtype} pixels, save it as 8 or 16 bit grey")
@@ -43,12 +46,39 @@ def to_unit(
                 "and white"
             )
         return pixels.astype(np.float32)
+    if intensity == "percentile":
+        low, high = np.percentile(pixels, _PERCENTILES)
+        if not low < high:
+            return np.zeros(pixels.shape, np.float32)
+        intensity = (float(low), float(high))
     if isinstance(intensity, str) or len(intensity) != 2 or not intensity[0] < intensity[1]:
         raise UsageError(
-            f"data.natural.intensity: {intensity} is neither dtype nor [low, high] with low < high"
+            f"data.natural.intensity: {intensity} is neither dtype, percentile nor [low, high] "
+            "with low < high"
         )
     low, high = intensity
     return np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def parse_intensity(text: str) -> Literal["dtype", "percentile"] | tuple[float, float]:
+    """An intensity as written on a command line: `dtype`, `percentile`, or `LOW HIGH`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    word = text.strip().lower()
+    if word in ("dtype", "percentile"):
+        return word
+    try:
+        low, high = (float(part) for part in word.strip("[]()").replace(",", " ").split())
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise UsageError(
+            f"data.natural.intensity: {text} is neither dtype, percentile nor two numbers, those "
+            "of black and white, such as 0 4095"
+        )
+    return low, high
 
 
 def sides(size: Size) -> tuple[int, int]:
