@@ -78,6 +78,30 @@ def _settings(function: Callable) -> Callable:
     )(function)  # fmt: skip
 
 
+# What to take of image files; keywords of `cellzoo.images.Reader`.
+_READING = ("axes", "channel", "z", "position", "frames", "max_megapixels")
+
+
+def _selection(function: Callable) -> Callable:
+    """Options that say what to take of image files, see :class:`cellzoo.images.Reader`."""
+    options = (
+        click.option("--axes", help="Axes of stacks that do not say: TYX, or T3C2YX with lengths."),
+        click.option(
+            "--channel", metavar="NAME|N",
+            help="Channel of files with several; red, green, blue or luminance of colour pictures.",
+        ),
+        click.option("--z", metavar="N|max|mean|sharpest", help="Focal plane, or what to make of "
+                     "all of them."),
+        click.option("--position", metavar="NAME|N|all", help="Position of files with several."),
+        click.option("--frames", metavar="N|FROM:TO:STEP", help="Time points, counted from 0."),
+        click.option("--max-megapixels", type=click.FloatRange(min=0, min_open=True),
+                     help="Refuse larger pictures.  [default: 268]"),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def _connection(function: Callable) -> Callable:
     """Options that are the fields of :class:`cellzoo.counters.served.Connection`."""
     options = (
@@ -409,13 +433,35 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
         click.echo(f"{serving / 'models.config'} has the model")
 
 
-@main.command()
+class _TwoNumbers(click.Command):
+    """A command whose option --intensity may be followed by two numbers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Joins the two."""
+        args = list(args)
+        for k, word in enumerate(args[:-2]):
+            if word == "--intensity" and all(map(_is_number, args[k + 1 : k + 3])):
+                args[k + 1 : k + 3] = [" ".join(args[k + 1 : k + 3])]
+                break
+        return super().parse_args(ctx, args)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@main.command(cls=_TwoNumbers)
 @click.argument("images", nargs=-1, required=True, type=_PATH)
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=_PATH, default=Path("counts.csv"), show_default=True)
-@click.option("--axes", help="Axes of TIFF stacks that do not say, such as TYX.")
-@click.option("--channel", type=click.IntRange(min=0), help="Channel of files with several.")
+@_selection
+@click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
+              help="Grey levels of black and white; dtype: of the whole type.")
 @click.option("--overlay", type=_PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=_PATH, help="New folder for masks and probabilities, TIFF.")
 @_connection
@@ -424,11 +470,10 @@ def count(
     images: tuple[Path, ...],
     model: str,
     out: Path,
-    axes: str | None,
-    channel: int | None,
     overlay: Path | None,
     masks: Path | None,
-    **connection: Any,
+    intensity: str | None,
+    **options: Any,
 ) -> None:
     """Count the cells in images and folders.
 
@@ -441,18 +486,21 @@ def count(
     """
     from cellzoo.commands.count import count_files, summary
     from cellzoo.files import check_new_file
+    from cellzoo.images import parse_intensity
 
     check_new_file(out)
+    reading = {key: options.pop(key) for key in _READING}
+    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
     from cellzoo.counters.load import is_served, load_counter
 
     if is_served(model):
         from cellzoo.counters.served import Connection
 
-        counter = load_counter(model, Connection(**connection))
+        counter = load_counter(model, Connection(**options))
     else:
         counter = load_counter(model)
     rows = count_files(
-        images, counter, out, axes=axes, channel=channel, overlay=overlay, masks=masks
+        images, counter, out, overlay=overlay, masks=masks, **reading
     )
     failed = [row for row in rows if row.error]
     for row in failed:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_text, readable, write_new
-from cellzoo.images import find_images
+from cellzoo.images import search_images
 from cellzoo.scores.counts import round_count
 
 
@@ -56,10 +57,9 @@ def count_files(
     model: Counter | str | os.PathLike,
     out: str | os.PathLike | None = None,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
     overlay: str | os.PathLike | None = None,
     masks: str | os.PathLike | None = None,
+    **reading: Any,
 ) -> list[CountRow]:
     """Counts every frame of files and folders, into a CSV if one is wanted.
 
@@ -69,11 +69,10 @@ def count_files(
         paths: image files and folders of them.
         model: what counts, or its name, see :func:`cellzoo.counters.load.load_counter`.
         out: CSV to write; it appears when it is complete. None: none.
-        axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
-        channel: to read from files with several; None: as in training.
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
         masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
             Both appear when they are complete.
+        reading: what to take of files, see :meth:`cellzoo.counters.base.Counter.count`.
 
     Returns:
         The rows, as they are written.
@@ -82,7 +81,7 @@ def count_files(
         UserError: ``out`` or a folder for pictures exists, there is no image, or pictures are
             wanted of a model that does not segment. Where ``out`` came to be meanwhile the rows are
             in a file beside it, and the sentence says in which.
-        UsageError: ``axes`` is written wrongly.
+        UsageError: what to take of files is written wrongly.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -90,15 +89,15 @@ def count_files(
     if out is not None:
         check_new_file(out)
     counter = load_counter(model) if isinstance(model, str | os.PathLike) else model
-    files = find_images([Path(path) for path in paths])
+    found = search_images([Path(path) for path in paths])
+    found.say()
+    files = found.files
     pictures = None
     if overlay or masks:
         overlay, masks = overlay and Path(overlay), masks and Path(masks)
         pictures = SegmentationPictures(counter, overlay, masks, files)
-    axes = counter.axes if axes is None else axes
-    channel = counter.channel if channel is None else channel
-    entries = file_entries(files, axes, channel)
     try:
+        entries = file_entries(files, counter.reader(files, **reading))
         counted = count_entries(counter, entries, done=pictures and pictures.write)
     except BaseException as error:
         if pictures:

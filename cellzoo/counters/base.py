@@ -2,10 +2,11 @@
 
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from cellzoo.counters.entries import Entry, Images, entries_of, with_options
 from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Frame
+from cellzoo.images import Frame, Reader
 from cellzoo.scores.counts import round_count
 from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -144,9 +145,40 @@ class Counter(ABC):
         return self.preprocessing.axes if self.preprocessing else None
 
     @property
-    def channel(self) -> int | None:
+    def channel(self) -> int | str | None:
         """That it was trained on, of files with several."""
         return self.preprocessing.channel if self.preprocessing else None
+
+    @property
+    def takes_full_range(self) -> bool:
+        """Whether the type of the pixels says what is white, and training images were like that.
+
+        A model that was trained on 12 of 16 bits, as they were, knows these alone.
+        """
+        known, preprocessing = self.out_of_distribution, self.preprocessing
+        dark = known is not None and known.in_lowest_sixteenth
+        return preprocessing is not None and preprocessing.intensity == "dtype" and not dark
+
+    def reader(self, files: Sequence[Path], **reading: Any) -> Reader:
+        """What reads image files for this counter.
+
+        Args:
+            files: of one series, whose brightest pixel says how many of 16 bits are used where they
+                do not.
+            reading: keywords of :class:`cellzoo.images.Reader`; what is missing or None is as in
+                training.
+
+        Raises:
+            UsageError: one of them is written wrongly.
+        """
+        known = self.preprocessing
+        options = {"axes": self.axes, "channel": self.channel, "z": known.z if known else None}
+        options |= {key: value for key, value in reading.items() if value is not None}
+        if options.get("intensity") is None and self.takes_full_range:
+            options["intensity"] = "full"
+        elif options.get("intensity") == "dtype" and known and known.intensity == "dtype":
+            options["intensity"] = None
+        return Reader(files, **options)
 
     @property
     def can_flag(self) -> bool:
@@ -161,8 +193,7 @@ class Counter(ABC):
         domain: Domain = "natural",
         sizes: np.ndarray | None = None,
         flags: bool = True,
-        axes: str | None = None,
-        channel: int | None = None,
+        **reading: Any,
     ) -> Counts:
         """Counts the cells of raw images.
 
@@ -177,8 +208,9 @@ class Counter(ABC):
             sizes: height and width that images had before they were resized to be given here, for
                 the flags, ``[n, 2]``; None: what is given is as it was.
             flags: whether to look for images unlike the training images, about 1 ms each.
-            axes: of TIFF stacks that do not say, such as ``TYX``; None: as in training.
-            channel: to read from files with several; None: as in training.
+            reading: what to take of files, as in training where it is missing: ``axes``,
+                ``channel``, ``z``, ``position``, ``frames``, ``intensity``, ``max_megapixels``, see
+                :func:`cellzoo.images.read_frames` and :func:`cellzoo.images.to_unit`.
 
         Returns:
             One count per image, in the order of the images; each frame of a stack is one.
@@ -188,7 +220,7 @@ class Counter(ABC):
         """
         flags = flags and domain == "natural"
         with _naming_options():
-            entries = self._entries(images, scaled, axes, channel, sizes)
+            entries = self._entries(images, scaled, sizes, reading)
             counted = count_entries(self, entries, domain=domain, flags=flags, strict=True)
         columns = (
             np.array([getattr(entry, key) for entry in counted], np.float32)
@@ -200,17 +232,14 @@ class Counter(ABC):
         self,
         images: Images,
         scaled: bool = False,
-        *,
-        axes: str | None = None,
-        channel: int | None = None,
+        **reading: Any,
     ) -> list[Segmentation]:
         """Where the cells of raw images are; only if :attr:`can_segment`.
 
         Args:
             images: see :meth:`count`.
             scaled: see :meth:`count`.
-            axes: see :meth:`count`.
-            channel: see :meth:`count`.
+            reading: see :meth:`count`.
 
         Returns:
             One for each image, in their order.
@@ -225,7 +254,7 @@ class Counter(ABC):
             )
         found = []
         with _naming_options():
-            for entry in self._entries(images, scaled, axes, channel):
+            for entry in self._entries(images, scaled, None, reading):
                 if entry.error:
                     raise entry.error
                 prepared = self._prepare(entry.frame, entry.scaled)
@@ -236,13 +265,16 @@ class Counter(ABC):
         self,
         images: Images,
         scaled: bool,
-        axes: str | None,
-        channel: int | None,
-        sizes: np.ndarray | None = None,
+        sizes: np.ndarray | None,
+        reading: Mapping[str, Any],
     ) -> Iterator[Entry]:
-        axes = self.axes if axes is None else axes
-        channel = self.channel if channel is None else channel
-        return entries_of(images, scaled, axes=axes, channel=channel, sizes=sizes)
+        return entries_of(
+            images,
+            scaled,
+            reader=lambda files: self.reader(files, **reading),
+            full_range=self.takes_full_range,
+            sizes=sizes,
+        )
 
     def segment_prepared(self, prepared: np.ndarray, size: tuple[int, ...]) -> Segmentation:
         """Where the cells of an image are that :mod:`cellzoo.counters.stream` has prepared.

@@ -1,8 +1,8 @@
 """What users may hand a counter, as images one by one: arrays, files and folders."""
 
+import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Frame, find_images, read_frames
+from cellzoo.images import Frame, Reader, few_bits, find_images, significant_bits
+from cellzoo.images import full_range as spread
+
+log = logging.getLogger("cellzoo")
 
 # What ``count`` and ``segment`` take; see :func:`entries_of`.
 Images = Any
@@ -55,41 +58,39 @@ class Entry:
         self.frame = self.prepared = None
 
 
-def file_entries(
-    files: Iterable[Path], axes: str | None = None, channel: int | None = None
-) -> Iterator[Entry]:
+def file_entries(files: Iterable[Path], reader: Reader) -> Iterator[Entry]:
     """The frames of image files, one at a time, as they are read.
 
     Args:
-        files: of any type that :func:`cellzoo.images.read_frames` reads.
-        axes: see there.
-        channel: see there.
+        files: of any type that :mod:`cellzoo.images` reads.
+        reader: of these files. What it remarks is said at the end.
 
     Yields:
         An entry per frame, and one with ``error`` where a file, or the rest of it, cannot be read.
 
     Raises:
-        UsageError: ``axes`` or ``channel`` is written wrongly, for every file alike.
+        UsageError: what is chosen of the files is written wrongly, for every file alike.
     """
     for file in files:
         index = 0
         try:
-            for frame in read_frames(file, axes=axes, channel=channel):
+            for frame in reader.read(file):
                 size = frame.pixels.shape
-                yield Entry(file, frame.index, frame, size=(size[0], size[1]))
+                yield Entry(file, frame.index, frame, reader.scaled, size=(size[0], size[1]))
                 index = frame.index + 1
         except UsageError:
             raise
         except UserError as error:
             yield Entry(file, index, error=error)
+    reader.notes.say()
 
 
 def entries_of(
     images: Images,
     scaled: bool = False,
     *,
-    axes: str | None = None,
-    channel: int | None = None,
+    reader: Callable[[Sequence[Path]], Reader],
+    full_range: bool = False,
     sizes: np.ndarray | None = None,
 ) -> Iterator[Entry]:
     """The images of an array, a list, a file or a folder, one by one.
@@ -100,8 +101,9 @@ def entries_of(
             the smaller of these that holds all of them.
         scaled: the arrays are floats in [0, 1]. Without it floats are refused, as nothing says what
             is black and white.
-        axes: of TIFF stacks that do not say.
-        channel: of files with several.
+        reader: makes what reads these files.
+        full_range: uint16 arrays of fewer bits, as the brightest of all pixels says, are spread
+            over all 16.
         sizes: height and width that the images had before they were resized, ``[n, 2]``; None:
             those of raw images are their own.
 
@@ -113,8 +115,9 @@ def entries_of(
     if paths is not None:
         if scaled:
             raise UsageError("scaled=True is for arrays of floats: files are scaled as they say.")
-        return file_entries(find_images(paths), axes, channel)
-    return _array_entries(_pictures(images), scaled, sizes)
+        files = find_images(paths)
+        return file_entries(files, reader(files))
+    return _array_entries(_pictures(images), scaled, full_range and not scaled, sizes)
 
 
 def with_options(message: str, pattern: str) -> str:
@@ -124,11 +127,15 @@ def with_options(message: str, pattern: str) -> str:
         message: of a reader, such as ``a.png: is a colour picture, set data.natural.channel: 0|1``.
         pattern: how an option is written before its value, such as ``"--{} "``.
     """
-    for name in ("axes", "channel"):
-        option = pattern.format(name)
+    for name in ("axes", "channel", "z", "position", "frames", "max_megapixels"):
+        option = pattern.format(name.replace("_", "-") if pattern.startswith("-") else name)
         message = message.replace(f"data.natural.{name}: ", option)
         message = message.replace(f"data.natural.{name}", option.rstrip(" ="))
-    return re.sub("set data.natural.intensity to .*", "scale them so, or save 16 bit", message)
+    option = pattern.format("intensity").rstrip(" =")
+    if option.startswith("-"):
+        message = message.replace("intensity to [low, high]", "intensity LOW HIGH")
+        message = message.replace("intensity: [low, high]", "intensity LOW HIGH")
+    return message.replace("data.natural.intensity", option)
 
 
 def _paths(images: Images) -> list[Path] | None:
@@ -190,15 +197,19 @@ def _single(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def _array_entries(
-    pictures: Sequence[tuple[str, np.ndarray]], scaled: bool, sizes: np.ndarray | None
+    pictures: Sequence[tuple[str, np.ndarray]],
+    scaled: bool,
+    full_range: bool,
+    sizes: np.ndarray | None,
 ) -> Iterator[Entry]:
     if sizes is not None and len(sizes) != len(pictures):
         raise UsageError(f"sizes has {len(sizes)} rows for {len(pictures)} images.")
     grey = _common_grey([image for _, image in pictures])
+    bits = _common_bits([image for _, image in pictures], grey) if full_range else None
     for k, (name, image) in enumerate(pictures):
         height, width = image.shape if sizes is None else sizes[k]
         known = sizes is not None or not scaled  # one that is scaled may be resized already
-        pixels = _scaled(name, image) if scaled else _raw(name, image, grey)
+        pixels = _scaled(name, image) if scaled else spread(_raw(name, image, grey), bits)
         frame = Frame(pixels=pixels, path=Path(name), index=0, pixel_size_um=None)
         yield Entry(Path(name), 0, frame, scaled, (int(height), int(width)) if known else None)
 
@@ -212,6 +223,19 @@ def _common_grey(images: Sequence[np.ndarray]) -> np.dtype | None:
         return None
     most = max(int(image.max()) for image in others)
     return next((np.dtype(kind) for kind in _GREY if most <= np.iinfo(kind).max), None)
+
+
+def _common_bits(images: Sequence[np.ndarray], grey: np.dtype | None) -> int | None:
+    """Significant bits of all uint16 images together; None where there is none."""
+    kinds = (np.uint16, grey) if grey == np.uint16 else (np.uint16,)
+    highest = max((int(i.max()) for i in images if i.dtype in kinds), default=None)
+    if highest is None:
+        return None
+    bits = significant_bits(highest)
+    if bits < 16 and highest:
+        log.warning("images %s; give uint8, or floats with scaled=True, if that is wrong.",
+                    few_bits(highest).replace("does", "do", 1))  # fmt: skip
+    return bits
 
 
 def _raw(name: str, image: np.ndarray, grey: np.dtype | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cellzoo.counters.preprocessing import MAX_SIDE, MIN_SIDE, Preprocessing
 from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.images import COLOURS, LUMINANCE
 from cellzoo.trust.intervals import Interval
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
@@ -233,15 +234,28 @@ class CountingGraph(tf.Module):
         samples = tf.shape(pixels)[2]
         colours = tf.where(tf.equal(samples, 2), 1, tf.minimum(samples, 3))  # the others are alpha
         channel = self._preprocessing.channel
-        if channel is None:
+        if channel == "luminance":
+            sound = (colours == 3) | tf.equal(colours, 1)
+            message = "a picture has no colours to take the luminance of"
+        elif channel is None:
             sound = tf.reduce_all(tf.equal(pixels[..., :colours], pixels[..., :1]))
             message = "a colour picture: send the channel to count as grey"
         else:
+            channel = COLOURS.index(channel) if channel in COLOURS else channel
             sound = (channel < colours) | tf.equal(samples, 1)
             message = f"a picture has no channel {channel}"
         with tf.control_dependencies([_check(sound, message, tf.shape(pixels))]):
             pixels = tf.identity(pixels)
-        grey = pixels[..., 0] if channel is None else pixels[..., tf.minimum(channel, samples - 1)]
+        if channel == "luminance":
+            weights = tf.constant(LUMINANCE)[: tf.minimum(samples, 3)]
+            bright = tf.cast(pixels[..., :3], tf.float64) * weights
+            bright = tf.cast(tf.round(tf.reduce_sum(bright, axis=-1)), pixels.dtype)
+            same = tf.reduce_all(tf.equal(pixels[..., :colours], pixels[..., :1]))
+            grey = tf.where(same, pixels[..., 0], bright)
+        elif channel is None:
+            grey = pixels[..., 0]
+        else:
+            grey = pixels[..., tf.minimum(channel, samples - 1)]
         return scale(self._checked_sizes(grey[None]), self._preprocessing.intensity)[0]
 
 

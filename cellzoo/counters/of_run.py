@@ -42,6 +42,7 @@ class RunCounter(Counter):
             reading.intensity,
             reading.axes,
             reading.channel,
+            z=reading.z,
         )
 
     def with_interval(self, raw: np.ndarray) -> Columns:

@@ -33,14 +33,16 @@ class Preprocessing:
         axes: see :func:`cellzoo.images.read_frames`.
         channel: see :func:`cellzoo.images.read_frames`.
         original_size: height and width of the only other images that are resized; None: any.
+        z: see :func:`cellzoo.images.read_frames`.
     """
 
     size: tuple[int, int]
     resize: bool = False
     intensity: Literal["dtype"] | tuple[float, float] = "dtype"
     axes: str | None = None
-    channel: int | None = None
+    channel: int | str | None = None
     original_size: tuple[int, int] | None = None
+    z: int | str | None = None
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "Preprocessing":

@@ -25,7 +25,6 @@ from cellzoo.images import (
     Size,
     find_images,
     natural_key,
-    read_frames,
     read_mask,
     resize_mask,
     sides,
@@ -79,10 +78,12 @@ def load_folder(
     table = Table({}, set()) if csv_path is None else read_labels(csv_path)
 
     found, skipped = [], []
-    for name, file in _files_by_name(folder, base, table):
+    named = _files_by_name(folder, base, table)
+    reader = reading.reader([base / name for name, _ in named])
+    for name, file in named:
         rows = table.rows.get(file, {})
         try:
-            frames = list(read_frames(base / name, axes=reading.axes, channel=reading.channel))
+            frames = list(reader.read(base / name))
             images = [reading.fit(frame.pixels, size, frame.path, resize_from) for frame in frames]
             masks = [_read_mask(base, rows, frame, len(frames), reading.axes) for frame in frames]
         except UserError as error:
@@ -96,6 +97,7 @@ def load_folder(
                 row = replace(row, count=float(len(np.unique(mask[mask > 0]))))
             small = None if mask is None else resize_mask(mask, size)
             found.append((image, small, row, frame.pixels.shape))
+    reader.notes.say()
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")

@@ -1,5 +1,6 @@
 """How the files of a source become the images that a model is fed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from cellzoo.errors import UserError
-from cellzoo.images import Size, resize, sides, to_unit
+from cellzoo.images import Reader, Size, resize, sides, to_unit
 
 
 @dataclass(frozen=True)
@@ -17,18 +18,40 @@ class Reading:
     Attributes:
         axes: of TIFF stacks whose file does not say, such as ``TYX``; see
             :func:`cellzoo.images.read_frames`.
-        channel: to read from files with several, from 0.
+        channel: to read from files with several, by number, from 0, or name.
         intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``(low, high)``, the
             grey levels of black and white; see :func:`cellzoo.images.to_unit`.
         resize: images of another size are resized; False: refused.
         original_size: height and width in pixels of all files, where the source has one size.
+        z: number of the focal plane to read, from 0, or ``max``, ``mean`` or ``sharpest``.
+        position: number or name of the position to read, or ``all``.
+        frames: number of the time point to read, or ``start:stop:step``.
     """
 
     axes: str | None = None
-    channel: int | None = None
+    channel: int | str | None = None
     intensity: Literal["dtype"] | tuple[float, float] = "dtype"
     resize: bool = False
     original_size: tuple[int, int] | None = None
+    z: int | str | None = None
+    position: int | str | None = None
+    frames: int | str | None = None
+
+    def reader(self, files: Sequence[Path]) -> Reader:
+        """What reads these files, which are one series.
+
+        Raises:
+            UsageError: what is chosen of them is written wrongly.
+        """
+        return Reader(
+            files,
+            axes=self.axes,
+            channel=self.channel,
+            z=self.z,
+            position=self.position,
+            frames=self.frames,
+            intensity="full" if self.intensity == "dtype" else None,
+        )
 
     def fit(
         self,

@@ -347,6 +347,7 @@ def _reading(counter: Counter) -> dict[str, Any]:
             preprocessing.channel,
             preprocessing.intensity,
             preprocessing.resize,
+            z=preprocessing.z,
         ),
         "on_error": "skip" if skips else "stop",
         "resize_from": preprocessing.original_size,

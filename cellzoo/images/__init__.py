@@ -6,6 +6,8 @@ asked for: every refusal is a `UserError` that names the file and the recipe key
 
 from cellzoo.images.find import SUFFIXES, as_on_disk, find_images, natural_key, search_images
 from cellzoo.images.frame import Frame
+from cellzoo.images.grey import LUMINANCE
+from cellzoo.images.imagefile import COLOURS
 from cellzoo.images.mask import read_mask
 from cellzoo.images.read import (
     MAX_MEGAPIXELS,
@@ -20,6 +22,8 @@ from cellzoo.images.scale import Size, parse_intensity, resize, resize_mask, sid
 from cellzoo.images.selection import Selection, checked_axes
 
 __all__ = [
+    "COLOURS",
+    "LUMINANCE",
     "MAX_MEGAPIXELS",
     "SUFFIXES",
     "Frame",

@@ -13,7 +13,7 @@ from cellzoo.images.imagefile import COLOURS, Series
 from cellzoo.images.selection import COLOUR_CHANNELS, Planned
 
 # ITU-R BT.601, as OpenCV and ImageJ's weighted conversion have it.
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def read_planned(
@@ -73,7 +73,7 @@ def grey(
         raise UserError(f"{path}: is a colour picture, save the mask as grey, 8 or 16 bit")
     name = str(channel).casefold()
     if name == "luminance":
-        bright = pixels @ _LUMINANCE
+        bright = pixels @ LUMINANCE
         return (np.rint(bright) if pixels.dtype.kind == "u" else bright).astype(pixels.dtype)
     names = [*COLOURS, *map(str, range(len(COLOURS)))]
     if channel is not None and name in names:

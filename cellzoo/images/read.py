@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,8 +23,10 @@ from cellzoo.images.selection import Planned, Selection, plan
 
 # Tiled counting takes pictures of 16,384 x 16,384 pixels.
 MAX_MEGAPIXELS = 16384**2 / 1e6
-Intensity = Literal["full", "percentile"] | tuple[float, float] | None
-_DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, and of pictures that were converted
+Intensity = Literal["full", "dtype", "percentile"] | tuple[float, float] | None
+# Bits of converted pictures (8) and of cameras. Those with 10 are few, and a dark picture of a
+# camera with 12 looks the same.
+_DEPTHS = (8, 12, 14, 16)
 
 
 class Reader:
@@ -60,9 +63,9 @@ class Reader:
             max_megapixels: largest picture that is decoded.
             intensity: None leaves pixels as they are stored. `"full"` spreads grey levels of fewer
                 than 16 bits over all of uint16: as many as the file states or, where it does not,
-                as the brightest pixel of all `files` in its folder needs, for which they are read
-                twice. `(low, high)` and `"percentile"` give floats in [0, 1], see
-                :func:`cellzoo.images.to_unit`.
+                as the brightest pixel of its series needs, which is read twice for it: the
+                `files` of its folder whose names differ in numbers alone. Others give floats in
+                [0, 1], see :func:`cellzoo.images.to_unit`.
 
         Raises:
             UsageError: the selection is written wrongly.
@@ -72,7 +75,7 @@ class Reader:
         self._selection = Selection(axes, channel, z, position, frames)
         self._mask, self._max_megapixels = mask, max_megapixels
         self._intensity = intensity
-        self._bits: dict[Path, int] = {}
+        self._bits: dict[tuple[Path, str], int] = {}
 
     def read(self, path: Path) -> Iterator[Frame]:
         """The frames of one file, one at a time.
@@ -96,6 +99,11 @@ class Reader:
             return frame
         bits = frame.bits or self._series_bits(frame.path)
         return replace(frame, pixels=full_range(frame.pixels, bits), bits=bits)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether frames are floats in [0, 1]."""
+        return self._intensity not in (None, "full")
 
     def _stored_frames(self, path: Path, notes: Notes) -> Iterator[Frame]:
         with open_image(path, self._mask) as file:
@@ -124,10 +132,10 @@ class Reader:
         )
 
     def _series_bits(self, path: Path) -> int:
-        """Bits that the brightest pixel of all files in a folder needs."""
-        folder = path.parent
-        if folder not in self._bits:
-            files = [file for file in self._files if Path(file).parent == folder] or [path]
+        """Bits that the brightest pixel of a file's series needs."""
+        series = _series_name(path)
+        if series not in self._bits:
+            files = [file for file in self._files if _series_name(Path(file)) == series] or [path]
             highest = 0
             for file in files:
                 try:
@@ -140,13 +148,13 @@ class Reader:
                     pass
                 if highest >= 2 ** _DEPTHS[-2]:
                     break
-            self._bits[folder] = significant_bits(highest)
-            if self._bits[folder] < 16:
+            self._bits[series] = significant_bits(highest)
+            if self._bits[series] < 16:
                 self.notes.add(
-                    path if len(files) == 1 else folder,
+                    path if len(files) == 1 else path.parent / series[1],
                     few_bits(highest) + ", set data.natural.intensity if that is wrong",
                 )
-        return self._bits[folder]
+        return self._bits[series]
 
 
 def read_frames(
@@ -247,6 +255,11 @@ def open_image(path: Path, stored: bool = False) -> ImageFile:
     return found.open(path, stored)
 
 
+def _series_name(path: Path) -> tuple[Path, str]:
+    """Folder and name of a file with stars for its numbers, those of wells (`B02`) included."""
+    return path.parent, re.sub(r"[A-Za-z]?\d+", "*", path.name)
+
+
 def check_size(series: Series, path: Path, max_megapixels: float) -> None:
     """Refuses a picture that is too large, before it is decoded.
 
@@ -263,7 +276,7 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
 
 
 def significant_bits(highest: int) -> int:
-    """Bits of the camera whose brightest pixel this is, of 8, 10, 12, 14 and 16."""
+    """Bits of the camera whose brightest pixel this is, of 8, 12, 14 and 16."""
     return next(bits for bits in _DEPTHS if highest < 2**bits)
 
 

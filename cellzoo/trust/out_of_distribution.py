@@ -76,6 +76,11 @@ class OutOfDistribution:
     threshold: float
     sizes: np.ndarray | None = None
 
+    @property
+    def in_lowest_sixteenth(self) -> bool:
+        """Whether the training images left the upper four of 16 bits empty."""
+        return bool(self.center[FEATURES.index("brightest")] < 1 / 16)
+
     @classmethod
     def fit(
         cls,

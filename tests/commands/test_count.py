@@ -190,7 +190,8 @@ def test_options_are_named_where_there_is_no_recipe(tmp_path):
     with pytest.raises(UsageError, match="--axes"):
         count_files([tmp_path / "a.png"], GreyCounter(), out, axes="ZZ")
     (row,) = count_files([tmp_path / "b.tif"], GreyCounter(), out)
-    assert "7" in row.error and "save 16 bit" in row.error and "data.natural" not in row.error
+    assert "7" in row.error and "set --intensity LOW HIGH" in row.error
+    assert "data.natural" not in row.error
 
 
 def test_axes_and_channel_reach_the_files(tmp_path):

@@ -12,7 +12,7 @@ from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.reading import Reading
 from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
 from cellzoo.data.splits import split_by_group
-from cellzoo.images import Size, checked_axes
+from cellzoo.images import Selection, Size
 from cellzoo.section import Intensity, Labels, Shares
 
 
@@ -32,7 +32,11 @@ class Folder(Source):
         size: what to do with images of another size than the model takes: stop, or resize them.
         intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
         axes: of TIFF stacks whose file does not say, such as ``TYX``.
-        channel: to read from files with several, from 0.
+        channel: to read from files with several, by number, from 0, or name; of colour pictures
+            ``red``, ``green``, ``blue`` or ``luminance``.
+        z: focal plane to read, by number, from 0, or ``max``, ``mean`` or ``sharpest``.
+        position: to read, by number, from 0, or name; ``all``.
+        frames: time point to read, by number, from 0, or ``start:stop:step``.
         on_error: stop at a file that cannot be read, or skip it and say so at the end.
     """
 
@@ -46,7 +50,10 @@ class Folder(Source):
     size: Literal["error", "resize"] = "error"
     intensity: Intensity = "dtype"
     axes: str | None = None
-    channel: NonNegativeInt | None = None
+    channel: NonNegativeInt | str | None = None
+    z: NonNegativeInt | str | None = None
+    position: NonNegativeInt | str | None = None
+    frames: NonNegativeInt | str | None = None
     on_error: Literal["stop", "skip"] = "stop"
 
     @property
@@ -72,7 +79,15 @@ class Folder(Source):
     @property
     def reading(self) -> Reading:
         """As the recipe says."""
-        return Reading(self.axes, self.channel, self.intensity, self.size == "resize")
+        return Reading(
+            self.axes,
+            self.channel,
+            self.intensity,
+            self.size == "resize",
+            z=self.z,
+            position=self.position,
+            frames=self.frames,
+        )
 
     @property
     def microscopy(self) -> str:
@@ -84,8 +99,8 @@ class Folder(Source):
         return f"folder {Path(self.folder).name}"
 
     def check(self, size: Size) -> None:
-        """Checks the axes, see :meth:`Source.check`."""
-        checked_axes(self.axes)
+        """Checks what is chosen of the files, see :meth:`Source.check`."""
+        Selection(self.axes, self.channel, self.z, self.position, self.frames)
 
     def read(
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
