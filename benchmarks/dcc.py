@@ -3,8 +3,8 @@
     python benchmarks/dcc.py bbbc005 --folder data/bbbc005 --seeds 1 2 3
     python benchmarks/dcc.py crowded --seeds 1 2 3
 
-Trains the quick overlay of `recipes/dcc_bbbc005.yaml` or `recipes/dcc_fluorescence.yaml` with each
-head, scores it on images of layouts never trained on, adds the rows to the CSV and prints the CSV
+Trains `recipes/dcc_small_bbbc005.yaml` or `recipes/dcc_small_fluorescence.yaml` with each head,
+scores it on images of layouts never trained on, adds the rows to the CSV and prints the CSV
 as a Markdown table. `bbbc005` scores stains apart, and again on images that were blurred; `crowded`
 has 1 to 100 cells per image in training and 600 to 700 in the test. A run folder of the same commit
 that is there already is not trained again. Both data sets are simulated.
@@ -19,7 +19,7 @@ import numpy as np
 from table import add_rows, print_markdown, read_rows
 from training import minutes_trained, options, rounded, train
 
-RECIPES = {"bbbc005": "recipes/dcc_bbbc005.yaml", "crowded": "recipes/dcc_fluorescence.yaml"}
+RECIPES = {"bbbc005": "bbbc005", "crowded": "fluorescence"}
 KEY = ("data", "method", "seed", "subset")
 # Standard deviations in pixels of the model's images. The recipe trains up to 2.
 BLURS = (1.6, 2.4, 3.2)
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=["additive", "regressor"])
     parser.add_argument("--runs", type=Path, default=Path("runs/dcc"))
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/dcc.csv"))
-    parser.add_argument("--full", action="store_true", help="the recipe without its quick overlay")
+    parser.add_argument("--full", action="store_true", help="the large network: dcc_bbbc005.yaml")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     arguments = parser.parse_args()
     for seed in arguments.seeds:
@@ -45,12 +45,12 @@ def main() -> None:
 
 def rows_of(arguments: argparse.Namespace, head: str, seed: int) -> list[dict[str, object]]:
     """Trains a model and scores it, and brightness least squares on the same images."""
-    size = "full" if arguments.full else "quick"
+    size = "full" if arguments.full else "small"
     settings = [f"model.head={head}", f"seed={seed}", *arguments.settings]
     if arguments.data == "bbbc005":
         settings.append(f"data.natural.folder={arguments.folder}")
-    overlay = [] if arguments.full else ["--quick"]
-    words = [RECIPES[arguments.data], *overlay, *options(settings)]
+    recipe = f"dcc_{'' if arguments.full else 'small_'}{RECIPES[arguments.data]}"
+    words = [f"recipes/{recipe}.yaml", *options(settings)]
     name = f"{arguments.data}-{head}-{size}-{seed}"
     folder, origin = train(words, arguments.runs, name)
 

@@ -1,4 +1,4 @@
-"""Does a spatial Twin-VAE count larger images than those it was trained on?
+"""Does a twin density network count larger images than those it was trained on?
 
     python benchmarks/mosaics.py zoo:ldc zoo:simulated_bf zoo:simulated_pc
 
@@ -39,7 +39,7 @@ SEAM = 16  # px on each side of where two parts meet
 def main() -> None:
     """Parses, counts, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", help="zoo:NAME, or run folders of spatial Twin-VAEs")
+    parser.add_argument("models", nargs="+", help="zoo:NAME, or run folders of such networks")
     parser.add_argument("--mosaics", type=int, default=80)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/mosaics.csv"))
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""What a change to a fast recipe does at the same training time, on the validation split.
+"""What a change to a recipe does at the same training time, on the validation split.
 
     python benchmarks/study.py ldc --minutes 2
     python benchmarks/study.py ldc --minutes 2 --name larger-batch --set train.batch=96
 
-Trains `recipes/twinvae_DATA_fast.yaml` once for every change and seed, one after the other, adds
+Trains `recipes/twindensity_DATA.yaml` once for every change and seed, one after the other, adds
 the rows to the CSV and prints it as a Markdown table. Images come from `data/`, a
 link to them will do; bright field and phase contrast are simulated, with more validation images
 than the recipe has, so that small differences show. A run folder of the same commit that is there
@@ -19,17 +19,17 @@ from training import budget, options, train, validation_columns
 KEY = ("data", "change", "seed", "minutes_asked", "commit")
 MORE_VALIDATION = ["data.natural.validation=516", "data.natural.validation_labelled=516"]
 DATA = {"bf": MORE_VALIDATION, "pc": MORE_VALIDATION, "ldc": [], "cho": []}
-# One at a time: what the fast recipes have is taken away, or what did not help is put in.
+# One at a time: what the recipes have is taken away, or what did not help is put in.
 CHANGES: dict[str, list[str]] = {
     "as-it-is": [],
     "natural-only": ["data.synthetic=null"],
     "no-density": ["loss.density_weight=0"],
     "two-readers": ["model.shared_reader=false"],
     "one-view": ["count.test_time_augmentation=1"],
-    "no-decoders": ["model.reconstruct=false"],
+    "decoders": ["model={name: twinvae_spatial, shared_reader: true}"],
     "poisson-density": ["loss.density_loss=poisson"],
     "constant-rate": ["train.schedule=constant"],
-    "no-averaging": ["train.ema=null"],
+    "no-ema": ["train.ema=null"],
     "labels-as-they-come": ["train.labelled_share=null"],
     "fresh-synthetic": ["data.synthetic.fresh=true"],
     "narrower": ["model.channels=[32,48]", "model.shared_channels=48"],
@@ -66,7 +66,7 @@ def run(
 ) -> dict[str, object]:
     """Trains one model; what it scored on the validation split."""
     settings = [*DATA[arguments.data], budget(arguments.minutes), f"seed={seed}", *settings]
-    words = [f"recipes/twinvae_{arguments.data}_fast.yaml", *options(settings)]
+    words = [f"recipes/twindensity_{arguments.data}.yaml", *options(settings)]
     name = f"{arguments.data}-{change}-{arguments.minutes:g}-{seed}"
     folder, origin = train(words, arguments.runs, name)
     return {

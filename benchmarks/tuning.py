@@ -30,7 +30,7 @@ data:
 augment: {crop: 1}
 model: {name: twinvae_spatial, image_size: 64, channels: [8, 8], shared_channels: 8, latent: 4}
 loss: {reconstruction_weight: 100, count_weight: 0.1, kl_weight: 0.1}
-train: {batch: 16, epochs: 8, steps_per_epoch: 100, clip_norm: 5, averaging: 0.9, schedule: cosine}
+train: {batch: 16, epochs: 8, steps_per_epoch: 100, clip_norm: 5, ema: 0.9, schedule: cosine}
 tune:
   space:
     train.learning_rate: {low: 1.0e-5, high: 1.0e-1, scale: log}

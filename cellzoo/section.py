@@ -5,17 +5,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
-
-
+Pixels = Annotated[int, Field(ge=2)]
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 
 
@@ -27,13 +25,6 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
 
 Number = TypeVar("Number")
 Range = Annotated[tuple[Number, Number], AfterValidator(_ordered)]  # both ends are possible
-
-
-def _seconds(text: Any) -> str | None:
-    if text is None:
-        return None
-    parse_duration(str(text))
-    return text
 
 
 def _sum_to_one(shares: dict[str, float]) -> dict[str, float]:
@@ -49,18 +40,7 @@ def _rising(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Shares = Annotated[dict[Literal["train", "validation", "test"], Share], AfterValidator(_sum_to_one)]
-
-
 Intensity = Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_rising)]
-
-
-class Section(BaseModel):
-    """A section of a recipe: unknown keys are errors, and nothing changes after it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-Pixels = Annotated[int, Field(ge=2)]
 
 
 def parse_duration(text: str) -> float:
@@ -77,3 +57,18 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 2h")
     return seconds
+
+
+def _duration(text: Any) -> Any:
+    if text is not None:
+        parse_duration(str(text))
+    return text
+
+
+Duration = Annotated[str | None, BeforeValidator(_duration)]  # 90s, 10m, 2h, or null
+
+
+class Section(BaseModel):
+    """A section of a recipe: unknown keys are errors, and nothing changes after it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -132,7 +132,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     from cellzoo.runs import build_network
     from cellzoo.training.assemble import training_batches
     from cellzoo.training.optimizers import make_optimizer
-    from cellzoo.training.trainer import LossWeights, Trainer
+    from cellzoo.training.trainer import Trainer
 
     settings = SMALL + small_images(path, quick, tmp_path, write_cells, write_bbbc005)
     if load_recipe(path).model.segments:
@@ -148,7 +148,7 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     batches = training_batches(recipe, natural.of("train"))
     network = build_network(recipe)
     assert [tensor.name for tensor in network.inputs] == list(batches(0)[0])
-    trainer = Trainer(network, LossWeights(**recipe.loss.model_dump()), batches.steps_per_pass)
+    trainer = Trainer(network, recipe.loss, batches.steps_per_pass)
     optimizer = make_optimizer(
         recipe.train.optimizer, recipe.train.learning_rate, recipe.train.weight_decay
     )

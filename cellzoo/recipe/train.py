@@ -3,7 +3,6 @@
 from typing import Annotated, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -11,11 +10,34 @@ from pydantic import (
     PositiveInt,
 )
 
-from cellzoo.section import Section, Share, _seconds
+from cellzoo.section import Duration, Section, Share
 
 
 class Loss(Section):
-    """Arguments of :class:`cellzoo.training.trainer.LossWeights`."""
+    """The weights of the paper's equation 1 and how they change; the keys of a recipe's ``loss``.
+
+    A network that lacks an output (an EfficientNet reconstructs nothing) has no use for its weight.
+
+    Attributes:
+        reconstruction: ``"mse"`` (paper: phase contrast) or ``"bce"`` (paper: bright field).
+        reconstruction_weight: C_Rec (paper: 100 for phase contrast; the authors' program: 1000).
+        reconstruction_decay: share by which C_Rec shrinks each epoch (paper: 3e-5 for bright
+            field).
+        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
+            ``"batch"`` (authors' program: the fewer labels, the weaker the loss); applied by
+            :class:`cellzoo.data.batches.TrainingBatches`.
+        count_weight: C_Reg (paper: 3).
+        count_start_epoch: epochs before C_Reg is switched on (paper: 100).
+        kl_weight: C_DKL (paper: 2).
+        synthetic_count_weight: factor on the count loss of synthetic images (paper: 1).
+        count_loss: how an error grows with the count, see
+            :func:`cellzoo.training.losses.count_loss`.
+        mask_weight: of the cross entropy of the mask, where network and images have masks.
+        density_weight: of the error of the density map, where the network has one and it is known
+            where an image's cells are: from its mask, or because it is synthetic.
+        density_loss: how an error of the density map grows, see
+            :func:`cellzoo.training.losses.density_loss`.
+    """
 
     reconstruction: Literal["mse", "bce"] = "mse"
     reconstruction_weight: NonNegativeFloat = 100.0
@@ -34,7 +56,28 @@ class Loss(Section):
 class Train(Section):
     """How long and how fast to learn: what :func:`cellzoo.training.fit.fit` follows.
 
-    ``start_from`` names a run folder, or ``zoo:NAME``, with whose weights the network begins.
+    Attributes:
+        start_from: run folder, or ``zoo:NAME``, with whose weights the network begins.
+        optimizer: ``"adam"`` (paper: phase contrast) or ``"radam"`` (paper: bright field).
+        learning_rate: the highest (paper: 1.3e-4).
+        schedule: ``"constant"``, or ``"cosine"``, which falls to a hundredth by the end.
+        warmup: share of the steps in which the rate rises from a twentieth.
+        weight_decay: share of a weight that a step takes away, times the learning rate.
+        clip_norm: the longest gradient of a step; None: any.
+        ema: how much of the exponential moving average of the weights a step keeps. The average is
+            what is validated, saved and counts; None: there is none.
+        batch: images of each domain in a step.
+        labelled_share: share of labelled images in a batch; None: as they come.
+        epochs: at most.
+        steps_per_epoch: None: one pass over the larger set.
+        budget: train for so long; the speed is measured first, and decides the epochs.
+        validate_every: epochs from one validation to the next.
+        patience: epochs without a lower validation error after which training ends; None: it does
+            not.
+        select: the checkpoint to count with: ``"best"`` has the lowest validation error of counts
+            before rounding, ``"max_acc"`` the most exact counts, ``"min_dev"`` the lowest product
+            of MAE and MRE (the paper's two, section 3.1), ``"last"`` is of the last epoch.
+        devices: GPUs to train on, ``"auto"`` all, or ``"cpu"``.
     """
 
     start_from: str | None = None
@@ -49,7 +92,7 @@ class Train(Section):
     labelled_share: Annotated[float, Field(gt=0, le=1)] | None = None
     epochs: PositiveInt = 100
     steps_per_epoch: PositiveInt | None = None
-    budget: Annotated[str | None, BeforeValidator(_seconds)] = None
+    budget: Duration = None
     validate_every: PositiveInt = 1
     patience: PositiveInt | None = None
     select: Literal["best", "max_acc", "min_dev", "last"] = "best"

@@ -4,7 +4,6 @@ import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -13,7 +12,7 @@ from pydantic import (
 )
 
 from cellzoo.scores.table import COUNT_SCORES
-from cellzoo.section import Section, _seconds
+from cellzoo.section import Duration, Section
 
 
 class Parameter(Section):
@@ -64,7 +63,7 @@ class Tune(Section):
     direction: Literal["min", "max"] = "min"
     trials: PositiveInt = 15
     epochs: PositiveInt | None = None
-    budget: Annotated[str | None, BeforeValidator(_seconds)] = None
+    budget: Duration = None
     algorithm: Literal["bayesian", "random", "hyperband"] = "bayesian"
     seed: NonNegativeInt = 1
 

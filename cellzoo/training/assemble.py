@@ -11,7 +11,7 @@ from cellzoo.recipe import Recipe
 from cellzoo.training.devices import Devices
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.start import new_network
-from cellzoo.training.trainer import LossWeights, Trainer
+from cellzoo.training.trainer import Trainer
 
 
 def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> TrainingBatches:
@@ -66,8 +66,7 @@ def _trainer_in_scope(
     devices.synchronize(network)
     adapt(network, batches, counts=recipe.train.start_from is None)
     settings = recipe.train
-    loss = LossWeights(**recipe.loss.model_dump())
-    trainer = Trainer(network, loss, steps_per_epoch, devices)
+    trainer = Trainer(network, recipe.loss, steps_per_epoch, devices)
     rate = learning_rate(recipe, settings.epochs * steps_per_epoch)
     ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
     optimizer = make_optimizer(

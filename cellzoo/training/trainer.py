@@ -1,10 +1,10 @@
 """How a network learns: one loss over all that it gives, with weights that change on schedule."""
 
-from dataclasses import dataclass
 
 import keras
 from keras import ops
 
+from cellzoo.recipe import Loss
 from cellzoo.training.devices import Devices
 from cellzoo.training.losses import (
     RECONSTRUCTION_LOSSES,
@@ -13,47 +13,6 @@ from cellzoo.training.losses import (
     kl_divergence,
     mask_loss,
 )
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """The weights of the paper's equation 1 and how they change; the keys of a recipe's ``loss``.
-
-    A network that lacks an output (an EfficientNet reconstructs nothing) has no use for its weight.
-
-    Attributes:
-        reconstruction: ``"mse"`` (paper: phase contrast) or ``"bce"`` (paper: bright field).
-        reconstruction_weight: C_Rec (paper: 100 for phase contrast; the authors' program: 1000).
-        reconstruction_decay: share by which C_Rec shrinks each epoch (paper: 3e-5 for bright
-            field).
-        count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
-            ``"batch"`` (authors' program: the fewer labels, the weaker the loss); applied by
-            :class:`cellzoo.data.batches.TrainingBatches`.
-        count_weight: C_Reg (paper: 3).
-        count_start_epoch: epochs before C_Reg is switched on (paper: 100).
-        kl_weight: C_DKL (paper: 2).
-        synthetic_count_weight: factor on the count loss of synthetic images (paper: 1).
-        count_loss: how an error grows with the count, see
-            :func:`cellzoo.training.losses.count_loss`.
-        mask_weight: of the cross entropy of the mask, where network and images have masks.
-        density_weight: of the error of the density map, where the network has one and it is known
-            where an image's cells are: from its mask, or because it is synthetic.
-        density_loss: how an error of the density map grows, see
-            :func:`cellzoo.training.losses.density_loss`.
-    """
-
-    reconstruction: str = "mse"
-    reconstruction_weight: float = 100.0
-    reconstruction_decay: float = 0.0
-    count_weight: float = 3.0
-    count_start_epoch: int = 0
-    count_mean: str = "labelled"
-    kl_weight: float = 2.0
-    synthetic_count_weight: float = 1.0
-    count_loss: str = "squared"
-    mask_weight: float = 1.0
-    density_weight: float = 1.0
-    density_loss: str = "squared"
 
 
 class _TermMean(keras.metrics.Mean):
@@ -84,7 +43,7 @@ class Trainer(keras.Model):
     def __init__(
         self,
         network: keras.Model,
-        loss: LossWeights,
+        loss: Loss,
         steps_per_epoch: int,
         devices: Devices | None = None,
     ):

@@ -1,8 +1,5 @@
 """What a recipe holds, and how it differs from another."""
 
-import dataclasses
-import inspect
-
 import pytest
 import yaml
 
@@ -93,23 +90,6 @@ def test_the_card_is_kept_where_there_is_one(load):
     assert load(recipe.to_yaml()).card == recipe.card
     assert recipe.card.licence == "CC BY 4.0" and recipe.card.modality is None
     assert load.refusal(load.simple, "card.license=MIT").endswith("did you mean licence?")
-
-
-def keys(section, leave_out=()):
-    """Keys and defaults of a section, lists as tuples, as signatures have them."""
-    fields = {name: field for name, field in section.model_fields.items() if name not in leave_out}
-    defaults = {
-        name: inspect.Parameter.empty if field.is_required() else field.default
-        for name, field in fields.items()
-    }
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in defaults.items()}
-
-
-def test_loss_section_is_the_loss():
-    from cellzoo.training.trainer import LossWeights
-
-    fields = dataclasses.fields(LossWeights)
-    assert keys(schema.Loss) == {field.name: field.default for field in fields}
 
 
 def test_optimizers_and_losses_of_the_schema_exist():

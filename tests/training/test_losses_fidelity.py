@@ -15,7 +15,7 @@ from cellzoo.training.losses import (
     kl_divergence,
     mean_squared_error,
 )
-from cellzoo.training.trainer import LossWeights, Trainer
+from cellzoo.training.trainer import Trainer
 
 # The authors' losses for the four reference images: mean squared reconstruction error, divergence
 # / (4 x 128 x 128), count loss for these targets, of which they take 0 for "unlabelled".
@@ -71,7 +71,7 @@ def test_terms_of_the_authors_outputs_are_the_authors_figures(
 
 def test_a_recipe_sums_the_terms_as_the_authors_program_does(reference_images, reference_network):
     settings = Loss(**AUTHORS_RECIPE)
-    trainer = Trainer(reference_network, LossWeights(**settings.model_dump()), steps_per_epoch=1)
+    trainer = Trainer(reference_network, settings, steps_per_epoch=1)
     x, y = batch_of(reference_images, settings.count_mean)
     x["synthetic"] = x["natural"]
     y |= {"synthetic_count": y["natural_count"], "synthetic_weight": y["natural_weight"]}
@@ -83,7 +83,7 @@ def test_a_recipe_sums_the_terms_as_the_authors_program_does(reference_images, r
 def test_by_default_the_count_loss_does_not_depend_on_how_many_are_unlabelled(
     reference_images, network_outputs
 ):
-    assert Loss().count_mean == LossWeights().count_mean == "labelled"
+    assert Loss().count_mean == "labelled"
     theirs = our_terms("natural", reference_images, network_outputs, "batch")[2]
     ours = our_terms("natural", reference_images, network_outputs, "labelled")[2]
     assert ours == pytest.approx(theirs * 4 / 3, rel=1e-5)
@@ -137,7 +137,7 @@ def loss_after(epochs, **loss):
     image = keras.Input((2, 2), name="natural")
     outputs = ("count", "reconstruction", "mean", "log_variance")
     network = keras.Model({"natural": image}, {f"natural_{output}": image for output in outputs})
-    trainer = Trainer(network, LossWeights(**loss), steps_per_epoch=5)
+    trainer = Trainer(network, Loss(**loss), steps_per_epoch=5)
     trainer.trained_steps.assign(5.0 * epochs)
     x = {"natural": np.zeros((1, 2, 2), np.float32)}
     y = {"natural_count": np.zeros(1, np.float32), "natural_weight": np.ones(1, np.float32)}
@@ -201,7 +201,7 @@ def test_a_little_in_many_empty_blocks_costs_what_it_adds_to_the_count():
 def test_a_network_that_only_counts_has_no_other_terms():
     image = keras.Input((2, 2), name="natural")
     network = keras.Model({"natural": image}, {"natural_count": ops.sum(image, axis=(1, 2))})
-    trainer = Trainer(network, LossWeights(count_weight=0.5), steps_per_epoch=5)
+    trainer = Trainer(network, Loss(count_weight=0.5), steps_per_epoch=5)
     x = {"natural": np.ones((1, 2, 2), np.float32)}
     y = {"natural_count": np.full(1, 7, np.float32), "natural_weight": np.ones(1, np.float32)}
     total = trainer.compute_loss(x, y, trainer(x), training=False)
@@ -211,7 +211,7 @@ def test_a_network_that_only_counts_has_no_other_terms():
 def test_a_term_that_no_image_tells_has_no_mean():
     image = keras.Input((2, 2), name="natural")
     outputs = {"natural_count": ops.sum(image, axis=(1, 2)), "natural_density": image}
-    trainer = Trainer(keras.Model({"natural": image}, outputs), LossWeights(), steps_per_epoch=5)
+    trainer = Trainer(keras.Model({"natural": image}, outputs), Loss(), steps_per_epoch=5)
     x = {"natural": np.ones((1, 2, 2), np.float32)}
 
     def means(*labelled):
