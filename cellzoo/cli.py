@@ -138,10 +138,9 @@ def demo(out: Path, budget: str) -> None:
 
     Example: cellzoo demo
     """
-    from cellzoo.commands.demo import check_new, demo
-
-    check_new(out)  # before the wait for TensorFlow
     start_tensorflow()
+    from cellzoo.commands.demo import demo
+
     demo(out, budget)
 
 

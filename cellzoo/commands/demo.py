@@ -19,19 +19,6 @@ RECIPE = "twindensity_bf"
 _IMAGES = 50
 
 
-def check_new(folder: Path) -> None:
-    """Says that a folder holds a demo that came to its end.
-
-    Raises:
-        UserError: it does.
-    """
-    if (folder / "counts.csv").exists():
-        raise UserError(
-            f"{folder} holds a finished demo: look at {folder / 'run' / 'report' / 'index.html'}, "
-            "or choose another folder with --out."
-        )
-
-
 def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
     """Trains, scores, draws images of chambers never seen and counts them.
 
@@ -46,8 +33,13 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
     Raises:
         UserError: the folder holds a finished demo, or something else.
     """
-    check_new(folder)
     run, images, counts = folder / "run", folder / "images", folder / "counts.csv"
+    report, sheet = run / "report" / "index.html", folder / "images_preview.png"
+    if counts.exists():
+        raise UserError(
+            f"{folder} holds a finished demo: look at {report}, or choose another folder with "
+            "--out."
+        )
     log.info("The recipe that counts best in minutes: our twin density network, on simulated")
     log.info("bright-field chambers.")
     log.info("$ cellzoo fit %s --budget %s --out %s", recipe, budget, run)
@@ -63,7 +55,6 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
     log.info("$ cellzoo count %s --model %s -o %s", images / "images", run, counts)
     rows = count_files([images / "images"], load_counter(str(run)), counts)
     log.info(summary(rows, counts))
-    report, sheet = run / "report" / "index.html", folder / "images_preview.png"
     log.info("Look at %s (scores, figures), %s and %s.", report, sheet, counts)
 
 
