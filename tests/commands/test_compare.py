@@ -9,8 +9,18 @@ import pytest
 from cellzoo.commands import compare as module
 from cellzoo.commands.compare import Entrant, compare, label_methods, split_label
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.report import figures
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few synthetic images, small figures, and rates of a few images."""
+    monkeypatch.setattr(module, "SYNTHETIC_IMAGES", 40)
+    monkeypatch.setattr(module, "TIMED_ROUNDS", 1)
+    monkeypatch.setattr(module, "TIMED_IMAGES", 8)
+    monkeypatch.setattr(figures, "DPI", 40)
 
 
 @pytest.fixture
@@ -102,7 +112,7 @@ def test_a_twin_also_has_the_papers_selections_and_synthetic_scores(make_run, tm
     with (tmp_path / "out/predictions.csv").open(newline="") as file:
         drawn = [row for row in csv.DictReader(file) if row["domain"] == "synthetic"]
     errors = [abs(int(row["true"]) - 2) for row in drawn]
-    assert len(drawn) == 500
+    assert len(drawn) == 40
     assert rows["twinvae_spatial"]["synthetic_mae"] == pytest.approx(np.mean(errors))
 
 

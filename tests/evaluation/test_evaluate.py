@@ -76,11 +76,18 @@ def trained(tmp_path_factory, write_cells):
     return folder
 
 
+@pytest.fixture(scope="module")
+def network(trained):
+    return Run(trained / "run").load_network()
+
+
 @pytest.fixture
-def twin(trained, tmp_path, monkeypatch):
+def twin(trained, network, tmp_path, monkeypatch):
     """A run of a twin network, never trained but with a history; 24 images beside it."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    # One network for all copies: they have the same weights.
+    monkeypatch.setattr(Run, "load_network", lambda self, selection="best": network)
     return Run(tmp_path / "run")
 
 
