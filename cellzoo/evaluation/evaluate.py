@@ -30,8 +30,8 @@ from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, wr
 from cellzoo.evaluation.report.illustrate import illustrate
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
-from cellzoo.scores.bootstrap import bootstrap_intervals
 from cellzoo.scores.table import count_metrics, interval_metrics
+from cellzoo.scores.uncertainty import score_intervals
 
 log = logging.getLogger("cellzoo")
 
@@ -235,7 +235,7 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         scored_on=material.scored_on,
         images=len(images),
         scores=count_metrics(true, raw) if labelled else {},
-        intervals=bootstrap_intervals(true, raw, groups=images.groups) if labelled else {},
+        intervals=score_intervals(true, raw, groups=images.groups) if labelled else {},
         count_interval=interval_metrics(true, low, high) if labelled else None,
         mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
         flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),

@@ -33,6 +33,8 @@ class Score:
         rounded: whether counts are rounded to whole cells first.
         headline: whether it is among the few that are shown first.
         every_epoch: whether ``history.csv`` has it for every epoch.
+        scale: on which its interval is symmetrical: as it is, or one without the border that
+            errors, shares and R² have.
         of_cells: of masks: whether it needs true masks whose numbers distinguish the cells.
     """
 
@@ -47,6 +49,7 @@ class Score:
     rounded: bool = False
     headline: bool = False
     every_epoch: bool = False
+    scale: Literal["linear", "error", "share", "r squared"] = "error"
     of_cells: bool = False
 
     def number(self, value: float) -> str:
@@ -76,7 +79,8 @@ COUNT_SCORES = {
               of_counts.mean_relative_error, "%",
               decimals=1, factor=100, rounded=True, headline=True, every_epoch=True),
         Score("exact", "exact", "share of images counted exactly", of_counts.exact_share, "%",
-              "max", decimals=1, factor=100, rounded=True, headline=True, every_epoch=True),
+              "max", decimals=1, factor=100, rounded=True, headline=True, every_epoch=True,
+              scale="share"),
         Score("mae_raw", "MAE, not rounded", "mean absolute error of counts that are not rounded",
               of_counts.mean_absolute_error, "cells", every_epoch=True),
         Score("rmse_raw", "RMSE, not rounded",
@@ -84,10 +88,10 @@ COUNT_SCORES = {
               of_counts.root_mean_squared_error, "cells"),
         Score("bias_raw", "bias, not rounded",
               "mean of predicted - true count, of counts that are not rounded",
-              of_counts.bias, "cells", "zero"),
+              of_counts.bias, "cells", "zero", scale="linear"),
         Score("r2_raw", "R², not rounded",
               "coefficient of determination of counts that are not rounded",
-              of_counts.r_squared, "", "max"),
+              of_counts.r_squared, "", "max", scale="r squared"),
         Score("mape_raw", "MAPE, not rounded",
               "mean absolute percentage error of images with cells, counts not rounded",
               of_counts.mean_percentage_error, "%", decimals=1),

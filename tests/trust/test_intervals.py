@@ -110,8 +110,8 @@ def test_covered_shares_of_hand():
 
 def test_an_image_is_scored_without_its_own_group():
     """Six groups, of which the last errs by its count: what is left out decides the scale."""
-    counts = np.r_[np.zeros(100), np.full(15, 10.0)]
-    predicted = np.r_[np.full(100, 0.5), np.full(15, 14.0)]
+    predicted = np.r_[np.tile(np.linspace(0.5, 8, 20), 5), np.full(15, 14.0)]
+    counts = predicted - np.r_[np.full(100, 0.5), np.full(15, 4.0)]
     grouped = Interval.fit(counts, predicted, np.repeat(list("abcdef"), 20)[:115])
     alone = Interval.fit(counts, predicted)
     # Left to themselves the others say nothing of how errors grow: the scale stays even for it.
