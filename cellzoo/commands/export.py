@@ -257,7 +257,7 @@ def _interval(interval: Interval | None) -> str:
         share = f": {interval.images} images of {interval.groups} groups, from which 9 intervals "
         share += f"of 10 hold {low:.0f} to {high:.0f} % of counts"
     return (
-        f"count +- sqrt({interval.constant:.4g} + {interval.per_cell:.4g} count), never below 0 "
+        f"{interval.formula()}, never below 0, with the whole count always inside "
         f"(conformal prediction on the validation split{share}; for images like those)"
     )
 

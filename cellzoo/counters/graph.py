@@ -128,11 +128,7 @@ class CountingGraph(tf.Module):
         if self._interval is None:
             unknown = tf.fill(tf.shape(count), np.float32(np.nan))
             return dict(zip(OUTPUTS, (count, unknown, unknown), strict=True))
-        square = np.float32(self._interval.constant)
-        square += np.float32(self._interval.per_cell) * tf.maximum(count, 0.0)
-        half = tf.sqrt(square)
-        ends = (tf.maximum(count - half, 0.0), tf.maximum(count + half, 0.0))
-        return dict(zip(OUTPUTS, (count, *ends), strict=True))
+        return dict(zip(OUTPUTS, (count, *interval_ends(self._interval, count)), strict=True))
 
     def _read(self, images, intensity=None):
         """Checked raw images ``[n, h, w]`` -> what the network takes."""
@@ -257,6 +253,18 @@ class CountingGraph(tf.Module):
         else:
             grey = pixels[..., tf.minimum(channel, samples - 1)]
         return scale(self._checked_sizes(grey[None]), self._preprocessing.intensity)[0]
+
+
+def interval_ends(interval: Interval, count):
+    """What :meth:`cellzoo.trust.intervals.Interval.ends` makes of counts, float32 ``[n]``."""
+    counted = tf.maximum(count, 0.0)
+    square = np.float32(interval.constant) + np.float32(interval.per_cell) * counted
+    square += np.float32(interval.per_cell_squared) * counted * counted
+    cuts = np.array(interval.cuts, np.float32)
+    bins = tf.reduce_sum(tf.cast(counted[:, None] >= cuts, tf.int32), axis=1)
+    half = tf.gather(np.array(interval.factors, np.float32), bins) * tf.sqrt(square)
+    whole = tf.cast(tf.floor(tf.cast(counted, tf.float64) + 0.5), tf.float32)
+    return tf.minimum(tf.maximum(count - half, 0.0), whole), tf.maximum(count + half, whole)
 
 
 def _traced(part: keras.Model, spec: tf.TensorSpec) -> Callable:

@@ -160,6 +160,18 @@ class Interval:
         whole = round_count(raw).astype(np.float32)
         return np.minimum(np.maximum(raw - half, 0), whole), np.maximum(raw + half, whole)
 
+    def formula(self) -> str:
+        """The interval as a card writes it: ``count +- sqrt(0.25 + 0.62 count)``."""
+        terms = [f"{self.constant:.4g}", f"{self.per_cell:.4g} count"]
+        if self.per_cell_squared:
+            terms.append(f"{self.per_cell_squared:.4g} count^2")
+        root = f"sqrt({' + '.join(terms)})"
+        factors = [f"{factor:.4g}" for factor in self.factors]
+        if not self.cuts:
+            return f"count +- {root}" if self.factors == (1.0,) else f"count +- {factors[0]} {root}"
+        cuts = ", ".join(f"{cut:.4g}" for cut in self.cuts)
+        return f"count +- {', '.join(factors)} times {root} for counts from 0, {cuts} on"
+
 
 def conformal_rank(images: int, level: float = LEVEL) -> int:
     """Which of the sorted scores of so many images bounds a new one with probability ``level``.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellzoo.counters.graph import CountingGraph, resize, scale
+from cellzoo.counters.graph import CountingGraph, interval_ends, resize, scale
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.images import resize as resize_image
 from cellzoo.images import to_unit
@@ -344,3 +344,10 @@ def test_nothing_reaches_a_convolution_unchecked(strict, resizing, name):
         assert types.isdisjoint(tender)
         everything = {op.type for op in graph.get_operations()}
         assert everything & CALLS
+
+
+def test_the_ends_of_the_graph_are_those_of_the_interval():
+    interval = Interval(0.1, 0.3, 0.02, (2.0, 7.5), (1.0, 1.7, 0.6))
+    raw = np.r_[np.linspace(-2, 30, 700), 2, 7.5, 0.5, 1.5, 2.5].astype(np.float32)
+    for found, expected in zip(interval_ends(interval, raw), interval.ends(raw), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -217,3 +217,12 @@ def test_what_is_written_down_is_read_again():
     few = Interval(1.0, 0.0, images=200, groups=5).metadata()
     assert (few["covered_share_low"], few["covered_share_high"]) == covered_share(19)
     assert Interval.from_metadata({"interval": None}) is Interval.from_metadata({}) is None
+
+
+def test_the_formula_of_a_card():
+    assert Interval(0.25, 0.5).formula() == "count +- sqrt(0.25 + 0.5 count)"
+    binned = Interval(0.1, 0.2, 0.01, (4.0, 9.5), (1.0, 1.5, 2.0))
+    assert binned.formula() == (
+        "count +- 1, 1.5, 2 times sqrt(0.1 + 0.2 count + 0.01 count^2) "
+        "for counts from 0, 4, 9.5 on"
+    )
