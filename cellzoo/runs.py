@@ -8,7 +8,9 @@ import datetime
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import finite, write_atomically, write_csv
+from cellzoo.files import finite, temporary_beside, write_atomically, write_csv
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
@@ -35,6 +37,21 @@ def recipe_file(run: Path) -> Path:
 def weights_file(run: Path, selection: str = "best") -> Path:
     """Weights of the checkpoint chosen as ``"best"``, ``"max_acc"`` or ``"min_dev"``."""
     return run / "checkpoints" / f"{selection}.weights.h5"
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Fingerprints of the images that a model has seen, those of its starts among them.
+
+    Each is int8 ``[n, LENGTH]``, see :func:`cellzoo.data.copies.fingerprints`.
+
+    Attributes:
+        taught: of images that it learned from, labelled or not.
+        chosen_on: of images that chose a checkpoint, or could have.
+    """
+
+    taught: np.ndarray
+    chosen_on: np.ndarray
 
 
 class Run:
@@ -223,6 +240,34 @@ class Run:
             )
         for variable, array in zip(variables, saved, strict=True):
             variable.assign(array)
+
+    @property
+    def fingerprints_file(self) -> Path:
+        """What the images show that the model learned from or was chosen on."""
+        return self.path / "fingerprints.npz"
+
+    def keep_fingerprints(self, seen: "Seen") -> None:
+        """Writes down what the model has seen."""
+        temporary = temporary_beside(self.fingerprints_file).with_suffix(".npz")
+        np.savez_compressed(temporary, taught=seen.taught, chosen_on=seen.chosen_on)
+        os.replace(temporary, self.fingerprints_file)
+
+    def fingerprints(self) -> "Seen | None":
+        """What the model has seen; None for a run of an earlier version.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.fingerprints_file.is_file():
+            return None
+        try:
+            with np.load(self.fingerprints_file) as arrays:
+                return Seen(arrays["taught"], arrays["chosen_on"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise UserError(
+                f"{self.fingerprints_file} is damaged: copy the run folder anew, or delete the "
+                "file, and copies of its training images are not found any more."
+            ) from None
 
     @property
     def splits_file(self) -> Path:

@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
+from cellzoo.data.image_set import SPLITS, ImageSet
+from cellzoo.errors import UserError
+
 _SIDE = 64  # of the thumbnail, px
 _ORDER = 24  # frequencies along each axis
 _FREQUENCY = np.add.outer(np.arange(_ORDER), np.arange(_ORDER))
@@ -97,6 +100,35 @@ def copies(
         if first_images is None or _same_detail(first_images[one], second_images[other]):
             pairs[other] = Copy(int(one), int(other))
     return [pairs[other] for other in sorted(pairs)]
+
+
+def check_splits(images: ImageSet, prints: np.ndarray, cure: str) -> None:
+    """Sees to it that no image is a copy of one in another split.
+
+    Args:
+        images: of all splits.
+        prints: their fingerprints, int8 ``[n, LENGTH]``.
+        cure: what to do about it, a clause.
+
+    Raises:
+        UserError: some are; the sentence names the first pair and how many there are.
+    """
+    pairs = []
+    for k, split in enumerate(SPLITS):
+        for other in SPLITS[k + 1 :]:
+            first, second = (np.flatnonzero(images.splits == name) for name in (split, other))
+            if len(first) and len(second):
+                parts = (prints[first], prints[second], images.images[first], images.images[second])
+                found = copies(*parts)
+                pairs += [(first[pair.first], second[pair.second]) for pair in found]
+    if pairs:
+        first, second = pairs[0]
+        more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+        raise UserError(
+            f"{images.names[second]} ({images.splits[second]} split) shows the same as "
+            f"{images.names[first]} ({images.splits[first]} split){more}, so scores would be too "
+            f"good: {cure}."
+        )
 
 
 def _likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:

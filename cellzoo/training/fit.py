@@ -14,6 +14,7 @@ import numpy as np
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
+from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
@@ -39,6 +40,11 @@ from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 log = logging.getLogger("cellzoo")
+
+_COPIES_CURE = (
+    "give both the same group in labels.csv, so that they stay together, or set "
+    "data.natural.copies: allow"
+)
 
 NOT_TIMED = 50  # Steps of a training, without a budget, that is over as soon as it were timed.
 
@@ -105,10 +111,14 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     wanted = SPLITS if recipe.data.natural.reads_files else ("train", "validation")
     natural, skipped = recipe.data.natural.load(recipe.image_size, recipe.seed, wanted)
     run.keep_splits(natural)
-    check_leakage(run)
+    prints = fingerprints(natural.images)
+    if not recipe.data.natural.allows_copies:
+        check_splits(natural, prints, _COPIES_CURE)
+    seen = check_leakage(run, natural, prints)
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)
     if devices.chief:
+        run.keep_fingerprints(seen)
         run.keep_out_of_distribution(
             OutOfDistribution.fit(
                 training.images, training.groups, validation.images, training.sizes

@@ -1,17 +1,18 @@
 """Training that begins with the weights of another run."""
 
 import logging
-import math
 
 import keras
+import numpy as np
 
 from cellzoo import zoo
 from cellzoo.counters.load import load_run
+from cellzoo.data.copies import copies
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe
-from cellzoo.runs import Run, build_network
+from cellzoo.runs import Run, Seen, build_network
 from cellzoo.scores.table import count_metrics, headline_in_words
 
 log = logging.getLogger("cellzoo")
@@ -47,32 +48,69 @@ def new_network(recipe: Recipe) -> keras.Model:
     return network
 
 
-def check_leakage(run: Run) -> None:
-    """Sees to it that no image held out here taught the weights that the training begins with.
+def check_leakage(run: Run, images: ImageSet, prints: np.ndarray) -> Seen:
+    """Sees to it that the weights that the training begins with have not seen what is held out.
 
-    Groups are dealt out anew where a folder has grown, or the seed is another.
+    Groups are dealt out anew where a folder has grown, or the seed is another. Images are compared
+    by what they show: names, grey levels, sizes and orientations may differ. The validation split
+    may choose again where it chose before, but nothing may have learned from it. The test split may
+    have had no part at all.
+
+    Args:
+        run: the training.
+        images: its images of all splits.
+        prints: their fingerprints, int8 ``[n, LENGTH]``.
+
+    Returns:
+        All that the weights will have seen in the end.
 
     Raises:
-        UserError: some did.
+        UserError: they have.
     """
-    if run.recipe.train.start_from is None:
-        return
-    start = Run(zoo.find(run.recipe.train.start_from))
-
-    def means(of: Run, *splits: str) -> dict[str, float]:
-        rows = (row for row in of.split_table() if row["split"] in splits)
-        return {row["image"]: float(row["mean"]) for row in rows if row.get("mean")}
-
-    # By name and grey level: the folder may have been moved, and others have the same names.
-    taught, here = means(start, "train"), means(run, "validation", "test")
-    held_out = [n for n, mean in here.items() if abs(taught.get(n, math.inf) - mean) < 1e-6]
-    if held_out:
+    validation = images.splits == "validation"
+    seen = Seen(prints[images.splits == "train"], prints[validation & images.labelled])
+    name = run.recipe.train.start_from
+    if name is None:
+        return seen
+    start = Run(zoo.find(name))
+    theirs = start.fingerprints()
+    if theirs is None:
+        log.warning(
+            "%s is of an earlier version and does not say which images it learned from: scores are "
+            "too good if some of them are held out here.", name,
+        )  # fmt: skip
+        return seen
+    both = Seen(*(np.concatenate(pair) for pair in zip(_parts(theirs), _parts(seen), strict=True)))
+    source = run.recipe.data.natural
+    if source.reads_files and source.allows_copies:
+        return both
+    held_out = {
+        "validation": theirs.taught, "test": np.concatenate(_parts(theirs))
+    }  # fmt: skip
+    found = []
+    for split, known in held_out.items():
+        members = np.flatnonzero(images.splits == split)
+        found += [members[pair.second] for pair in copies(known, prints[members])]
+    if found:
         raise UserError(
-            f"train.start_from: {start.path} learned from {held_out[0]}"
-            f"{f' and {len(held_out) - 1} more' if held_out[1:] else ''}, which would be held out "
-            f"now: write a split column into labels.csv as {start.splits_file} has it, or start "
-            "without those weights."
+            f"train.start_from: {name} has seen {images.names[found[0]]}"
+            f"{f' and {len(found) - 1} more' if found[1:] else ''}, or a copy, which would be held "
+            f"out now: {_cure(start)}."
         )
+    return both
+
+
+def _parts(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    return seen.taught, seen.chosen_on
+
+
+def _cure(start: Run) -> str:
+    if start.splits_file.is_file():
+        return (
+            f"write a split column into labels.csv as {start.splits_file} has it, or start without "
+            "those weights"
+        )
+    return "mark these images as train in the split column of labels.csv, or start without them"
 
 
 def compare_with_start(run: Run, validation: ImageSet, error: float) -> None:

@@ -10,14 +10,16 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
+from cellzoo.data.copies import fingerprints
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
-from cellzoo.runs import Run
+from cellzoo.runs import Run, Seen
 from cellzoo.training import assemble, budget
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
@@ -374,18 +376,72 @@ def test_a_start_may_not_have_learned_from_what_is_held_out(
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
     recipe = load_recipe(tmp_path / "tiny.yaml", ["train.start_from=first"])
     natural, _ = recipe.data.natural.load(16, recipe.seed)
-    Run.create(tmp_path / "first", recipe).keep_splits(natural)
+    first = Run.create(tmp_path / "first", recipe)
+    prints = fingerprints(natural.images)
+    first.keep_fingerprints(Seen(prints[natural.splits == "train"], prints[:0]))
 
-    def check(name, images):
-        run = Run.create(tmp_path / name, recipe)
-        run.keep_splits(images)
-        check_leakage(run)
+    def check(name, images, start="first"):
+        train = recipe.train.model_copy(update={"start_from": start})
+        run = Run.create(tmp_path / name, recipe.model_copy(update={"train": train}))
+        run.keep_fingerprints(check_leakage(run, images, fingerprints(images.images)))
 
     check("same", natural)
+    # Dealt out anew, renamed, at other grey levels and mirrored.
     anew = replace(natural, splits=np.roll(natural.splits, -1))
-    with pytest.raises(UserError, match="first learned from 01.png and 2 more, which would be"):
+    anew = replace(anew, names=np.array([f"new{k}" for k in range(len(anew))]))
+    anew = replace(anew, images=0.5 * anew.images[:, :, ::-1] + 0.1)
+    with pytest.raises(UserError, match="first has seen new1 and 2 more, or a copy"):
         check("anew", anew)
-    check("others", replace(anew, images=1 - anew.images))  # another folder with the same names
+    # A chain: what the first one saw is known to the third.
+    random = np.random.default_rng(0)
+    others = replace(natural, images=random.random(natural.images.shape, np.float32))
+    check("second", others)
+    seen = Run(tmp_path / "second").fingerprints()
+    assert (len(seen.taught), len(seen.chosen_on)) == (12, 3)  # of each 12 images 6 teach
+    with pytest.raises(UserError, match="second has seen new1 and 2 more"):
+        check("third", anew, start="second")
+    # What chose may choose again, but is no test.
+    second = replace(natural, images=others.images)
+    check("fourth", second, start="second")
+    swap = {"train": "train", "validation": "test", "test": "validation"}
+    swapped = replace(second, splits=np.array([swap[split] for split in second.splits]))
+    with pytest.raises(UserError, match="second has seen 02.png and 2 more"):
+        check("fifth", swapped, start="second")
+
+
+def test_a_start_that_does_not_say_what_it_saw_is_warned_of(
+    tmp_path, tiny_recipe, write_cells, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fit_module.log, "propagate", True)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    recipe = load_recipe(tmp_path / "tiny.yaml", ["train.start_from=first"])
+    natural, _ = recipe.data.natural.load(16, recipe.seed)
+    first = Run.create(tmp_path / "first", recipe)
+    check_leakage(Run.create(tmp_path / "second", recipe), natural, fingerprints(natural.images))
+    assert "first is of an earlier version and does not say which images" in caplog.text
+    first.fingerprints_file.write_bytes(b"PK damaged")
+    with pytest.raises(UserError, match="fingerprints.npz is damaged"):
+        first.fingerprints()
+
+
+def test_copies_across_splits_are_refused_unless_allowed(
+    tmp_path, tiny_recipe, write_cells, monkeypatch, run_cli
+):
+    monkeypatch.chdir(tmp_path)
+    cells = write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    picture = cv2.imread(str(cells / "00.png"), cv2.IMREAD_UNCHANGED)  # of the training split
+    cv2.imwrite(str(cells / "02.png"), picture[:, ::-1])  # of the validation split
+    refused = run_cli("fit", "tiny.yaml", "--out", "run")
+    assert refused.exit_code == 1
+    assert (
+        "02.png (validation split) shows the same as 00.png (train split), so scores would be too "
+        "good: give both the same group in labels.csv"
+    ) in refused.stderr
+    allowed = run_cli("fit", "tiny.yaml", "--out", "run", "--set", "data.natural.copies=allow")
+    assert allowed.exit_code == 0, allowed.output
 
 
 def test_a_quick_run_may_start_from_what_the_full_recipe_cannot(recipe, tmp_path, run_cli):

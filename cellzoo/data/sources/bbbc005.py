@@ -95,6 +95,12 @@ class BBBC005(Source):
     shares: Shares | None = None
     size: Literal["error", "resize"] = "error"
     on_error: Literal["stop", "skip"] = "stop"
+    copies: Literal["error", "allow"] = "error"
+
+    @property
+    def allows_copies(self) -> bool:
+        """Whether images of different splits may show the same."""
+        return self.copies == "allow"
 
     @property
     def reads_files(self) -> bool:

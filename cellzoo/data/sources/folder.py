@@ -55,6 +55,12 @@ class Folder(Source):
     position: NonNegativeInt | str | None = None
     frames: NonNegativeInt | str | None = None
     on_error: Literal["stop", "skip"] = "stop"
+    copies: Literal["error", "allow"] = "error"
+
+    @property
+    def allows_copies(self) -> bool:
+        """Whether images of different splits may show the same."""
+        return self.copies == "allow"
 
     @property
     def reads_files(self) -> bool:

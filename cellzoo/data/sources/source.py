@@ -34,6 +34,11 @@ class Source(Section):
         return False
 
     @property
+    def allows_copies(self) -> bool:
+        """Whether images of different splits may show the same; drawn ones never do."""
+        return True
+
+    @property
     def has_label_table(self) -> bool:
         """Whether counts and groups are in a table that the user can edit."""
         return False
