@@ -107,6 +107,7 @@ def load_folder(
         none = np.zeros(sides(size), np.uint8)
         masks = np.stack([none if mask is None else mask for mask in masks])
     times = np.array([row.time for row in rows], np.float32)
+    kinds = np.array([row.kind for row in rows])
     image_set = ImageSet(
         images=np.stack(images),
         counts=np.array([row.count for row in rows], np.float32),
@@ -116,6 +117,7 @@ def load_folder(
         masks=masks if has_mask.any() else None,
         has_mask=has_mask if has_mask.any() else None,
         times=None if np.isnan(times).all() else times,
+        kinds=kinds if any(kinds) else None,
         sizes=np.array(shapes),
     )
     return image_set, skipped

@@ -23,6 +23,7 @@ class ImageSet:
         has_mask: ``[n]`` bool: which images have a mask; None where ``masks`` is. Left out: all of
             them.
         times: ``[n]`` float32: when, in the unit of the table; NaN = unknown. None: none is known.
+        kinds: ``[n]`` str: kind of image, such as the stain. None: all are of one.
         sizes: ``[n, 2]`` int: height and width in pixels that the files have. None: of no files.
     """
 
@@ -34,6 +35,7 @@ class ImageSet:
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
     times: np.ndarray | None = None
+    kinds: np.ndarray | None = None
     sizes: np.ndarray | None = None
 
     def __post_init__(self) -> None:

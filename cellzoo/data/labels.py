@@ -1,9 +1,9 @@
 """The table of labels, ``labels.csv``: which images have which count, group, split and mask.
 
-It begins with the line ``image,count[,split,group,time,series,pixel_size_um,mask]``; other columns
-may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3 of a stack is
-``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty chamber.
-``time`` is a number in any unit.
+It begins with the line ``image,count[,split,group,time,series,kind,pixel_size_um,mask]``; other
+columns may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3 of a
+stack is ``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty
+chamber. ``time`` is a number in any unit, ``kind`` a stain or modality.
 
 ``mask`` names a picture of the same size, 0 in the background and above 0 in cells;
 ``label_image`` one in which each cell has a number of its own, so that it also gives the count
@@ -25,7 +25,7 @@ from cellzoo.images import SUFFIXES
 
 log = logging.getLogger("cellzoo")
 
-_COLUMNS = ("image", "count", "group", "series", "split", "time", "mask", "label_image")
+_COLUMNS = ("image", "count", "group", "series", "split", "time", "kind", "mask", "label_image")
 
 
 def parse_count(text: str) -> float:
@@ -96,6 +96,7 @@ class Row:
     group: str = ""
     split: str = ""
     time: float = float("nan")
+    kind: str = ""
     mask: str = ""  # as written, relative to the csv
     instances: bool = False  # the mask numbers the cells
 
@@ -217,7 +218,8 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
     time = _parse_time(values.get("time", ""))
-    row = Row(line, name, count, group, split, time, mask, instances=bool(instances))
+    kind = values.get("kind", "")
+    row = Row(line, name, count, group, split, time, kind, mask, instances=bool(instances))
     return row, resolved(file), frame
 
 

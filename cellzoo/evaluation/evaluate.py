@@ -20,7 +20,6 @@ from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.reading import Reading
-from cellzoo.data.sources.bbbc005 import parse_name
 from cellzoo.data.splits import hide_labels
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.findings import Findings, Latents, latents, synthetic_images
@@ -411,14 +410,13 @@ def _mean_prediction_mae(
 
 
 def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, float]]:
-    """Scores by stain, where all names are BBBC005's."""
-    try:
-        stains = np.array([parse_name(Path(name)).stain for name in images.names])
-    except UserError:
+    """Scores of each kind of image, where there are several."""
+    if images.kinds is None:
         return {}
+    of_kind = {kind: images.kinds == kind for kind in map(str, np.unique(images.kinds))}
     return {
-        f"stain {stain}": count_metrics(images.counts[stains == stain], predicted[stains == stain])
-        for stain in np.unique(stains)
+        kind or "no kind": count_metrics(images.counts[own], predicted[own])
+        for kind, own in of_kind.items()
     }
 
 

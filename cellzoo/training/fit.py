@@ -22,6 +22,7 @@ from cellzoo.runs import Run, check_start
 from cellzoo.scores.table import count_metrics, headline_in_words
 from cellzoo.training.assemble import new_trainer, training_batches
 from cellzoo.training.budget import plan
+from cellzoo.training.calibration import choosing
 from cellzoo.training.callbacks import (
     EpochEnd,
     Pictures,
@@ -175,8 +176,10 @@ def _train_network(
     run.forget_history_after(first_epoch)
     if first_epoch:
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
+    chooses = choosing(validation, recipe.train)
+    watched = validation.take(chooses) if chooses.any() else validation
     try:
-        _fit_epochs(run, trainer, batches, validation, steps_per_epoch, first_epoch)
+        _fit_epochs(run, trainer, batches, watched, steps_per_epoch, first_epoch)
     except KeyboardInterrupt:
         if not devices.chief:
             raise
@@ -255,7 +258,16 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
     held_out = predicted
     if run.recipe.classical:
         held_out = unseen_counts(run, training, validation, predicted)
-    interval = Interval.fit(validation.counts, held_out, validation.groups)
+        chooses = np.zeros(len(validation), bool)
+    else:
+        chooses = choosing(validation, run.recipe.train)
+    # Where there are others, those that chose the checkpoint do not say how far off counts may be.
+    apart = not chooses.all()
+    calibrating = ~chooses if apart else chooses
+    part = validation.take(calibrating)
+    interval = Interval.fit(
+        part.counts, held_out[calibrating], part.groups, part.kinds, selected_on_others=apart
+    )
     summary = {
         "images": len(validation),
         **scores,

@@ -614,3 +614,11 @@ def test_real_label_images():
     image_set, _ = load_folder(data, 256)
     numbers = [len(np.unique(mask)) - 1 for mask in image_set.masks]
     np.testing.assert_array_equal(image_set.counts, numbers)
+
+
+def test_images_come_in_kinds(folder):
+    table = "image,count,kind\nimages/a.png,1,nuclei\nimages/b.png,2,bodies\nimages/c.png,3,\n"
+    images, _ = load(folder, table)
+    assert images.kinds.tolist() == ["nuclei", "bodies", ""]
+    images, _ = load(folder, "image,count\nimages/a.png,1\n")
+    assert images.kinds is None

@@ -163,6 +163,7 @@ class BBBC005(Source):
             splits=np.array([split_of[scenes[path].group] for path in paths]),
             masks=np.stack(read_masks) if has_mask.any() else None,
             has_mask=has_mask if has_mask.any() else None,
+            kinds=np.array([f"stain {scenes[path].stain}" for path in paths]),
         )
         return in_splits(keep_labels(image_set, self.labelled, seed), splits), skipped
 
