@@ -375,6 +375,7 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0),
               help="Train each recipe with this seed; repeat it for several.")  # fmt: skip
 @click.option("--natural-only", is_flag=True, help="Also each recipe without synthetic images.")
+@click.option("--reference", metavar="LABEL", help="Compare all methods with this; else all pairs.")
 @_verb
 def compare(
     methods: tuple[str, ...],
@@ -384,6 +385,7 @@ def compare(
     budget: str | None,
     seeds: tuple[int, ...],
     natural_only: bool,
+    reference: str | None,
 ) -> None:
     """Score several methods on the same images.
 
@@ -401,7 +403,8 @@ def compare(
     from cellzoo.commands.compare import compare
 
     result = compare(
-        methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only
+        methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only,
+        reference=reference,
     )
     _print(result.summary())
 

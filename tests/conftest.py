@@ -192,8 +192,9 @@ def write_bbbc005():
             name = f"A{count:02d}_C{count}_F1_s{1 + k // 8:02d}_w{stain}.png"
             mask = np.zeros(size, np.uint8)
             for cell in range(count):
-                cv2.circle(mask, (6 + 11 * cell, 10 + int(random.integers(12))), 4, 255, -1)
-            image = np.clip(0.6 * mask + random.normal(5, 3, size), 0, 255).astype(np.uint8)
+                at = (5 + 11 * cell + int(random.integers(3)), 8 + int(random.integers(16)))
+                cv2.circle(mask, at, 4, 255, -1)
+            image = np.clip(0.6 * mask + random.normal(30, 15, size), 0, 255).astype(np.uint8)
             cv2.imwrite(str(folder / "images" / name), image)
             cv2.imwrite(str(folder / "masks" / name), mask)
         return folder

@@ -12,7 +12,7 @@ from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
-from cellzoo.evaluation.comparison import Drawn, Method, table
+from cellzoo.evaluation.comparison import Drawn, Method, pairs, table
 from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
 from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
@@ -80,6 +80,7 @@ def compare(
     quick: bool = False,
     seeds: Sequence[int] = (),
     natural_only: bool = False,
+    reference: str | None = None,
 ) -> Comparison:
     """Trains the recipes, loads the runs, and scores all of them on the same images.
 
@@ -93,6 +94,7 @@ def compare(
         quick: train the recipes' quick overlays, where they have one.
         seeds: train each recipe once with each; none: with the recipe's own.
         natural_only: also train each recipe that has synthetic images without them.
+        reference: label of the method that the others are compared with; None: all pairs are.
 
     Raises:
         UserError: a comparison is in ``out`` already, or the methods are not on the same data.
@@ -111,6 +113,10 @@ def compare(
     _check_same_sections(plan)
     check_output(out, any(isinstance(s, _Training) and s.folder.exists() for s in plan))
     entrants = label_methods([step if isinstance(step, Entrant) else step.train() for step in plan])
+    labels = {str(entrant.label) for entrant in entrants}
+    if reference is not None and reference not in labels:
+        known = ", ".join(sorted(labels))
+        raise UsageError(f"--reference {reference} is none of the methods: {known}.")
     by_seed = _check_comparable(entrants)
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
     split = split_to_score(every_image[min(every_image)])
@@ -119,7 +125,9 @@ def compare(
     methods = _count_all(by_seed, every_image, images)
     recipe = entrants[0].run.recipe
     # A seed deals a folder's groups out anew; simulated ones it makes anew, under the same names.
-    rows = table(methods, images, same_groups=recipe.data.natural.reads_files)
+    same_groups = recipe.data.natural.reads_files
+    rows = table(methods, images, same_groups=same_groups)
+    compared = pairs(methods, images, same_groups=same_groups, reference=reference)
     about = About(
         data=recipe.data.natural.describe(),
         subject=split_in_words(split, recipe),
@@ -127,8 +135,9 @@ def compare(
         chosen_on_these=split == "validation",
         synthetic_images=SYNTHETIC_IMAGES,
         methods=_methods_in_words(entrants),
+        reference=reference,
     )
-    files = write_report(out, about, methods, rows, images, every_image[min(every_image)])
+    files = write_report(out, about, methods, rows, compared, images, every_image[min(every_image)])
     return Comparison(about.subject, rows, files)
 
 

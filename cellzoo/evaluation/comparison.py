@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
 from cellzoo.data.image_set import ImageSet
-from cellzoo.scores.bootstrap import bootstrap_intervals, holm, paired_p_value
 from cellzoo.scores.counts import round_count
 from cellzoo.scores.table import HEADLINE, count_metrics
+from cellzoo.scores.uncertainty import difference, holm, score_intervals
 
 POOLED = "all"
 
@@ -25,9 +26,7 @@ MEANINGS = {
         for score in HEADLINE
     },
     "natural_mae_sd": "standard deviation of natural_mae over the seeds",
-    "best": "1 for the method with the lowest natural_mae over all seeds",
-    "p": "paired test of natural_mae against the best method",
-    "p_holm": "the same, corrected for the number of tests (Holm)",
+    "best": "1 for the method with the lowest natural_mae over all seeds, as found on these images",
     "parameters": "weights that were trained",
     "training_seconds": "time that the training took; of all seeds: the mean",
     "images_per_second": "natural images counted in a second, measured in this comparison",
@@ -35,6 +34,16 @@ MEANINGS = {
 _WITH_INTERVAL = [
     f"{domain}_{score.key}" for domain in ("natural", "synthetic") for score in HEADLINE
 ]
+PAIR_MEANINGS = {
+    "first": "label of a method",
+    "second": "label of the method that it is compared with",
+    "difference": "natural_mae of the first less that of the second, cells",
+    "low": "lower end of its 95 % interval, for other trainings and other groups",
+    "high": "upper end of it",
+    "p": "how likely methods that are equal over trainings differ at least as much",
+    "p_holm": "the same, corrected for the number of pairs (Holm)",
+    "reason": "why nothing can be said",
+}
 COLUMNS = [
     column
     for name in MEANINGS
@@ -89,7 +98,7 @@ def table(
         methods: each has counted the images of every seed.
         images: those that the methods are compared on, by seed, all labelled.
         same_groups: whether a group's name means the same cells in every seed, so that its images
-            are drawn together by the bootstrap and flipped together by the paired test.
+            are left out together by the jackknife.
 
     Returns:
         Dicts with the keys of :data:`COLUMNS`; None where there is nothing to say.
@@ -105,14 +114,8 @@ def table(
     predicted = [np.concatenate([method.natural[seed] for seed in seeds]) for method in methods]
     errors = [np.abs(round_count(counts) - true) for counts in predicted]
     best = int(np.argmin([error.mean() for error in errors]))
-    p_values = np.array(
-        [
-            np.nan if k == best else paired_p_value(error, errors[best], groups)
-            for k, error in enumerate(errors)
-        ]
-    )
     rows = []
-    for k, (method, corrected) in enumerate(zip(methods, holm(p_values), strict=True)):
+    for k, method in enumerate(methods):
         by_seed = [_seed_row(method, seed, images[seed]) for seed in seeds]
         pooled = {
             "seed": POOLED,
@@ -120,8 +123,6 @@ def table(
             **_synthetic(list(method.synthetic.values())),
             "natural_mae_sd": _spread([row["natural_mae"] for row in by_seed]),
             "best": int(k == best),
-            "p": _known(p_values[k]),
-            "p_holm": _known(corrected),
             "training_seconds": _mean(list(method.training_seconds.values())),
         }
         of_all = {
@@ -131,6 +132,56 @@ def table(
         }
         rows += [{**dict.fromkeys(COLUMNS), **of_all, **row} for row in (*by_seed, pooled)]
     return rows
+
+
+def pairs(
+    methods: Sequence[Method],
+    images: dict[int, ImageSet],
+    *,
+    same_groups: bool,
+    reference: str | None = None,
+) -> list[dict[str, object]]:
+    """The rows of ``pairs.csv``: how much methods differ over trainings and groups.
+
+    Args:
+        methods: each has counted the images of every seed.
+        images: those that the methods are compared on, by seed, all labelled.
+        same_groups: whether a group's name means the same cells in every seed.
+        reference: label of the method that all others are compared with, named beforehand; None:
+            all pairs are compared.
+
+    Returns:
+        Dicts with the keys of :data:`PAIR_MEANINGS`; None where there is nothing to say.
+    """
+    compared = list(combinations(methods, 2))
+    if reference is not None:
+        (chosen,) = (method for method in methods if method.label == reference)
+        compared = [(method, chosen) for method in methods if method is not chosen]
+    errors = {
+        method.label: [
+            np.abs(round_count(method.natural[seed]) - part.counts) for seed, part in images.items()
+        ]
+        for method in methods
+    }
+    groups = [part.groups for part in images.values()]
+    found = [
+        difference(errors[first.label], errors[second.label], groups, same_groups=same_groups)
+        for first, second in compared
+    ]
+    corrected = holm(np.array([one.p for one in found]))
+    return [
+        {
+            "first": first.label,
+            "second": second.label,
+            "difference": one.mean,
+            "low": _known(one.low),
+            "high": _known(one.high),
+            "p": _known(one.p),
+            "p_holm": _known(p_holm),
+            "reason": one.reason,
+        }
+        for (first, second), one, p_holm in zip(compared, found, corrected, strict=True)
+    ]
 
 
 def _seed_row(method: Method, seed: int, images: ImageSet) -> dict[str, object]:
@@ -159,7 +210,7 @@ def _scores(
     domain: str, true: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None
 ) -> dict[str, object]:
     scores = count_metrics(true, predicted)
-    intervals = bootstrap_intervals(true, predicted, groups=groups)
+    intervals = score_intervals(true, predicted, groups=groups)
     cells: dict[str, object] = {}
     for score in HEADLINE:
         low, high = intervals.get(score.key, (None, None))

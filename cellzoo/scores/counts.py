@@ -25,6 +25,12 @@ def mean_relative_error(counts: np.ndarray, predicted: np.ndarray) -> float:
     return float((np.abs(predicted - counts)[cells] / counts[cells]).mean())
 
 
+def invented_cells(counts: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean count of the images without a cell, cells: what relative errors leave out."""
+    empty = counts == 0
+    return float(predicted[empty].mean()) if empty.any() else float("nan")
+
+
 def exact_share(counts: np.ndarray, predicted: np.ndarray) -> float:
     """Share of the images, in [0, 1], whose count is exactly right."""
     return float((predicted == counts).mean())

@@ -81,6 +81,8 @@ COUNT_SCORES = {
         Score("exact", "exact", "share of images counted exactly", of_counts.exact_share, "%",
               "max", decimals=1, factor=100, rounded=True, headline=True, every_epoch=True,
               scale="share"),
+        Score("invented", "invented", "mean count of images without a cell",
+              of_counts.invented_cells, "cells per empty image", rounded=True, headline=True),
         Score("mae_raw", "MAE, not rounded", "mean absolute error of counts that are not rounded",
               of_counts.mean_absolute_error, "cells", every_epoch=True),
         Score("rmse_raw", "RMSE, not rounded",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellzoo.data.image_set import ImageSet
-from cellzoo.evaluation.comparison import COLUMNS, POOLED, Drawn, Method, table
+from cellzoo.evaluation.comparison import COLUMNS, POOLED, Drawn, Method, pairs, table
 
 
 def images(counts, groups):
@@ -52,11 +52,34 @@ def test_scores_by_seed_and_of_all_seeds(rows):
     assert rows["bad", 1]["natural_mae_sd"] is None
 
 
-def test_the_lowest_natural_error_is_best_and_is_not_tested(rows):
+def test_the_lowest_natural_error_is_best(rows):
     assert [rows[m, POOLED]["best"] for m in ("good", "bad")] == [1, 0]
-    assert rows["good", POOLED]["p"] is None
-    # Groups a and b differ by 2 and 3 cells: half of the four flips differ as much as the sum.
-    assert rows["bad", POOLED]["p"] == rows["bad", POOLED]["p_holm"] == 0.5
+
+
+def test_two_trainings_do_not_show_a_difference(methods, two_seeds):
+    (row,) = pairs(methods, two_seeds, same_groups=True)
+    assert (row["first"], row["second"]) == ("good", "bad")
+    assert row["difference"] == pytest.approx(1 / 6 - 1)
+    assert row["p"] is row["p_holm"] is row["low"] is None
+    assert row["reason"].startswith("2 of at least 3 trainings")
+
+
+def test_all_pairs_are_compared_or_those_with_a_reference():
+    random = np.random.default_rng(0)
+    scored = {seed: images([3] * 12, list("aabbccddeeff")) for seed in (1, 2, 3, 4)}
+    methods = [
+        Method(label, {seed: 3 + shift + random.normal(0, 0.8, 12) for seed in scored})
+        for label, shift in {"a": 0, "b": 0, "worse": 4}.items()
+    ]
+    every = pairs(methods, scored, same_groups=True)
+    assert [(row["first"], row["second"]) for row in every] == [
+        ("a", "b"), ("a", "worse"), ("b", "worse")
+    ]  # fmt: skip
+    same, *others = every
+    assert same["p_holm"] > 0.05 and all(row["p_holm"] < 0.01 for row in others)
+    assert all(row["low"] < -2 and row["high"] < 0 and not row["reason"] for row in others)
+    named = pairs(methods, scored, same_groups=True, reference="b")
+    assert [(row["first"], row["second"]) for row in named] == [("a", "b"), ("worse", "b")]
 
 
 def test_groups_of_one_name_are_one_if_they_are_the_same_cells(methods, two_seeds, rows):
@@ -68,17 +91,16 @@ def test_groups_of_one_name_are_one_if_they_are_the_same_cells(methods, two_seed
 
 def test_intervals_come_from_whole_groups(rows):
     assert rows["good", POOLED]["natural_mae_low"] is None  # of two groups
-    method = Method("good", natural={1: np.array([2.0] * 10 + [3.0] * 2)})
+    method = Method("good", natural={1: np.array([2.0, 3.0] + [2.0] * 8 + [3.0] * 2)})
 
     def interval(groups):
         found = by_method_and_seed(table([method], {1: images([2] * 12, groups)}, same_groups=True))
         return [found["good", POOLED][f"natural_mae_{end}"] for end in ("low", "high")]
 
-    # Only the last group has an error, 1 cell in each of its images: resamples have it never, once,
-    # twice, ... of six times.
+    # One group is wrong in one of its images and one in both, by 1 cell.
     low, high = interval(list("aabbccddeeff"))
-    assert low == 0 and 6 * high == pytest.approx(round(6 * high))
-    assert high > interval(list("abcdefghijkl"))[1] + 1 / 6
+    alone_low, alone_high = interval(list("abcdefghijkl"))
+    assert low < alone_low < 1 / 4 < alone_high < high
 
 
 def test_synthetic_scores_only_where_there_are_any(rows):

@@ -39,8 +39,8 @@ def test_a_perfect_counter():
     counts = np.array([0, 3, 7])
     scores = count_metrics(counts, counts.astype(np.float32))
     assert scores == {
-        "mae": 0, "mre": 0, "exact": 1, "mae_raw": 0, "rmse_raw": 0, "bias_raw": 0, "r2_raw": 1,
-        "mape_raw": 0,
+        "mae": 0, "mre": 0, "exact": 1, "invented": 0, "mae_raw": 0, "rmse_raw": 0, "bias_raw": 0,
+        "r2_raw": 1, "mape_raw": 0,
     }  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def test_people_read_percent_where_files_have_shares():
 
 def test_a_score_without_a_value_is_left_out():
     scores = count_metrics(np.zeros(3), np.array([0, 1.0, 2.0]))
-    assert headline_in_words(scores) == "MAE 1.00 cells, exact 33.3 %"
+    assert headline_in_words(scores) == (
+        "MAE 1.00 cells, exact 33.3 %, invented 1.00 cells per empty image"
+    )
     known = [score.key for score, _ in known_scores({**scores, "bias_raw": None})]
-    assert known == ["mae", "exact", "mae_raw", "rmse_raw"]
+    assert known == ["mae", "exact", "invented", "mae_raw", "rmse_raw"]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.errors import UserError
-from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, POOLED, Method
+from cellzoo.evaluation.comparison import COLUMNS, MEANINGS, PAIR_MEANINGS, POOLED, Method
 from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.page import templates
 from cellzoo.files import csv_safe, temporary_beside, write_atomically, write_csv
@@ -28,6 +28,7 @@ from cellzoo.scores.table import COUNT_SCORES, HEADLINE
 FILES = (
     "predictions.csv",
     "comparison.csv",
+    "pairs.csv",
     "comparison_mre.png",
     "comparison_counts.png",
     "comparison.md",
@@ -46,6 +47,7 @@ class About:
         chosen_on_these: whether the images scored also chose checkpoints and settings.
         synthetic_images: how many were drawn for each seed.
         methods: what stands behind each label.
+        reference: label of the method that was named beforehand; None: there is none.
     """
 
     data: str
@@ -54,6 +56,7 @@ class About:
     chosen_on_these: bool
     synthetic_images: int
     methods: dict[str, str]
+    reference: str | None = None
 
 
 def check_output(out: Path, begun: bool = False) -> None:
@@ -76,16 +79,18 @@ def write_report(
     about: About,
     methods: Sequence[Method],
     rows: Sequence[dict[str, object]],
+    compared: Sequence[dict[str, object]],
     images: dict[int, ImageSet],
     every_image: ImageSet,
 ) -> list[Path]:
-    """Writes the five files of a comparison.
+    """Writes the files of a comparison.
 
     Args:
         out: folder, in which none of them is.
         about: what the Markdown says besides the numbers.
         methods: what was counted.
         rows: of :func:`cellzoo.evaluation.comparison.table`.
+        compared: of :func:`cellzoo.evaluation.comparison.pairs`.
         images: those scored, by seed.
         every_image: those of all splits, of the first seed.
 
@@ -96,14 +101,19 @@ def write_report(
     write_csv(files[0], *_predictions(methods, images))
     cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
     write_csv(files[1], COLUMNS, cells)
-    _save(plot_mre(methods, images, about), files[2])
-    _save(plot_counts(every_image, about, min(images)), files[3])
-    write_atomically(files[4], markdown(about, rows, images))
+    cells = [[_cell(row[column]) for column in PAIR_MEANINGS] for row in compared]
+    write_csv(files[2], list(PAIR_MEANINGS), cells)
+    _save(plot_mre(methods, images, about), files[3])
+    _save(plot_counts(every_image, about, min(images)), files[4])
+    write_atomically(files[5], markdown(about, rows, compared, images))
     return files
 
 
 def markdown(
-    about: About, rows: Sequence[dict[str, object]], images: dict[int, ImageSet]
+    about: About,
+    rows: Sequence[dict[str, object]],
+    compared: Sequence[dict[str, object]],
+    images: dict[int, ImageSet],
 ) -> str:
     """The table and what a reader must know to trust it: the template ``comparison.md.j2``."""
     by_method: dict[object, dict[object, object]] = {}
@@ -115,10 +125,13 @@ def markdown(
         sizes=sorted({(len(part), len(set(part.groups))) for part in images.values()}),
         pooled=[row for row in rows if row["seed"] == POOLED],
         by_method=by_method,
+        pairs=[row for row in compared if not row["reason"]],
+        reasons=sorted({str(row["reason"]) for row in compared if row["reason"]}),
         domains=("natural", "synthetic"),
         headline=HEADLINE,
         mae=COUNT_SCORES["mae"],
         meanings=MEANINGS,
+        pair_meanings=PAIR_MEANINGS,
         made_with={
             "command": shlex.join(["cellzoo", *sys.argv[1:]]),
             "hardware": _hardware(),

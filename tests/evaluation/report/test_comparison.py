@@ -8,7 +8,7 @@ import pytest
 
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UserError
-from cellzoo.evaluation.comparison import Drawn, Method, table
+from cellzoo.evaluation.comparison import Drawn, Method, pairs, table
 from cellzoo.evaluation.report import figures
 from cellzoo.evaluation.report.comparison import (
     FILES,
@@ -52,7 +52,8 @@ def methods():
 @pytest.fixture
 def written(methods, tmp_path):
     rows = table(methods, SCORED, same_groups=False)
-    write_report(tmp_path, ABOUT, methods, rows, SCORED, SCORED[3])
+    compared = pairs(methods, SCORED, same_groups=False)
+    write_report(tmp_path, ABOUT, methods, rows, compared, SCORED, SCORED[3])
     return tmp_path
 
 
@@ -84,7 +85,8 @@ def test_the_markdown_says_what_a_reader_must_know(written):
     text = (written / "comparison.md").read_text()
     assert "5 **simulated** images of 5 groups for each seed (3)" in text
     assert "Best is **exact**" in text
-    assert "| **exact** | 0.00 (0.00 to 0.00) | 0.0 (0.0 to 0.0) | 100.0 (100.0 to 100.0) |" in text
+    assert "| **exact** | 0.00 | 0.0 | 100.0 (47.8 to 100.0) | 0.00 |" in text
+    assert "Nothing is said of some differences: 1 of at least 3 trainings" in text
     assert "- **good**: recipe a" in text
     assert "chose checkpoints" not in text
     for word in ("command: `", "hardware: ", "versions: Python", "keras "):
@@ -95,11 +97,22 @@ def test_a_label_is_neither_markup_nor_a_formula(methods, tmp_path):
     methods[0].label = "=a|b <c>"
     about = dataclasses.replace(ABOUT, methods={"=a|b <c>": "recipe `x`"})
     rows = table(methods, SCORED, same_groups=False)
-    write_report(tmp_path, about, methods, rows, SCORED, SCORED[3])
+    write_report(tmp_path, about, methods, rows, [], SCORED, SCORED[3])
     text = (tmp_path / "comparison.md").read_text()
     assert r"| =a\|b &lt;c&gt; | 0.40 " in text and r"- **=a\|b &lt;c&gt;**: recipe \`x\`" in text
     assert read(tmp_path / "comparison.csv")[0]["method"] == "'=a|b <c>"
     assert "'=a|b <c>" in read(tmp_path / "predictions.csv")[0]
+
+
+def test_differences_have_a_table(methods):
+    compared = [
+        dict(first="good", second="exact", difference=0.4, low=0.1, high=0.7, p=0.01, p_holm=0.02,
+             reason="")
+    ]  # fmt: skip
+    about = dataclasses.replace(ABOUT, reference="exact")
+    text = markdown(about, table(methods, SCORED, same_groups=False), compared, SCORED)
+    assert "| good | exact | 0.40 (0.10 to 0.70) | 0.020 |" in text
+    assert "**exact** was named as the reference beforehand." in text
 
 
 def test_several_seeds_have_a_table_of_their_own(methods, tmp_path):
@@ -107,7 +120,7 @@ def test_several_seeds_have_a_table_of_their_own(methods, tmp_path):
         method.natural[4] = method.natural[3] + 1
     scored = {**SCORED, 4: SCORED[3]}
     rows = table(methods, scored, same_groups=False)
-    text = markdown(ABOUT, rows, scored)
+    text = markdown(ABOUT, rows, [], scored)
     assert "for each seed (3, 4)." in text and "| method | seed 3 | seed 4 |\n|---|---|---|" in text
     assert "| exact | 0.00 | 1.00 |" in text and "0.50 ± 0.71 (" in text
 
