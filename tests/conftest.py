@@ -194,7 +194,7 @@ def write_bbbc005():
             for cell in range(count):
                 at = (5 + 11 * cell + int(random.integers(3)), 8 + int(random.integers(16)))
                 cv2.circle(mask, at, 4, 255, -1)
-            image = np.clip(0.6 * mask + random.normal(30, 15, size), 0, 255).astype(np.uint8)
+            image = np.clip(0.6 * mask + random.normal(8, 5, size), 0, 255).astype(np.uint8)
             cv2.imwrite(str(folder / "images" / name), image)
             cv2.imwrite(str(folder / "masks" / name), mask)
         return folder
