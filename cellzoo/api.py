@@ -66,6 +66,8 @@ def evaluate(
     model: str | os.PathLike,
     data: str | os.PathLike | None = None,
     out: str | os.PathLike | None = None,
+    *,
+    trust: bool = False,
 ) -> "Evaluation":
     """Scores a model on images that it never saw, and writes a report.
 
@@ -73,6 +75,7 @@ def evaluate(
         model: a run folder, ``zoo:NAME``, or a SavedModel, which needs ``data``.
         data: a folder of images with ``labels.csv``; None: the test split of the run's recipe.
         out: folder for the report; None: ``report/`` in the run, or below ``evaluation/``.
+        trust: load a SavedModel whatever operations it holds: it is a program that runs here.
 
     Returns:
         Scores by name, their intervals, and the files that were written.
@@ -84,4 +87,5 @@ def evaluate(
     start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate as score
 
-    return score(folder, None if data is None else Path(data), None if out is None else Path(out))
+    data = None if data is None else Path(data)
+    return score(folder, data, None if out is None else Path(out), trust=trust)

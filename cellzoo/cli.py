@@ -144,6 +144,11 @@ def demo(out: Path, budget: str) -> None:
     demo(out, budget)
 
 
+_trust = click.option(
+    "--trust", is_flag=True, help="Load a SavedModel whatever operations it holds."
+)
+
+
 @main.command("list")
 @click.argument("what", type=click.Choice(["models", "recipes", "zoo", "exports"]), required=False)
 @click.option("--copy", "name", metavar="NAME",
@@ -342,8 +347,11 @@ def tune(
     "--protocol", type=click.Choice(["cellzoo", "authors"]), default="cellzoo",
     help="authors: sample the latent and augment, as the paper's program does.",
 )  # fmt: skip
+@_trust
 @_verb
-def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> None:
+def evaluate(
+    run: Path, data: Path | None, out: Path | None, protocol: str, trust: bool
+) -> None:
     """Score a counter and write a report.
 
     A run is scored on the test split, which it never saw.
@@ -358,7 +366,9 @@ def evaluate(run: Path, data: Path | None, out: Path | None, protocol: str) -> N
     from cellzoo.evaluation.evaluate import evaluate
 
     # Scores first: the figures take longer.
-    result = evaluate(run, data, out, protocol, on_scores=lambda r: _print(scores_in_words(r)))
+    result = evaluate(
+        run, data, out, protocol, trust=trust, on_scores=lambda r: _print(scores_in_words(r))
+    )
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
     # The figures are in the report, too; naming each would hide it.
@@ -466,6 +476,7 @@ def _is_number(text: str) -> bool:
               help="Grey levels of black and white; dtype: of the whole type.")
 @click.option("--overlay", type=_PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=_PATH, help="New folder for masks and probabilities, TIFF.")
+@_trust
 @_connection
 @_verb
 def count(
@@ -475,6 +486,7 @@ def count(
     overlay: Path | None,
     masks: Path | None,
     intensity: str | None,
+    trust: bool,
     **options: Any,
 ) -> None:
     """Count the cells in images and folders.
@@ -500,7 +512,7 @@ def count(
 
         counter = load_counter(model, Connection(**options))
     else:
-        counter = load_counter(model)
+        counter = load_counter(model, trust=trust)
     rows = count_files(
         images, counter, out, overlay=overlay, masks=masks, **reading
     )

@@ -243,7 +243,9 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 95 % interval: {_interval(counter.interval)}.
 
 {metadata["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
-every file, `{TEST_VECTOR_FILE}` images with the expected answers.
+every file, which shows damage but not who made the model; `{TEST_VECTOR_FILE}` has images with the
+expected answers. A SavedModel is a program: cellzoo refuses operations that no export has. That is
+a net and not a wall, so load models of people you know.
 """
 
 

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from cellzoo.counters.served import Connection
 
 
-def load_counter(model: str | os.PathLike, connection: "Connection | None" = None) -> Counter:
+def load_counter(
+    model: str | os.PathLike, connection: "Connection | None" = None, *, trust: bool = False
+) -> Counter:
     """The counter that a name stands for.
 
     Args:
         model: a run folder, a SavedModel (``saved_models/NAME`` or one of its versions),
             ``zoo:NAME``, or ``HOST:PORT/NAME`` of a served model.
         connection: how to reach a served model; None: as it comes.
+        trust: load a SavedModel whatever operations it holds: it is a program that runs here.
 
     Raises:
         UserError: there is nothing of that name.
@@ -40,7 +43,7 @@ def load_counter(model: str | os.PathLike, connection: "Connection | None" = Non
         )
     start_tensorflow()
     if is_saved_model(path):
-        return SavedModelCounter(path)
+        return SavedModelCounter(path, trust)
     return load_run(path)
 
 

@@ -16,6 +16,7 @@ from cellzoo.counters.preprocessing import (
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame
+from cellzoo.protocol.operations import ForeignOperations, check_operations
 
 
 class SavedModelCounter(Counter):
@@ -25,17 +26,19 @@ class SavedModelCounter(Counter):
 
     Args:
         folder: ``saved_models/NAME``, whose newest version counts, or ``saved_models/NAME/3``.
+        trust: load it whatever operations it holds.
 
     Attributes:
         metadata: what :data:`METADATA_FILE` says.
 
     Raises:
-        UserError: it is no such SavedModel, or damaged.
+        UserError: it is no such SavedModel, it is damaged, or it holds operations that no export
+            has, see :mod:`cellzoo.protocol.operations`.
     """
 
     preprocessing: Preprocessing
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, trust: bool = False):
         """Loads the graph."""
         import tensorflow as tf  # 4 s
 
@@ -51,12 +54,16 @@ class SavedModelCounter(Counter):
             self.metadata: dict[str, Any] = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(self.metadata)
             self.out_of_distribution = out_of_distribution_of(self.metadata)
+            if not trust:
+                check_operations(folder)
             self._model = tf.saved_model.load(str(folder))
             self._functions = {
                 "uint8": self._model.count_uint8,
                 "uint16": self._model.count_uint16,
                 "unit": self._model.count_unit,
             }
+        except ForeignOperations as error:
+            raise UserError(f"{error}.") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{folder} is no SavedModel that `cellzoo export` wrote, or it is damaged "

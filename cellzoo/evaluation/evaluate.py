@@ -66,6 +66,7 @@ def evaluate(
     out: Path | None = None,
     protocol: str = "cellzoo",
     *,
+    trust: bool = False,
     on_scores: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Scores a run's counter on its test split, or any counter on a folder, and writes a report.
@@ -82,6 +83,7 @@ def evaluate(
             ``evaluation/<name>_<version>/``.
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
+        trust: load a SavedModel whatever operations it holds.
         on_scores: is called with the scores, before the figures take their time.
 
     Raises:
@@ -95,7 +97,7 @@ def evaluate(
             f"--protocol {protocol} is for a run folder, and {run_folder} is a SavedModel: use "
             "--protocol cellzoo."
         )
-    counter = SavedModelCounter(run_folder) if saved else load_run(run_folder)
+    counter = SavedModelCounter(run_folder, trust) if saved else load_run(run_folder)
     scored = {
         "model": str((run_folder if saved else counter.run.path).resolve()),
         "data": str(data.resolve()) if data else None,

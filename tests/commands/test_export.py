@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -211,6 +212,36 @@ def test_a_damaged_export_is_refused(tmp_path, run_cli, write_cells):
     (folder / "saved_model.pb").write_bytes(b"x")
     with pytest.raises(UserError, match="no SavedModel that `cellzoo export` wrote"):
         SavedModelCounter(tmp_path / "sm")
+
+
+def test_a_strangers_saved_model_counts_only_if_trusted(
+    exported, write_cells, run_cli, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+
+    def counted(dtype):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None], dtype, name="images")])
+        def count(images):
+            tf.io.write_file("mark", "written")
+            counts = tf.ones([tf.shape(images)[0]])
+            return {"count": counts, "count_low": counts, "count_high": counts}
+
+        return count
+
+    module = tf.Module()
+    for name, dtype in (("uint8", tf.uint8), ("uint16", tf.uint16), ("unit", tf.float32)):
+        setattr(module, f"count_{name}", counted(dtype))
+    tf.saved_model.save(module, "theirs/1")
+    shutil.copytree(exported / "assets.extra", "theirs/1/assets.extra")
+    for command in ("count cells --model theirs", "evaluate theirs --data cells"):
+        result = run_cli(*command.split())
+        assert result.exit_code == 1, result.output
+        assert "saved_model.pb holds WriteFile, which no export" in result.stderr
+    assert not Path("mark").exists()
+    result = run_cli("count", "cells", "--model", "theirs", "--trust")
+    assert result.exit_code == 0, result.stderr
+    assert Path("mark").exists()
 
 
 def test_evaluates_a_saved_model(exported, tiny_run, write_cells, run_cli, tmp_path, monkeypatch):
