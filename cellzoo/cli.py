@@ -445,6 +445,36 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
         click.echo(f"{serving / 'models.config'} has the model")
 
 
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=_PATH, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@_verb
+def info(files: tuple[Path, ...], as_json: bool) -> None:
+    """Show what image files hold, and how to count it.
+
+    Sizes by axis, channels, positions, pixel size, interval, bits and grey levels.
+
+    Example: cellzoo info stack.ome.tif
+    """
+    from cellzoo.commands.info import describe, in_words
+    from cellzoo.images import search_images
+
+    searched = search_images(files)
+    for sentence in searched.sentences:
+        click.echo(sentence, err=True)
+    found = describe(searched.files)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    for facts in found:
+        if "error" in facts:
+            click.echo(f"Error: {facts['error']}", err=True)
+        elif not as_json:
+            click.echo(in_words(facts))
+    sys.exit(1 if any("error" in facts for facts in found) else 0)
+
+
 class _TwoNumbers(click.Command):
     """A command whose option --intensity may be followed by two numbers."""
 

@@ -121,7 +121,7 @@ def plan(file: ImageFile, selection: Selection, notes: Notes) -> Iterator[Planne
             for planned in _plan_series(series, selection, file, notes, start):
                 given = True
                 yield planned
-        start += sum(1 for _ in _times(series, series.own))
+        start += frame_count(series)
     if not given and not file.in_set:
         raise UserError(
             f"{file.path}: has no such frame, it holds {positions[0].words}; set "
@@ -312,6 +312,11 @@ def _listed(positions: Sequence[Series], most: int = 12) -> str:
         size = f"{series.sizes['X']} x {series.sizes['Y']} px"
         words.append(f"{series.number}: {series.name or size}")
     return ", ".join(words) + (", ..." if len(positions) > most else "")
+
+
+def frame_count(series: Series) -> int:
+    """Frames that a series holds in its own file, of all that it plans."""
+    return sum(1 for _ in _times(series, series.own))
 
 
 def _times(

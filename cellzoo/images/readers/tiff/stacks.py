@@ -25,6 +25,8 @@ _NAMES = {"imagej": "ImageJ", "stk": "MetaMorph STK", "lsm": "Zeiss LSM", "ome":
 
 def open_file(tiff: tifffile.TiffFile, path: Path, stored: bool) -> ImageFile:
     """The series that tifffile finds."""
+    if 33629 in tiff.pages.first.tags and not tiff.is_stk:
+        raise cut_off(path)  # a MetaMorph stack whose first tag, the number of planes, is damaged
     found = list(tiff.series)
     if tiff.is_lsm:
         found = found[:1]  # the others are thumbnails
