@@ -27,7 +27,7 @@ from table import add_rows, origin, print_markdown, read_rows
 from cellzoo import zoo
 from cellzoo.counters.load import load_run
 from cellzoo.counters.network_parts import domain_counter, predict
-from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.data.synthetic import synthetic_cells
 from cellzoo.evaluation.evaluate import images_as_trained
@@ -105,7 +105,7 @@ def seamless(counter: TiledCounter, number: int) -> list[dict[str, object]]:
     gradient = np.linspace(-0.1, 0.1, 2 * size, dtype=np.float32)
     ways: dict[str, Callable] = {
         "in windows": lambda images: counter.count(images, scaled=True).raw,
-        "at once": lambda images: mean_over_views(
+        "at once": lambda images: mean_over_orientations(
             lambda view: predict(domain_counter(counter.network), np.asarray(view)),
             images,
             recipe.count.test_time_augmentation,

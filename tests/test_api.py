@@ -23,7 +23,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     program = (
         "import sys, cellzoo\n"
         f"print([m for m in {heavy} if m in sys.modules])\n"
-        "cellzoo.available(), cellzoo.fit, cellzoo.evaluate, cellzoo.UserError\n"
+        "cellzoo.available(), cellzoo.fit, cellzoo.evaluate, cellzoo.UserError, cellzoo.networks\n"
         "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
     )
     assert run_python(program).stdout.splitlines() == ["[]", "[]"]

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from cellzoo.counters.preprocessing import MAX_SIDE, MIN_SIDE, Preprocessing
-from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.images import COLOURS, LUMINANCE
 from cellzoo.trust.intervals import Interval
 
@@ -33,9 +33,9 @@ class CountingGraph(tf.Module):
         preprocessing: how images are read.
         interval: around the count; None: none can be promised.
         threshold: probabilities to masks, both ``[batch, h, w]``; only with ``natural_mask``.
-        views: how many of an image to count, see
-            :func:`cellzoo.counters.test_time_augmentation.mean_over_views`; embedding and mask are
-            those of the image as it is.
+        orientations: in which an image is counted, see
+            :func:`cellzoo.counters.test_time_augmentation.mean_over_orientations`; embedding and
+            mask are those of the image as it is.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CountingGraph(tf.Module):
         preprocessing: Preprocessing,
         interval: Interval | None,
         threshold: Callable | None = None,
-        views: int = 1,
+        orientations: int = 1,
     ):
         """Takes from the network what counting needs; see the class."""
         super().__init__(name="counting_graph")
@@ -55,14 +55,15 @@ class CountingGraph(tf.Module):
             for key, name in wanted.items()
             if name in outputs
         }
-        # Traced once, when first used, not for each view of each signature. Hidden in a function,
-        # so that only the parameters below are saved, not Keras's objects.
+        # Traced once, when first used, not for each orientation of each signature. Hidden in a
+        # function, so that only the parameters below are saved, not Keras's objects.
         spec = tf.TensorSpec([None, *preprocessing.size], tf.float32)
         traced = {key: _traced(part, spec) for key, part in parts.items()}
         self._part: Callable = lambda key, images: traced[key](images)
         weights = {id(w): w for part in parts.values() for w in part.weights}
         self.parameters = [weight.value for weight in weights.values()]
-        self._preprocessing, self._interval, self._views = preprocessing, interval, views
+        self._preprocessing, self._interval = preprocessing, interval
+        self._orientations = orientations
         self._mask: Callable = lambda probability: threshold(probability)
 
         def function(body: Callable, dtype: tf.DType, rank: int = 3) -> Callable:
@@ -117,14 +118,14 @@ class CountingGraph(tf.Module):
     def _counts(self, images):
         counted: list[tf.Tensor] = []
 
-        def count_view(view):
-            # Not before the last one: memory holds the feature maps of one view.
+        def count_once(turned):
+            # Not before the last one: memory holds the feature maps of one orientation.
             with tf.control_dependencies(counted[-1:]):
-                view = tf.identity(view)
-            counted.append(tf.cast(self._part("count", view), tf.float32))
+                turned = tf.identity(turned)
+            counted.append(tf.cast(self._part("count", turned), tf.float32))
             return counted[-1]
 
-        count = mean_over_views(count_view, images, self._views)
+        count = mean_over_orientations(count_once, images, self._orientations)
         if self._interval is None:
             unknown = tf.fill(tf.shape(count), np.float32(np.nan))
             return dict(zip(OUTPUTS, (count, unknown, unknown), strict=True))

@@ -10,7 +10,7 @@ from cellzoo.counters.base import Domain
 from cellzoo.counters.network_parts import domain_counter, predict, translations
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import Columns
-from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.images import Frame, resize
 from cellzoo.models.thresholds import Threshold
 from cellzoo.runs import Run
@@ -72,12 +72,12 @@ class NetworkCounter(RunCounter):
             return self.preprocessing.count(graph.local_functions, images)
         images = np.stack([self.preprocessing.seen(image) for image in images])
         model = self._models.get(domain, self._models["natural"])
-        return self.with_interval(self._mean_over_views(lambda view: predict(model, view), images))
+        return self.with_interval(self._averaged(lambda turned: predict(model, turned), images))
 
-    def _mean_over_views(self, count: Callable, images: np.ndarray) -> np.ndarray:
-        """Counts as the graph averages them."""
-        views = self.run.recipe.count.test_time_augmentation
-        return mean_over_views(lambda view: count(np.asarray(view)), images, views)
+    def _averaged(self, count: Callable, images: np.ndarray) -> np.ndarray:
+        """Counts as the graph averages them over orientations."""
+        number = self.run.recipe.count.test_time_augmentation
+        return mean_over_orientations(lambda turned: count(np.asarray(turned)), images, number)
 
     def _threshold(self) -> Threshold | None:
         """Probabilities to masks, of a network that has them."""

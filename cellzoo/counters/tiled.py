@@ -56,7 +56,7 @@ class TiledCounter(NetworkCounter):
         if not self.any_size or images.shape[1:] == self.preprocessing.size:
             return super()._count(images, domain)
         # No interval: the validation images had another size and other counts.
-        return without_interval(self._mean_over_views(self._count_tiled, images))
+        return without_interval(self._averaged(self._count_tiled, images))
 
     def _count_tiled(self, images: np.ndarray) -> np.ndarray:
         return np.array([self.tiled.count(image) for image in images], np.float32)

@@ -130,7 +130,7 @@ def test_all_else_is_refused_in_one_sentence(images, scaled, sentence):
 def test_errors_of_files_name_arguments_not_a_recipes_keys(tmp_path):
     picture = np.dstack([EIGHT[0], EIGHT[1], EIGHT[2]])
     tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb")
-    with pytest.raises(UserError, match=r"is a colour picture, set channel=0\|1\|2"):
+    with pytest.raises(UserError, match="is a colour picture, set channel="):
         GREY.count(tmp_path / "a.tif")
     assert GREY.count(tmp_path / "a.tif", channel=1).rounded.tolist() == [2]
     with pytest.raises(UserError, match="^axes='AB' must name"):

@@ -111,7 +111,7 @@ def weighing_network(size):
 
 
 @pytest.mark.parametrize(
-    ("size", "views", "expected"),
+    ("size", "orientations", "expected"),
     [
         # Row 2, column 5 of 8 rows, 12 columns: 20 + 5; row 5 upside down, column 6 mirrored.
         ((8, 12), 1, 25),
@@ -121,12 +121,12 @@ def weighing_network(size):
         ((8, 8), 8, (25 + 22 + 55 + 52 + 52 + 22 + 55 + 25) / 8),
     ],
 )
-def test_the_count_is_the_mean_over_views(size, views, expected):
+def test_the_count_is_the_mean_over_orientations(size, orientations, expected):
     image = np.zeros((1, *size), np.uint8)
     image[0, 2, 5] = 255
     batch = np.concatenate([image, 0 * image])
     graph = CountingGraph(
-        weighing_network(size), Preprocessing(size), Interval(4.0, 0.0), lambda p: p, views
+        weighing_network(size), Preprocessing(size), Interval(4.0, 0.0), lambda p: p, orientations
     )
     expected = np.array([expected, 0])
     answers = [
@@ -146,7 +146,7 @@ def test_the_count_is_the_mean_over_views(size, views, expected):
 CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # of the network, a function of its own
 
 
-def test_one_view_is_the_network_and_nothing_more(strict):
+def test_one_orientation_is_the_network_and_nothing_more(strict):
     graph = strict.count_uint8.get_concrete_function().graph
     assert sum(op.type in CALLS for op in graph.get_operations()) == 1
     assert str(graph.as_graph_def()).count('op: "Conv2D"') == 1  # in all functions together
@@ -157,7 +157,7 @@ def test_one_view_is_the_network_and_nothing_more(strict):
     np.testing.assert_array_equal(plain.count_unit(images)["count"], expected)
 
 
-def test_views_are_counted_one_after_the_other():
+def test_orientations_are_counted_one_after_the_other():
     graph = CountingGraph(small_network((16, 24)), Preprocessing((16, 24)), None, lambda p: p, 4)
     operations = graph.count_uint8.get_concrete_function().graph.get_operations()
     counters = [op for op in operations if op.type in CALLS]

@@ -9,7 +9,7 @@ import pytest
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.counters.network import NetworkCounter
-from cellzoo.counters.test_time_augmentation import mean_over_views
+from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
 
@@ -22,13 +22,13 @@ def left_half(images):
 IMAGES = np.array([[[8, 0, 0, 0]] * 2, [[1, 2, 3, 4], [5, 6, 7, 8]]], np.float32)
 
 
-@pytest.mark.parametrize(("views", "expected"), [(1, [16, 14]), (4, [8, 18]), (8, [8, 18])])
-def test_every_pixel_is_seen_as_often_as_any_other(views, expected):
-    counts = mean_over_views(lambda view: left_half(np.asarray(view)), IMAGES, views)
+@pytest.mark.parametrize(("number", "expected"), [(1, [16, 14]), (4, [8, 18]), (8, [8, 18])])
+def test_every_pixel_is_seen_as_often_as_any_other(number, expected):
+    counts = mean_over_orientations(lambda turned: left_half(np.asarray(turned)), IMAGES, number)
     np.testing.assert_array_equal(counts, expected)
 
 
-def test_all_views_differ_and_each_is_counted_once():
+def test_all_orientations_differ_and_each_is_counted_once():
     image = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
     seen = []
 
@@ -36,16 +36,16 @@ def test_all_views_differ_and_each_is_counted_once():
         seen.append(np.asarray(view)[0])
         return np.zeros(1)
 
-    mean_over_views(count, image, 8)
+    mean_over_orientations(count, image, 8)
     turned = [np.rot90(image[0], quarters) for quarters in range(4)]
     expected = [*turned, *(view.T for view in turned)]
     assert {view.tobytes() for view in seen} == {view.tobytes() for view in expected}
     assert len(seen) == 8
     seen.clear()
-    mean_over_views(count, image, 4)
+    mean_over_orientations(count, image, 4)
     assert [view.ravel()[0] for view in seen] == [0, 2, 6, 8]
     seen.clear()
-    mean_over_views(count, image)
+    mean_over_orientations(count, image)
     assert len(seen) == 1 and (seen[0] == image[0]).all()
 
 
@@ -70,18 +70,19 @@ def dcc_run(request, tmp_path_factory):
     return run.path
 
 
-def with_views(run: Path, views: int, to: Path) -> Counter:
-    """The run again, with its recipe saying how many views to count."""
+def with_orientations(run: Path, orientations: int, to: Path) -> Counter:
+    """The run again, with its recipe saying in how many orientations to count."""
     shutil.copytree(run, to)
     text = (to / "recipe.yaml").read_text()
     assert text.count("augmentation: 1\n") == 1
-    (to / "recipe.yaml").write_text(text.replace("augmentation: 1\n", f"augmentation: {views}\n"))
+    changed = text.replace("augmentation: 1\n", f"augmentation: {orientations}\n")
+    (to / "recipe.yaml").write_text(changed)
     return load_run(to)
 
 
-def mean_of_plain(plain: Counter, images: np.ndarray, views: int, **which) -> np.ndarray:
+def mean_of_plain(plain: Counter, images: np.ndarray, orientations: int, **which) -> np.ndarray:
     flipped = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
-    if views == 8:
+    if orientations == 8:
         flipped += [view.transpose(0, 2, 1) for view in flipped]
     counts = [plain.count(view, scaled=True, **which).raw for view in flipped]
     assert np.ptp(counts, axis=0).min() > 1e-3  # else there would be nothing to average
@@ -89,8 +90,8 @@ def mean_of_plain(plain: Counter, images: np.ndarray, views: int, **which) -> np
 
 
 @pytest.mark.parametrize("shape", [(16, 24), (37, 21)])
-def test_a_dcc_counts_the_mean_of_its_views_at_any_size(dcc_run, tmp_path, shape):
-    plain, four = load_run(dcc_run), with_views(dcc_run, 4, tmp_path / "four")
+def test_a_dcc_counts_the_mean_of_its_orientations_at_any_size(dcc_run, tmp_path, shape):
+    plain, four = load_run(dcc_run), with_orientations(dcc_run, 4, tmp_path / "four")
     images = np.random.default_rng(1).random((3, *shape), np.float32)
     expected = mean_of_plain(plain, images, 4)
     np.testing.assert_allclose(four.count(images, scaled=True).raw, expected, rtol=1e-4)
@@ -100,8 +101,8 @@ def test_a_dcc_counts_the_mean_of_its_views_at_any_size(dcc_run, tmp_path, shape
 
 
 @pytest.mark.parametrize("shape", [(24, 16), (50, 61)])
-def test_a_spatial_twin_vae_counts_the_mean_of_its_views_at_any_size(tiny_run, tmp_path, shape):
-    eight = with_views(tiny_run, 8, tmp_path / "eight")
+def test_a_spatial_twin_vae_counts_the_mean_at_any_size(tiny_run, tmp_path, shape):
+    eight = with_orientations(tiny_run, 8, tmp_path / "eight")
     images = np.random.default_rng(1).random((3, *shape), np.float32)
     expected = mean_of_plain(load_run(tiny_run), images, 8)
     counts = eight.count(images, scaled=True)
@@ -122,7 +123,7 @@ def test_both_domains_with_and_without_the_graph(
     run.save_best(network)
     if not in_graph:
         monkeypatch.setattr(NetworkCounter, "graph", lambda self: None)
-    eight = with_views(run.path, 8, tmp_path / "eight")
+    eight = with_orientations(run.path, 8, tmp_path / "eight")
     images = np.random.default_rng(1).random((3, 16, 16), np.float32)
     expected = mean_of_plain(load_run(run.path), images, 8, domain=domain)
     counts = eight.count(images, scaled=True, domain=domain)
