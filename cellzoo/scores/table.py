@@ -33,8 +33,9 @@ class Score:
         rounded: whether counts are rounded to whole cells first.
         headline: whether it is among the few that are shown first.
         every_epoch: whether ``history.csv`` has it for every epoch.
-        scale: on which its interval is symmetrical: as it is, or one without the border that
-            errors, shares and R² have.
+        scale: on which its interval is symmetrical: as it is, or one without the border that errors
+            and shares have. None: it has no interval, as one hard group decides such a score, or
+            few groups have it at all.
         of_cells: of masks: whether it needs true masks whose numbers distinguish the cells.
     """
 
@@ -49,7 +50,7 @@ class Score:
     rounded: bool = False
     headline: bool = False
     every_epoch: bool = False
-    scale: Literal["linear", "error", "share", "r squared"] = "error"
+    scale: Literal["linear", "error", "share"] | None = "error"
     of_cells: bool = False
 
     def number(self, value: float) -> str:
@@ -82,18 +83,19 @@ COUNT_SCORES = {
               "max", decimals=1, factor=100, rounded=True, headline=True, every_epoch=True,
               scale="share"),
         Score("invented", "invented", "mean count of images without a cell",
-              of_counts.invented_cells, "cells per empty image", rounded=True, headline=True),
+              of_counts.invented_cells, "cells per empty image", rounded=True, headline=True,
+              scale=None),
         Score("mae_raw", "MAE, not rounded", "mean absolute error of counts that are not rounded",
               of_counts.mean_absolute_error, "cells", every_epoch=True),
         Score("rmse_raw", "RMSE, not rounded",
               "root of the mean squared error of counts that are not rounded",
-              of_counts.root_mean_squared_error, "cells"),
+              of_counts.root_mean_squared_error, "cells", scale=None),
         Score("bias_raw", "bias, not rounded",
               "mean of predicted - true count, of counts that are not rounded",
               of_counts.bias, "cells", "zero", scale="linear"),
         Score("r2_raw", "R², not rounded",
               "coefficient of determination of counts that are not rounded",
-              of_counts.r_squared, "", "max", scale="r squared"),
+              of_counts.r_squared, "", "max", scale=None),
         Score("mape_raw", "MAPE, not rounded",
               "mean absolute percentage error of images with cells, counts not rounded",
               of_counts.mean_percentage_error, "%", decimals=1),

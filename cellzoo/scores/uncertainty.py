@@ -40,7 +40,8 @@ def score_intervals(
 
     Returns:
         Lower and upper end of each score. Nothing for fewer than 5 groups, which do not show how
-        groups differ; nothing of a score that is not known, or that is the same without each group.
+        groups differ; nothing of a score that has no ``scale`` in the table, that is not known, or
+        that is the same without each group.
         A share of 0 or 1 has what so many groups without an exception promise.
     """
     counts, predicted = np.asarray(counts, float), np.asarray(predicted, float)
@@ -58,7 +59,7 @@ def score_intervals(
     for key, value in whole.items():
         scale = COUNT_SCORES[key].scale if key in COUNT_SCORES else "linear"
         left = np.array([scores[key] for scores in without])
-        if np.isnan(value) or np.isnan(left).any():
+        if scale is None or np.isnan(value) or np.isnan(left).any():
             continue
         ends = _ends(value, left, scale, level)
         if ends is None and scale == "share" and value in (0, 1):
@@ -92,7 +93,6 @@ _SCALES: dict[str, tuple[Callable, Callable]] = {
     "linear": (np.asarray, np.asarray),
     "error": (np.log, np.exp),
     "share": (logit, expit),
-    "r squared": (lambda value: np.log(1 - value), lambda value: 1 - np.exp(value)),
 }
 
 
