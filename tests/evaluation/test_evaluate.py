@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -132,6 +133,8 @@ def test_a_twin_shows_all_figures_of_the_paper(twin):
     assert float(scores["mae"]["value"]) == numbers["scores"]["mae"]
     page = (report / "index.html").read_text(encoding="utf-8")
     assert len(re.findall("<img ", page)) == len(pictures)
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert not [text for text in captions if re.search(r"[.][A-Z]", text)]
     headline = re.search('<p class="headline">(.*?)</p>', page)[1]
     assert headline.startswith("On 8 images of the folder cells (test split), twin is off by ")
     assert f"{numbers['scores']['mae']:.2f} cells" in headline and "exactly" in headline
@@ -292,7 +295,8 @@ def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
     left = iter(reasons)
     monkeypatch.setattr(Counter, "_flag", lambda self, prepared, size: next(left, ""))
-    monkeypatch.setattr(Run, "out_of_distribution", lambda self: "of some images")
+    known = SimpleNamespace(in_lowest_sixteenth=False)
+    monkeypatch.setattr(Run, "out_of_distribution", lambda self: known)
     result = evaluate(twin.path)
     assert result.flagged == 1 / 8
     rows = rows_of(twin.path / "report" / "evaluation_test_counts.csv")
