@@ -136,8 +136,9 @@ def test_errors_of_files_name_arguments_not_a_recipes_keys(tmp_path):
     with pytest.raises(UserError, match="^axes='AB' must name"):
         GREY.count(tmp_path / "a.tif", axes="AB")
     tifffile.imwrite(tmp_path / "b.tif", np.full((8, 9), 300, np.float32))
-    with pytest.raises(UserError, match="b.tif: has decimal grey values.*save 16 bit"):
+    with pytest.raises(UserError, match=r"b.tif: has decimal grey.*set intensity to \[low, high\]"):
         GREY.count(tmp_path / "b.tif")
+    assert GREY.count(tmp_path / "b.tif", intensity=(0, 600)).rounded.tolist() == [5]
 
 
 def test_what_a_counter_cannot_do_it_says():
