@@ -1,0 +1,203 @@
+"""Verbs that count: count, export, serve."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cellzoo.backend import start_tensorflow
+from cellzoo.cli.group import PATH, main, verb, with_trust
+
+_PORT = click.IntRange(0, 65535)
+
+
+# What to take of image files; keywords of `cellzoo.images.Reader`.
+_READING = ("axes", "channel", "z", "position", "frames", "max_megapixels")
+
+
+def _selection(function: Callable) -> Callable:
+    """Options that say what to take of image files, see :class:`cellzoo.images.Reader`."""
+    options = (
+        click.option("--axes", help="Axes of stacks that do not say: TYX, or T3C2YX with lengths."),
+        click.option(
+            "--channel", metavar="NAME|N",
+            help="Channel of files with several; red, green, blue or luminance of colour pictures.",
+        ),
+        click.option("--z", metavar="N|max|mean|sharpest", help="Focal plane, or what to make of "
+                     "all of them."),
+        click.option("--position", metavar="NAME|N|all", help="Position of files with several."),
+        click.option("--frames", metavar="N|FROM:TO:STEP", help="Time points, counted from 0."),
+        click.option("--max-megapixels", type=click.FloatRange(min=0, min_open=True),
+                     help="Refuse larger pictures.  [default: 268]"),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _connection(function: Callable) -> Callable:
+    """Options that are the fields of :class:`cellzoo.counters.served.Connection`."""
+    options = (
+        click.option(
+            "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
+            show_default=True, help="Seconds for a batch, all attempts together.",
+        ),
+        click.option("--tls", is_flag=True, help="Speak TLS."),
+        click.option("--ca-cert", type=PATH, help="Certificates to trust (PEM); implies --tls."),
+        click.option("--client-cert", type=PATH, help="Our own certificate (PEM)."),
+        click.option("--client-key", type=PATH, help="The key of --client-cert (PEM)."),
+        click.option(
+            "--header", "headers", multiple=True, metavar="KEY=VALUE",
+            help="Metadata to send, such as authorization=...",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@main.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--to", type=PATH, default=Path("saved_models"), show_default=True,
+    help="Folder of the SavedModels.",
+)  # fmt: skip
+@click.option("--serving", type=PATH, help="Folder whose models.config gets the model, too.")
+@verb
+def export(run: Path, to: Path, serving: Path | None) -> None:
+    """Write a run as a SavedModel.
+
+    It is the next version of that name, for TensorFlow Serving and for `cellzoo count`.
+
+    Example: cellzoo export runs/twindensity_bf/20261121-101500
+    """
+    from cellzoo import zoo
+
+    run = zoo.find(run)
+    start_tensorflow()
+    from cellzoo.commands.export import export
+
+    click.echo(f"wrote {export(run, to, serving)}")
+    if serving:
+        click.echo(f"{serving / 'models.config'} has the model")
+
+
+class _TwoNumbers(click.Command):
+    """A command whose option --intensity may be followed by two numbers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Joins the two."""
+        args = list(args)
+        for k, word in enumerate(args[:-2]):
+            if word == "--intensity" and all(map(_is_number, args[k + 1 : k + 3])):
+                args[k + 1 : k + 3] = [" ".join(args[k + 1 : k + 3])]
+                break
+        return super().parse_args(ctx, args)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@main.command(cls=_TwoNumbers)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--model", required=True,
+              help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
+@click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
+@_selection
+@click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
+              help="Grey levels of black and white; dtype: of the whole type.")
+@click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
+@click.option("--masks", type=PATH, help="New folder for masks and probabilities, TIFF.")
+@with_trust
+@_connection
+@verb
+def count(
+    images: tuple[Path, ...],
+    model: str,
+    out: Path,
+    overlay: Path | None,
+    masks: Path | None,
+    intensity: str | None,
+    trust: bool,
+    **options: Any,
+) -> None:
+    """Count the cells in images and folders.
+
+    A served model is HOST:PORT/NAME, perhaps with a version (NAME/3) or a label (NAME:canary); the
+    options from --timeout on are about its server.
+
+    Example: cellzoo count images/ --model zoo:ldc -o counts.csv
+
+    Example: cellzoo count images/ --model localhost:8500/twindensity_bf
+    """
+    from cellzoo.commands.count import count_files, summary
+    from cellzoo.files import check_new_file
+    from cellzoo.images import parse_intensity
+
+    check_new_file(out)
+    reading = {key: options.pop(key) for key in _READING}
+    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
+    from cellzoo.counters.load import is_served, load_counter
+
+    if is_served(model):
+        from cellzoo.counters.served import Connection
+
+        counter = load_counter(model, Connection(**options))
+    else:
+        counter = load_counter(model, trust=trust)
+    rows = count_files(
+        images, counter, out, overlay=overlay, masks=masks, **reading
+    )
+    failed = [row for row in rows if row.error]
+    for row in failed:
+        click.echo(f"Error: {row.error}", err=True)
+    click.echo(summary(rows, out))
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("models", type=PATH, default=Path("saved_models"))
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every interface.")
+@click.option("--grpc-port", type=_PORT, default=8500, show_default=True)
+@click.option("--rest-port", type=_PORT, default=8501, show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["auto", "embedded", "tensorflow"]), default="auto",
+    help="auto: tensorflow_model_server if it is installed and --host is 0.0.0.0.",
+)  # fmt: skip
+@click.option("--model-config-file", type=PATH, help="Versions and labels, instead of MODELS.")
+@click.option("--batching-file", type=PATH, help="As serving/batching.config.")
+@click.option("--monitoring-file", type=PATH, help="As serving/monitoring.config.")
+@click.option("--allow-reload", is_flag=True,
+              help="Let reload requests name folders of models that are not below MODELS.")
+@click.option("--trust", is_flag=True, help="Serve SavedModels whatever operations they hold.")
+@verb
+def serve(**service: Any) -> None:
+    """Serve exports as TensorFlow Serving does.
+
+    Answers its gRPC and REST for the exports below MODELS.
+
+    Looks for new versions each second; nothing but this computer can reach it unless --host says
+    so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
+
+    A SavedModel is a program: operations that no export of cellzoo has are refused. That is a net
+    and not a wall: serve models of people you know.
+
+    Example: cellzoo serve saved_models
+
+    Example: cellzoo count images/ --model localhost:8500/twindensity_bf
+    """
+    from cellzoo.serving.engines import Service, serve
+
+    for handler in logging.getLogger("cellzoo").handlers:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        )
+    serve(Service(**service), start_tensorflow)

@@ -1,0 +1,82 @@
+"""The command ``cellzoo``, and what its verbs share."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+
+import click
+
+from cellzoo import __version__
+from cellzoo.errors import UserError
+
+# TensorFlow writes about every device that it does not have.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PATH = click.Path(path_type=Path)
+
+
+def verb(function: Callable) -> Callable:
+    """Turns an error that a user can mend into one sentence and an exit code."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:  # `cellzoo list | head` has read enough, which click knows
+            raise
+        except OSError as error:  # a full disk, a folder that may not be written to
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Stopped. The same command starts again, or goes on.", err=True)
+            sys.exit(1)
+
+    return call
+
+
+class _Echo(logging.Handler):
+    """Prints the messages of the package to wherever standard output goes by then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Count the cells in microscope images: train on a handful of labels, trust the number."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log = logging.getLogger("cellzoo")
+    log.handlers = [_Echo()]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    # A queue or a container that ends a command ends it as Ctrl-C does.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints each line."""
+    for line in lines:
+        click.echo(line)
+
+
+def with_settings(function: Callable) -> Callable:
+    """The option ``--set``, as the argument ``settings``."""
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE",
+        help="Change a key of the recipe, such as data.natural.folder=images.",
+    )(function)  # fmt: skip
+
+
+with_trust = click.option(
+    "--trust", is_flag=True, help="Load a SavedModel whatever operations it holds."
+)
