@@ -108,7 +108,7 @@ class TiledMaps:
         """The count of an image, float32 ``[h, w]`` in [0, 1]."""
         if "density" in self.models:
             parts = self._parts("density", image)
-            return self.tiling.place**2 * sum(float(part.sum(dtype=float)) for _, part in parts)
+            return self.tiling.grid_cell**2 * sum(float(part.sum(dtype=float)) for _, part in parts)
         pieces = sheets(image, self.size)
         return sum(float(predict(self.counter, piece[None])[0]) for _, piece in pieces)
 
@@ -116,26 +116,26 @@ class TiledMaps:
         """``"mask"`` (probability) or ``"density"`` (cells per pixel) of an image ``[h, w]``.
 
         Returns:
-            float32, a number for each place of the network's map: ``[h, w]`` over the side of a
-            place, rounded up.
+            float32, a number for each grid cell of the network's map: ``[h, w]`` over the side of a
+            grid cell, rounded up.
         """
-        whole = np.empty(self._places(image), np.float32)
-        for place, part in self._parts(name, image):
-            whole[place] = part
+        whole = np.empty(self._grid(image), np.float32)
+        for target, part in self._parts(name, image):
+            whole[target] = part
         return whole
 
     def _parts(
         self, name: str, image: np.ndarray
     ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """Parts of a map, and its rows and columns where they belong."""
-        rows, columns = self._places(image)
+        rows, columns = self._grid(image)
         parts = self._sheets(name, image) if self.size else self._tiles(name, image)
-        for place, part in parts:
-            yield place, part[: rows - place[0].start, : columns - place[1].start]
+        for target, part in parts:
+            yield target, part[: rows - target[0].start, : columns - target[1].start]
 
     def _sheets(self, name: str, image: np.ndarray) -> Iterator[tuple]:
-        for place, piece in sheets(image, self.size):
-            yield place, self.models[name].predict_on_batch(piece[None])[0]
+        for target, piece in sheets(image, self.size):
+            yield target, self.models[name].predict_on_batch(piece[None])[0]
 
     def _tiles(self, name: str, image: np.ndarray) -> Iterator[tuple]:
         cut = self.tiling
@@ -143,19 +143,20 @@ class TiledMaps:
         def read(tile: Tile) -> np.ndarray:
             return pad_to(image[tile.read], cut.stride, cut.fill)
 
-        def places(pixels: tuple[slice, slice]) -> tuple[slice, ...]:
-            return tuple(slice(s.start // cut.place, s.stop // cut.place) for s in pixels)
+        def on_grid(pixels: tuple[slice, slice]) -> tuple[slice, ...]:
+            side = cut.grid_cell
+            return tuple(slice(s.start // side, s.stop // side) for s in pixels)
 
         for shape, same in groupby(sorted(tiles(image.shape, cut), key=_shape), _shape):
             # Small ones together, no more pixels than a large one has.
             while some := list(islice(same, max(1, TILE**2 // (shape[0] * shape[1])))):
                 found = self.models[name].predict_on_batch(np.stack([read(tile) for tile in some]))
                 for tile, part in zip(some, found, strict=True):
-                    yield places(tile.place), part[places(tile.inner)]
+                    yield on_grid(tile.target), part[on_grid(tile.inner)]
 
-    def _places(self, image: np.ndarray) -> tuple[int, ...]:
+    def _grid(self, image: np.ndarray) -> tuple[int, ...]:
         """Rows and columns of a map."""
-        return tuple(-(-side // self.tiling.place) for side in image.shape)
+        return tuple(-(-side // self.tiling.grid_cell) for side in image.shape)
 
 
 def _shape(tile: Tile) -> tuple[int, ...]:

@@ -20,9 +20,9 @@ class Tiling:
     """How images of any size are cut for a network, lengths in pixels.
 
     Attributes:
-        margin: how far the network sees from a place of its maps.
+        margin: how far the network sees from a grid cell of its maps.
         stride: what the sides of its images must be multiples of.
-        place: side of the square that one place of its maps stands for.
+        grid_cell: side of the square of pixels that a grid cell of its maps stands for.
         tile: side of a tile without its margin.
         window: side of what the network gets at least, of an image as large as that: beyond the
             margin, if it takes the mean of what it sees.
@@ -31,7 +31,7 @@ class Tiling:
 
     margin: int
     stride: int
-    place: int = 1
+    grid_cell: int = 1
     tile: int = TILE
     window: int = 0
     fill: Literal["edge", "mean"] = "edge"
@@ -44,12 +44,12 @@ class Tile:
     Attributes:
         read: rows and columns of the image that the network gets, margin included.
         inner: rows and columns of the network's answer that are kept.
-        place: rows and columns of the image to which they belong.
+        target: rows and columns of the image to which they belong.
     """
 
     read: tuple[slice, slice]
     inner: tuple[slice, slice]
-    place: tuple[slice, slice]
+    target: tuple[slice, slice]
 
 
 def tiles(shape: tuple[int, int], tiling: Tiling) -> Iterator[Tile]:
@@ -103,12 +103,12 @@ def sheets(
     """
     for top in range(0, image.shape[0], size[0]):
         for left in range(0, image.shape[1], size[1]):
-            place = slice(top, top + size[0]), slice(left, left + size[1])
-            piece = image[place]
+            target = slice(top, top + size[0]), slice(left, left + size[1])
+            piece = image[target]
             missing = [(0, whole - side) for whole, side in zip(size, piece.shape, strict=True)]
             if np.any(missing):
                 piece = np.pad(piece, missing, constant_values=np.median(image))
-            yield place, piece
+            yield target, piece
 
 
 def _span(start: int, size: int, tile: int, tiling: Tiling) -> tuple[slice, slice, slice]:

@@ -94,7 +94,7 @@ def test_the_tiled_density_is_the_untiled_one():
     for tile in tiles(image.shape, replace(DCC(channels=(3, 4, 5)).tiling(), tile=40)):
         part = answer(built, image[tile.read][None])
         for name, values in tiled.items():
-            values[tile.place] = part[name][0][tile.inner]
+            values[tile.target] = part[name][0][tile.inner]
     for name, values in tiled.items():
         np.testing.assert_allclose(values, whole[name][0], atol=1e-5)
     assert tiled["natural_density"].sum() == pytest.approx(whole["natural_count"][0], rel=1e-5)

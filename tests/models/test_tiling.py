@@ -20,9 +20,9 @@ def test_every_pixel_is_kept_once_with_its_surroundings(
     cut = Tiling(margin=margin, stride=stride, tile=tile, window=window)
     for part in tiles((height, width), cut):
         read = pixels[part.read]
-        np.testing.assert_array_equal(read[part.inner], pixels[part.place])
-        kept[part.place] += 1
-        for read_along, place, size in zip(part.read, part.place, shape, strict=True):
+        np.testing.assert_array_equal(read[part.inner], pixels[part.target])
+        kept[part.target] += 1
+        for read_along, place, size in zip(part.read, part.target, shape, strict=True):
             assert read_along.start % stride == 0 and read_along.stop % stride == 0
             assert read_along.start == 0 or read_along.start <= place.start - margin
             assert read_along.stop == size or read_along.stop >= place.stop + margin

@@ -79,7 +79,7 @@ def test_a_moved_image_has_a_moved_density():
     np.testing.assert_allclose(np.roll(here, (1, -2), axis=(1, 2)), there, rtol=1e-4)
 
 
-def test_a_place_sees_as_far_as_the_receptive_radius():
+def test_a_grid_cell_sees_as_far_as_the_receptive_radius():
     model = build(image_size=128, center=False)
     x = np.random.default_rng(1).random((1, 128, 128), np.float32)
     before, reach = outputs(model, x)["natural_density"], 0

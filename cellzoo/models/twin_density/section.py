@@ -65,7 +65,7 @@ class TwinDensity(Network):
         return Tiling(
             margin=RECEPTIVE_RADIUS,
             stride=8,
-            place=8,
+            grid_cell=8,
             tile=max(self.image_size - 2 * RECEPTIVE_RADIUS, self.image_size // 2),
             window=self.image_size,
             fill="mean",

@@ -51,7 +51,7 @@ class TwinVAE(Network):
     ] = "orthogonal"
     center: bool = False
 
-    image_size: ClassVar[int] = 128  # its convolutions shrink these to one place
+    image_size: ClassVar[int] = 128  # its convolutions shrink these to one pixel
     twin: ClassVar[bool] = True
     takes_synthetic: ClassVar[bool] = True
     reconstructs: ClassVar[bool] = True
