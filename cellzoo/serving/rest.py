@@ -5,15 +5,14 @@ import binascii
 import json
 import logging
 import re
-import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 from google.protobuf import json_format
 
+from cellzoo.files import finite
 from cellzoo.protocol.messages import (
     GetModelMetadataRequest,
     GetModelStatusRequest,
@@ -23,13 +22,16 @@ from cellzoo.protocol.messages import (
 from cellzoo.protocol.tensors import TYPES, DataType, from_message, to_message
 from cellzoo.serving import metrics
 from cellzoo.serving.errors import ServingError
+from cellzoo.serving.http import HttpServer, Request, Response
 from cellzoo.serving.metrics import Metrics
 from cellzoo.serving.requests import Protocol
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 256 * 2**20  # bytes
-_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_SPARE_CONNECTIONS = 128  # beyond those of predictions under way
+# What Python makes of a byte of JSON: an empty list takes two bytes and a comma, and there 64.
+_JSON = 8
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _PREDICT = re.compile(_MODEL + ":predict")
 _STATUS = re.compile(_MODEL)
 _METADATA = re.compile(_MODEL + "/metadata")
@@ -51,7 +53,8 @@ def answer(protocol: Protocol, method: str, path: str, body: bytes) -> dict[str,
     metadata = _METADATA.fullmatch(path) if method == "GET" else None
     status = _STATUS.fullmatch(path) if method == "GET" else None
     if predict:
-        return _predict(protocol, predict, body)
+        with protocol.memory.hold(_JSON * len(body)):
+            return _predict(protocol, predict, body)
     if metadata:
         return _metadata(protocol, metadata)
     if status:
@@ -64,12 +67,12 @@ def answer(protocol: Protocol, method: str, path: str, body: bytes) -> dict[str,
 def _set_spec(spec: Any, match: re.Match) -> None:
     spec.name = match["name"]
     if match["version"]:
-        version = int(match["version"])
-        if version >= 2**63:
+        digits = match["version"].lstrip("0")[:20]
+        if int(digits or 0) >= 2**63:
             raise ServingError(
-                "INVALID_ARGUMENT", f"Failed to convert version: {version} to numeric."
+                "INVALID_ARGUMENT", f"Failed to convert version: {match['version']} to numeric."
             )
-        spec.version.value = version
+        spec.version.value = int(digits or 0)
     elif match["label"]:
         spec.version_label = match["label"]
 
@@ -257,8 +260,8 @@ def _inlined(outputs: dict[str, Any]) -> Any:
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-class RestServer(ThreadingHTTPServer):
-    """Answers over HTTP, a thread per connection.
+class RestServer(HttpServer):
+    """Answers over HTTP.
 
     Args:
         host: to listen at.
@@ -266,11 +269,8 @@ class RestServer(ThreadingHTTPServer):
         protocol: answers.
         counted: takes note of each prediction.
         metrics_path: where the metrics are; None: nowhere.
-        most: requests under way at the same time; further predictions are refused.
+        most: predictions under way at the same time; further ones are refused.
     """
-
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(
         self,
@@ -282,113 +282,49 @@ class RestServer(ThreadingHTTPServer):
         most: int = 512,
     ):
         """See the class."""
-        self.protocol, self.counted, self.metrics_path = protocol, counted, metrics_path
-        self._most = most
-        self._busy = 0
-        self.draining = False
-        self._idle = threading.Condition()
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), _Handler)
+        self._protocol, self._counted, self._metrics_path = protocol, counted, metrics_path
+        self._places = threading.Semaphore(most)
+        super().__init__(host, port, self._respond, _refusal, most + _SPARE_CONNECTIONS)
 
-    def drain(self, seconds: float) -> None:
-        """Takes no more connections, ends each after its answer and waits for those under way."""
-        self.draining = True
-        self.shutdown()
-        self.server_close()
-        with self._idle:
-            self._idle.wait_for(lambda: self._busy == 0, seconds)
-
-    def enter(self, limited: bool = True) -> bool:
-        """Counts a request in, unless too many are under way; says whether it did."""
-        with self._idle:
-            if limited and self._busy >= self._most:
-                return False
-            self._busy += 1
-            return True
-
-    def leave(self) -> None:
-        """Counts a request out."""
-        with self._idle:
-            self._busy -= 1
-            self._idle.notify_all()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: RestServer
-    timeout = 60  # seconds without a word
-
-    def do_GET(self) -> None:
-        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
-            self.close_connection = True  # nobody reads that body, which is no next request
-        self.server.enter(limited=False)  # probes and scrapes are answered however busy it is
+    def _respond(self, request: Request) -> Response:
+        if request.path == self._metrics_path and request.method == "GET":
+            return Response(200, "text/plain; version=0.0.4", self._counted.text().encode())
+        if request.method not in ("GET", "POST"):
+            return _json_response(405, {"error": "GET and POST are answered"})
+        if not request.path.startswith("/v1/"):
+            return _json_response(404, {"error": f"Not found: {request.path}"})
+        if request.method == "GET":  # probes are answered however busy it is
+            return self._answered(request)
+        if not self._places.acquire(blocking=False):
+            return _json_response(503, {"error": "too many requests are under way"})
         try:
-            self._answer(b"")
+            return self._answered(request)
         finally:
-            self.server.leave()
+            self._places.release()
 
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit():
-            self.close_connection = True
-            self._send(411, {"error": "Content-Length is missing"})
-        elif int(length) > MAX_BODY:
-            self.close_connection = True
-            self._send(413, {"error": f"the request is larger than {MAX_BODY} bytes"})
-        elif not self.server.enter():
-            self.close_connection = True
-            self._send(503, {"error": "too many requests are under way"})
-        else:
-            try:
-                self._answer(self.rfile.read(int(length)))
-            finally:
-                self.server.leave()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Prometheus counts the requests."""
-
-    def _answer(self, body: bytes) -> None:
-        path = self.path.partition("?")[0]
-        if path == self.server.metrics_path and self.command == "GET":
-            text = self.server.counted.text().encode()
-            self._send_bytes(200, "text/plain; version=0.0.4", text)
-            return
-        if not path.startswith("/v1/"):
-            self._send(404, {"error": f"Not found: {path}"})
-            return
+    def _answered(self, request: Request) -> Response:
         started, code = time.monotonic(), "OK"
         try:
-            self._send(200, answer(self.server.protocol, self.command, path, body))
+            return _json_response(200, answer(self._protocol, *request))
         except ServingError as error:
             code = error.code
-            self._send(_HTTP.get(code, 500), {"error": error.message})
-        except (ConnectionError, TimeoutError):  # in mid-answer, to which nothing can be added
-            code = "CANCELLED"
-            self.close_connection = True
+            return _json_response(_HTTP.get(code, 500), {"error": error.message})
         except Exception as error:  # the connection must hear of it, whatever it was
             code = "INTERNAL"
             log.exception("a request failed")
-            self._send(500, {"error": f"{type(error).__name__}: {error}"})
+            return _json_response(500, {"error": f"{type(error).__name__}: {error}"})
         finally:
-            match = _PREDICT.fullmatch(path)
-            if match and match["name"] in self.server.protocol.models.names:
+            match = _PREDICT.fullmatch(request.path)
+            if match and match["name"] in self._protocol.models.names:
                 seconds = time.monotonic() - started
-                self.server.counted.observe(match["name"], "predict", "REST", code, seconds)
+                self._counted.observe(match["name"], "predict", "REST", code, seconds)
 
-    def _send(self, status: int, document: dict[str, Any]) -> None:
-        text = json.dumps(document, indent=1).encode() + b"\n"
-        self._send_bytes(status, "application/json", text)
 
-    def _send_bytes(self, status: int, kind: str, content: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.close_connection = self.close_connection or self.server.draining
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
+def _json_response(status: int, document: dict[str, Any]) -> Response:
+    """A document as JSON, which has no NaN: such numbers are null."""
+    text = json.dumps(finite(document), indent=1, allow_nan=False)
+    return Response(status, "application/json", text.encode() + b"\n")
+
+
+def _refusal(status: int, reason: str) -> Response:
+    return _json_response(status, {"error": reason})

@@ -536,16 +536,17 @@ def failing_rest_server(code):
 
 
 def test_the_body_of_a_get_is_no_next_request():
-    inner = b"GET /v1/models/cells HTTP/1.1\r\nHost: x\r\n\r\n"
+    inner = b"GET /v1/models/cells HTTP/1.1\r\nHost: localhost\r\n\r\n"
     outer = inner[:-2] + f"Content-Length: {len(inner)}\r\n\r\n".encode() + inner
     with failing_rest_server("NOT_FOUND") as server:
         with socket.create_connection(server.server_address, 20) as client:
             client.sendall(outer)
+            client.shutdown(socket.SHUT_WR)
             assert client.makefile("rb").read().count(b"HTTP/1.1 404") == 1
 
 
 def test_a_server_that_stops_ends_its_connections():
-    asked = b"GET /v1/models/cells HTTP/1.1\r\nHost: x\r\n\r\n"
+    asked = b"GET /v1/models/cells HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with failing_rest_server("NOT_FOUND") as server:
         with socket.create_connection(server.server_address, 20) as client:
             answers = client.makefile("rb")
