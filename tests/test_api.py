@@ -101,6 +101,15 @@ def test_cells_are_outlined_in_the_images_own_size():
     assert found.mask.dtype == bool and found.mask[200, 300] and not found.mask[400, 100]
 
 
+def test_an_image_of_the_networks_size_is_counted_as_shrunk_and_flagged_so():
+    """Nobody can see whether its cells are as large as in BBBC005's images, once shrunk."""
+    counter = cellzoo.load("zoo:bbbc005")
+    image = np.random.default_rng(0).integers(0, 9, (136, 184), np.uint8)
+    assert "184 x 136 px, trained on 696 x 520" in counter.count(image).flags[0]
+    for other in (image[:100], np.tile(image, (4, 4))[:520, :696]):
+        assert "trained on" not in counter.count(other).flags[0]
+
+
 def test_an_unknown_model_is_one_sentence():
     for name, sentence in (
         ("zoo:simulated", "did you mean zoo:simulated_"),

@@ -1,5 +1,7 @@
 """What the counters of run folders have in common."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cellzoo import zoo
@@ -34,8 +36,11 @@ class RunCounter(Counter):
         self.training_mean = scores.get("training_mean")
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         self.interval = Interval.from_metadata(scores if selection == "best" else {})
-        self.out_of_distribution = run.out_of_distribution()
         reading = recipe.data.natural.reading
+        known = run.out_of_distribution()
+        if known and known.sizes is None and reading.original_size:  # earlier runs kept no sizes
+            known = replace(known, sizes=np.array([reading.original_size] * 2))
+        self.out_of_distribution = known
         self.preprocessing = Preprocessing(
             sides(recipe.image_size),
             reading.resize,
