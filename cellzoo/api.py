@@ -68,6 +68,7 @@ def evaluate(
     out: str | os.PathLike | None = None,
     *,
     trust: bool = False,
+    allow_copies: bool = False,
 ) -> "Evaluation":
     """Scores a model on images that it never saw, and writes a report.
 
@@ -76,6 +77,7 @@ def evaluate(
         data: a folder of images with ``labels.csv``; None: the test split of the run's recipe.
         out: folder for the report; None: ``report/`` in the run, or below ``evaluation/``.
         trust: load a SavedModel whatever operations it holds: it is a program that runs here.
+        allow_copies: score images of ``data`` that the model has seen, or copies of them, too.
 
     Returns:
         Scores by name, their intervals, and the files that were written.
@@ -88,4 +90,5 @@ def evaluate(
     from cellzoo.evaluation.evaluate import evaluate as score
 
     data = None if data is None else Path(data)
-    return score(folder, data, None if out is None else Path(out), trust=trust)
+    place = None if out is None else Path(out)
+    return score(folder, data, place, trust=trust, allow_copies=allow_copies)

@@ -122,10 +122,17 @@ def tune(
     "--protocol", type=click.Choice(["cellzoo", "authors"]), default="cellzoo",
     help="authors: sample the latent and augment, as the paper's program does.",
 )  # fmt: skip
+@click.option("--allow-copies", is_flag=True,
+              help="Score copies of images that the model has seen, too.")  # fmt: skip
 @with_trust
 @verb
 def evaluate(
-    run: Path, data: Path | None, out: Path | None, protocol: str, trust: bool
+    run: Path,
+    data: Path | None,
+    out: Path | None,
+    protocol: str,
+    trust: bool,
+    allow_copies: bool,
 ) -> None:
     """Score a counter and write a report.
 
@@ -142,8 +149,9 @@ def evaluate(
 
     # Scores first: the figures take longer.
     result = evaluate(
-        run, data, out, protocol, trust=trust, on_scores=lambda r: print_lines(scores_in_words(r))
-    )
+        run, data, out, protocol, trust=trust, allow_copies=allow_copies,
+        on_scores=lambda r: print_lines(scores_in_words(r)),
+    )  # fmt: skip
     for file in result.skipped:
         click.echo(f"skipped {file.name}: {file.reason}", err=True)
     # The figures are in the report, too; naming each would hide it.

@@ -24,6 +24,10 @@ def scores_in_words(result: Evaluation) -> list[str]:
         lines.append("  masks: " + ", ".join(f"{s.name} {s.text(value)}" for s, value in masks))
     for score, value in known_scores(result.count_interval or {}, INTERVAL_SCORES):
         lines.append(f"  {score.meaning}: {score.text(value)}")
+    coverage = INTERVAL_SCORES["coverage"]
+    parts = [f"{coverage.text(s['coverage'])} ({name})" for name, s in result.coverage.items()]
+    if parts:
+        lines.append(f"  {coverage.meaning}, by part: {', '.join(parts)}")
     if result.flagged is not None:
         lines.append(f"  unlike the training images: {100 * result.flagged:.0f} %")
     if result.mean_prediction_mae is not None:

@@ -29,6 +29,10 @@ _WEIGHTS = (1 - np.exp(-0.5 * 3.0**2 * np.add.outer(_SQUARED, _SQUARED)))[_KEPT]
 # lines were copies, but for a few images with next to nothing in them. Those differ in detail.
 _SIGNS_AGREE, _SHAPES_AGREE, _DETAIL_AGREES = 0.65, 0.9, 0.7
 _DETAIL_SIDE, _DETAIL_WIDTH = 128, 3.0  # px, and px of the Gaussian taken away
+COPIES_CURE = (
+    "give both the same group in labels.csv, so that they stay together, or set "
+    "data.natural.copies: allow"
+)
 _AT_A_TIME = 2048  # images: memory holds so many squared numbers
 
 

@@ -17,6 +17,7 @@ from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.base import Counter, Counts
 from cellzoo.counters.load import load_run
 from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
+from cellzoo.data.copies import copies, fingerprints
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.reading import Reading
@@ -67,6 +68,7 @@ def evaluate(
     protocol: str = "cellzoo",
     *,
     trust: bool = False,
+    allow_copies: bool = False,
     on_scores: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Scores a run's counter on its test split, or any counter on a folder, and writes a report.
@@ -84,6 +86,7 @@ def evaluate(
         protocol: ``"cellzoo"`` (deterministic) or, for a Twin-VAE, ``"authors"``, see
             :func:`cellzoo.evaluation.protocol.predict_counts`.
         trust: load a SavedModel whatever operations it holds.
+        allow_copies: score images of ``data`` that the model has seen, or copies of them, too.
         on_scores: is called with the scores, before the figures take their time.
 
     Raises:
@@ -106,7 +109,7 @@ def evaluate(
         raise UsageError(
             f"{out} holds another report or other files: choose another --out, or move it away."
         )
-    material = _material(counter, data)
+    material = _material(counter, data, allow_copies)
     findings = _findings(counter, material, data is not None, protocol)
     seen = latents(findings)
     result = _score(material, findings, seen)
@@ -238,6 +241,7 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         scores=count_metrics(true, raw) if labelled else {},
         intervals=score_intervals(true, raw, groups=images.groups) if labelled else {},
         count_interval=interval_metrics(true, low, high) if labelled else None,
+        coverage=_coverage(images, findings.counts) if labelled else {},
         mean_prediction_mae=_mean_prediction_mae(counter, images) if labelled else None,
         flagged=None if findings.flags is None else float(np.mean([*map(bool, findings.flags)])),
         mixing=seen.mixing if seen else {},
@@ -245,6 +249,20 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         by_kind=_by_kind(images, raw) if labelled else {},
         segmentation=mask_scores(counter, images),
     )
+
+
+def _coverage(images: ImageSet, counts: Counts) -> dict[str, dict[str, float]]:
+    """How well intervals hold where few and where many cells are counted, and in each kind."""
+    thirds = np.searchsorted(np.quantile(counts.raw, [1 / 3, 2 / 3]), counts.raw)
+    parts = {name: thirds == k for k, name in enumerate(("few cells", "more cells", "most cells"))}
+    if images.kinds is not None:
+        parts |= {str(kind): images.kinds == kind for kind in np.unique(images.kinds)}
+    found = {
+        name: interval_metrics(images.counts[part], counts.low[part], counts.high[part])
+        for name, part in parts.items()
+        if part.any()
+    }
+    return {name: scores for name, scores in found.items() if scores}
 
 
 def _own_sizes(counter: Counter, images: ImageSet) -> np.ndarray | None:
@@ -270,7 +288,9 @@ def _training_images(run: Run) -> tuple[ImageSet | None, str]:
     return images.of("train"), ""
 
 
-def _material(counter: Counter, data: Path | None) -> _Material:
+def _material(
+    counter: Counter, data: Path | None, allow_copies: bool = True
+) -> _Material:
     if data is not None:
         try:
             images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
@@ -291,6 +311,8 @@ def _material(counter: Counter, data: Path | None) -> _Material:
             if _trained_on(counter, data):
                 own, scored_on = " it was trained on", "trained_on"
                 log.warning("%s: trained on these; without --data the test split is scored.", data)
+            elif not allow_copies:
+                _check_unseen(counter, labelled, data)
             subject = f"{name} (all labelled images of the folder{own})"
             return _Material(labelled, subject, scored_on, skipped, unlabelled)
         subject = f"{name} (a folder without counts: no scores)"
@@ -322,6 +344,25 @@ def _material(counter: Counter, data: Path | None) -> _Material:
     training = images.of("train") if whole else None
     subject = split_in_words(split, recipe)
     return _Material(labelled, subject, split, skipped, unlabelled, training)
+
+
+def _check_unseen(counter: Counter, images: ImageSet, data: Path) -> None:
+    """Sees to it that a run is not scored on what it learned from or was chosen on.
+
+    Raises:
+        UserError: it would be; an export does not know.
+    """
+    seen = counter.run.fingerprints() if counter.run else None
+    if seen is None:
+        return
+    known = np.concatenate([seen.taught, seen.chosen_on])
+    found = copies(known, fingerprints(images.images))
+    if found:
+        more = f" and {len(found) - 1} more of {data}" if len(found) > 1 else ""
+        raise UserError(
+            f"{images.names[found[0].second]}{more} show what {counter.name} learned from or was "
+            "chosen on, so scores would be too good: leave them out, or add --allow-copies."
+        )
 
 
 def _trained_on(counter: Counter, data: Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.copies import check_splits, fingerprints
+from cellzoo.data.copies import COPIES_CURE, check_splits, fingerprints
 from cellzoo.data.image_set import SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
@@ -41,11 +41,6 @@ from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 log = logging.getLogger("cellzoo")
-
-_COPIES_CURE = (
-    "give both the same group in labels.csv, so that they stay together, or set "
-    "data.natural.copies: allow"
-)
 
 NOT_TIMED = 50  # Steps of a training, without a budget, that is over as soon as it were timed.
 
@@ -114,7 +109,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     run.keep_splits(natural)
     prints = fingerprints(natural.images)
     if not recipe.data.natural.allows_copies:
-        check_splits(natural, prints, _COPIES_CURE)
+        check_splits(natural, prints, COPIES_CURE)
     seen = check_leakage(run, natural, prints)
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)

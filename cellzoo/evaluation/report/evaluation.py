@@ -54,9 +54,10 @@ class Evaluation:
         images: how many images were scored or, where none has a count, counted.
         scores: see :func:`cellzoo.scores.counts.count_metrics`; empty where no image has a
             count, and so are the intervals.
-        intervals: 95 % bootstrap interval of each score.
+        intervals: 95 % interval of each score.
         count_interval: ``coverage`` (share of the true counts that their 95 % intervals hold) and
             ``mean_width`` in cells; None where there are no intervals or no true counts.
+        coverage: the same of each third of the predicted counts, and of each kind.
         mean_prediction_mae: error of always predicting the mean of the labelled training images;
             None if the run does not know it.
         flagged: share of the images that are unlike the training ones; None if the counter cannot
@@ -75,6 +76,7 @@ class Evaluation:
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     count_interval: dict[str, float] | None
+    coverage: dict[str, dict[str, float]]
     mean_prediction_mae: float | None
     flagged: float | None
     mixing: dict[str, float]
@@ -154,6 +156,7 @@ def _numbers(result: Evaluation, protocol: str, images: ImageSet) -> dict[str, A
         "scores": result.scores,
         "intervals": result.intervals,
         "count_interval": result.count_interval,
+        "coverage": result.coverage,
         "mean_prediction_mae": result.mean_prediction_mae,
         "by_kind": result.by_kind,
         "segmentation": result.segmentation,
