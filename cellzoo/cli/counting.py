@@ -50,8 +50,8 @@ def _connection(function: Callable) -> Callable:
         click.option("--client-cert", type=PATH, help="Our own certificate (PEM)."),
         click.option("--client-key", type=PATH, help="The key of --client-cert (PEM)."),
         click.option(
-            "--header", "headers", multiple=True, metavar="KEY=VALUE",
-            help="Metadata to send, such as authorization=...",
+            "--header", "headers", multiple=True, metavar="KEY=VALUE|KEY=@FILE",
+            help="Metadata to send, such as authorization=@token.txt.",
         ),
     )  # fmt: skip
     for option in reversed(options):

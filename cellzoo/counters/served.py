@@ -1,6 +1,7 @@
 """A counter behind TensorFlow Serving's gRPC, or behind `cellzoo serve`. Needs no TensorFlow."""
 
 import json
+import logging
 import random
 import re
 import time
@@ -27,6 +28,8 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
+
+log = logging.getLogger(__name__)
 
 WINDOW = 4  # requests under way at the same time
 MAX_REPLY = 64 * 2**20  # bytes; gRPC's own limit is 4 MiB
@@ -84,7 +87,7 @@ class Connection:
         ca_cert: file of the certificates to trust, PEM.
         client_cert: file of our own certificate, for servers that ask for one, PEM.
         client_key: file of its key, PEM.
-        headers: ``key=value`` to send with each request.
+        headers: ``key=value`` to send with each request; ``key=@file`` takes the value from a file.
     """
 
     timeout: float = 60.0
@@ -110,6 +113,7 @@ class Connection:
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
         if not (self.tls or self.ca_cert or self.client_cert or self.client_key):
+            self._warn_of_plaintext(server)
             return grpc.insecure_channel(server, options)
         if bool(self.client_cert) != bool(self.client_key):
             raise UsageError("--client-cert and --client-key go together: give both or neither.")
@@ -121,20 +125,36 @@ class Connection:
         """The headers as gRPC takes them.
 
         Raises:
-            UsageError: one is no ``key=value``.
+            UsageError: one is no ``key=value``. The sentence never holds the value.
+            UserError: the file of a value cannot be read.
         """
         pairs = []
-        for header in self.headers:
+        for number, header in enumerate(self.headers, 1):
             key, equals, value = header.partition("=")
-            value = value.strip()  # a line break at the end of a token's file
-            plain = value.isascii() and value.isprintable()
             key = key.lower()
-            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key) or not plain:
-                raise UsageError(f"--header {header} is no KEY=VALUE of plain letters.")
+            if not equals or not re.fullmatch(r"[a-z0-9_.-]+", key):
+                which = "--header" if len(self.headers) == 1 else f"--header number {number}"
+                raise UsageError(
+                    f"{which} is no KEY=VALUE: write the header's name, = and its value or @FILE."
+                )
+            if value.startswith("@"):
+                value = _file(Path(value[1:])).decode("utf-8", "replace")
+            value = value.strip()  # a line break at the end of a token's file
+            if not (value.isascii() and value.isprintable()):
+                raise UsageError(f"--header {key}: its value is not of plain letters.")
             if key.endswith("-bin"):
                 raise UsageError(f"--header {key}: gRPC takes bytes there, name another key.")
             pairs.append((key, value))
         return pairs
+
+    def _warn_of_plaintext(self, server: str) -> None:
+        host = server.rpartition(":")[0].strip("[]")
+        if self.headers and host not in ("localhost", "::1") and not host.startswith("127."):
+            names = ", ".join(key for key, _ in self.metadata())
+            log.warning(
+                "%s goes to %s as plain text, which others in the network can read: add --tls.",
+                names, server,
+            )  # fmt: skip
 
 
 class _Signature(NamedTuple):

@@ -377,6 +377,40 @@ def test_a_header_must_be_key_and_value(header):
         remote("127.0.0.1:9/cells", headers=[header])
 
 
+@pytest.mark.parametrize(
+    "header", ["hunter2", "=hunter2", "sp ace=hunter2", "a=hünter2", "a-bin=hunter2"]
+)
+def test_no_error_shows_what_a_header_says(header):
+    with pytest.raises(UsageError) as caught:
+        remote("127.0.0.1:9/cells", headers=[header])
+    assert "nter2" not in str(caught.value)
+
+
+def test_a_headers_value_may_be_in_a_file(tmp_path):
+    (tmp_path / "token.txt").write_text("Bearer 1=2\n")
+    connection = Connection(headers=[f"Authorization=@{tmp_path / 'token.txt'}"])
+    assert connection.metadata() == [("authorization", "Bearer 1=2")]
+    with pytest.raises(UserError, match="none.txt cannot be read"):
+        Connection(headers=["authorization=@none.txt"]).metadata()
+
+
+def test_a_token_in_plain_text_is_warned_of(caplog):
+    token = ["authorization=Bearer hunter2"]
+    for server in ("lab.example:8500", "10.0.0.3:8500"):
+        caplog.clear()
+        with caplog.at_level("WARNING", "cellzoo"):
+            Connection(headers=token).channel(server)
+        assert "authorization goes to" in caplog.text and "--tls" in caplog.text
+        assert "hunter2" not in caplog.text
+    caplog.clear()
+    with caplog.at_level("WARNING", "cellzoo"):
+        for server in ("localhost:8500", "127.0.0.1:8500", "[::1]:8500"):
+            Connection(headers=token).channel(server)
+        Connection(headers=token, tls=True).channel("lab.example:8500")
+        Connection().channel("lab.example:8500")
+    assert caplog.text == ""
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
 def test_tls(fake, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
