@@ -27,6 +27,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from cmaes import CMA
 from scipy.spatial.distance import cdist
 
 from cellzoo.errors import UsageError, UserError
@@ -164,11 +165,11 @@ class Natural:
             UserError: hardly anything stands out.
         """
         self.background = background
-        standing_out = [np.abs(image * 255 - _ground(image, background)) for image in images]
+        standing_out = [np.abs(image * 255 - _emptied(image, background)) for image in images]
         self.scale = _scale(standing_out)
-        # Of empty ground; 3 grey levels can hardly be seen.
-        ground = np.median([np.median(_blurred(image, self.scale)) for image in standing_out])
-        self.threshold = max(4 * float(ground), 3.0)
+        # Of the background; 3 grey levels can hardly be seen.
+        usual = np.median([np.median(_blurred(image, self.scale)) for image in standing_out])
+        self.threshold = max(4 * float(usual), 3.0)
         found, weights, self.numbers = self._things(images)
         if len(found) < _MIN_THINGS:
             raise UserError(
@@ -213,7 +214,7 @@ class Natural:
         side = 2 * round(self.scale) + 1
         found, weights, numbers = [np.zeros((0, 4 * _RINGS))], [np.zeros(0)], []
         for image in images:
-            difference = image * 255 - _ground(image, self.background)
+            difference = image * 255 - _emptied(image, self.background)
             strength = _blurred(np.abs(difference), self.scale)
             highest = strength >= cv2.dilate(strength, np.ones((side, side), np.uint8))
             y, x = np.nonzero(highest & (strength > self.threshold))
@@ -228,7 +229,7 @@ class Natural:
 
 
 def measured(images: np.ndarray, background: np.ndarray | None = None) -> dict[str, Any]:
-    """Settings that the ground of images tells, ``[n, size, size]`` in [0, 1].
+    """Settings that the background of images shows, ``[n, size, size]`` in [0, 1].
 
     Grey levels are taken to be spread evenly, as they are drawn; so are the slopes.
 
@@ -241,11 +242,11 @@ def measured(images: np.ndarray, background: np.ndarray | None = None) -> dict[s
     levels, slopes, noises = [], [], []
     for image in images:
         own = None if background is None else _nearest(image, background)
-        ground = _ground(image, own)
-        level = ground if own is None else ground - own * 255
+        empty = _emptied(image, own)
+        level = empty if own is None else empty - own * 255
         levels.append(np.median(level))
         # Least squares; the variance of a place is 1/12.
-        slopes.append(12 * math.hypot((ground * place).mean(), (ground.T * place).mean()))
+        slopes.append(12 * math.hypot((empty * place).mean(), (empty.T * place).mean()))
         noises.append(_noise(image * 255))
     ranks = (np.arange(len(levels)) + 0.5) / len(levels) - 0.5
     middle, reach = float(np.mean(levels)), float(6 * np.mean(np.sort(levels) * ranks))
@@ -371,10 +372,7 @@ def climb(
     children: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Where a value is least near a start in the unit cube, by CMA-ES.
-
-    The strategy and its constants are those of Hansen's tutorial (arXiv:1604.00772, table 1,
-    without negative weights). Points that leave the cube are mirrored back into it.
+    """Where a value is least near a start in the unit cube, by CMA-ES (arXiv:1604.00772).
 
     Args:
         values: of points ``[children, d]``.
@@ -387,42 +385,21 @@ def climb(
     Returns:
         The mean of the last parents, ``[d]``: less subject to chance than the best child.
     """
-    d, parents = len(start), children // 2
-    weights = np.log((children + 1) / 2) - np.log(np.arange(1, parents + 1))
-    weights /= weights.sum()
-    mass = 1 / np.square(weights).sum()
-    step_rate = (mass + 2) / (d + mass + 5)
-    damping = 1 + step_rate + 2 * max(0.0, math.sqrt((mass - 1) / (d + 1)) - 1)
-    path_rate = (4 + mass / d) / (d + 4 + 2 * mass / d)
-    one_rate = 2 / ((d + 1.3) ** 2 + mass)
-    many_rate = min(1 - one_rate, 2 * (mass - 2 + 1 / mass) / ((d + 2) ** 2 + mass))
-    usual = math.sqrt(d) * (1 - 1 / (4 * d) + 1 / (21 * d * d))  # length of a normal vector
-    mean, shape = np.array(start, float), np.eye(d)
-    step_path, path = np.zeros(d), np.zeros(d)
-    for generation in range(1, generations + 1):
-        squares, directions = np.linalg.eigh(shape)
-        lengths = np.sqrt(np.maximum(squares, 1e-12))
-        points = mean + step * (rng.standard_normal((children, d)) * lengths) @ directions.T
-        points = 1 - np.abs(1 - points % 2)
-        best = np.argsort(values(points))[:parents]
-        moves = (points[best] - mean) / step
-        move = weights @ moves
-        mean = mean + step * move
-        whitened = directions @ ((directions.T @ move) / lengths)
-        step_path *= 1 - step_rate
-        step_path += math.sqrt(step_rate * (2 - step_rate) * mass) * whitened
-        length = float(np.linalg.norm(step_path))
-        expected = usual * math.sqrt(1 - (1 - step_rate) ** (2 * generation))
-        steady = length < (1.4 + 2 / (d + 1)) * expected
-        path *= 1 - path_rate
-        path += steady * math.sqrt(path_rate * (2 - path_rate) * mass) * move
-        shape = (1 - one_rate - many_rate) * shape
-        shape += one_rate * np.outer(path, path) + many_rate * (moves.T * weights) @ moves
-        step = min(0.5, step * math.exp(min(1.0, step_rate / damping * (length / usual - 1))))
-    return mean
+    strategy = CMA(
+        start,
+        step,
+        bounds=np.tile([0.0, 1.0], (len(start), 1)),
+        seed=int(rng.integers(2**31)),
+        population_size=children,
+        n_max_resampling=10,  # then a child outside the cube is put on its side
+    )
+    for _ in range(generations):
+        points = np.array([strategy.ask() for _ in range(children)])
+        strategy.tell(list(zip(points, values(points), strict=True)))
+    return np.clip(strategy.mean, 0, 1)
 
 
-def _ground(image: np.ndarray, background: np.ndarray | None) -> np.ndarray:
+def _emptied(image: np.ndarray, background: np.ndarray | None) -> np.ndarray:
     """Grey levels of an image as if nothing stood out of it, float32 ``[size, size]``, 0-255."""
     if background is not None:
         background = _nearest(image, background)

@@ -216,7 +216,7 @@ def test_drawn_cells_are_found_again(monkeypatch):
     monkeypatch.setattr(matching, "_CLIMBS", 1)
     images, _ = CELLS.changed(background_level=120).render(100, 5)
     start = SyntheticCells(Synthetic(preset="bf", margins=(-2,) * 4, count_range=(1, 5)), 64)
-    found = match(images, start, {}, False, 1, 15, 1)
+    found = match(images, start, {}, False, 6, 15, 1)
     assert found.after < 0.25 * found.before
     middle = {key: np.mean(value) for key, value in found.settings.items()}
     assert middle["radius"] == pytest.approx(4.5, rel=0.2)
