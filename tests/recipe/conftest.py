@@ -14,7 +14,7 @@ data:
   natural:
     source: simulated
     modality: bf
-    train: 30
+    train: 60
   synthetic:
     preset: bf
     radius: [3, 5]

@@ -22,7 +22,7 @@ def test_the_spatial_twins_decoder_has_no_cross_entropy(load):
 
 
 def test_without_labels_and_synthetic_images_there_is_nothing_to_learn(load):
-    without = load.simple.replace("    train: 30\n", "    train: 30\n    labelled: 0\n")
+    without = load.simple.replace("    train: 60\n", "    train: 60\n    labelled: 0\n")
     with pytest.raises(UsageError, match="labelled is 0 and there is no data.synthetic"):
         check_recipe(load(without, "data.synthetic=null"))
     check_recipe(load(without))
@@ -59,6 +59,7 @@ def test_check_tries_the_named_transforms(load):
 def test_check_turns_squares_only(load):
     text = load.simple.replace("name: twinvae\n  latent: 8", "name: dcc\n  image_size: %s")
     text = text.replace("  synthetic:\n    preset: bf\n    radius: [3, 5]\n", "")
+    text = text.replace("source: simulated\n    modality: bf\n", "source: simulated_fluorescence\n")
     check_recipe(load(text % 64, "count.test_time_augmentation=8"))
     check_recipe(load(text % [64, 64], "count.test_time_augmentation=8"))
     check_recipe(load(text % [64, 96], "count.test_time_augmentation=4"))
@@ -87,5 +88,18 @@ def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
     text = load.simple.replace("source: simulated", "source: simulated_fluorescence")
     check_recipe(load(text.replace("    modality: bf\n", "")))
     with pytest.raises(UsageError) as error:
-        check_recipe(load(text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")))
+        check_recipe(load(text.replace("    modality: bf\n    train: 60\n", f"    {line}\n")))
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("data.natural.labelled=61", "data.natural.labelled is 61, but only 60 images are simulated"),
+        ("data.natural.test=5", "test_labelled is 62, but only 5 images are simulated for test"),
+        ("model={name: twinvae_spatial, image_size: 64}", "simulated images have 128 px: set it to"),
+    ],
+)
+def test_what_no_simulated_microscope_can_give_is_found_before_it_is_asked(load, setting, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        check_recipe(load(load.simple, setting))

@@ -9,7 +9,7 @@ from cellzoo import recipe as schema
 def test_values_of_the_file_and_defaults_of_the_schema(load):
     recipe = load()
     assert (recipe.name, recipe.seed) == ("simple", 1)
-    assert (recipe.data.natural.train, recipe.data.natural.labelled) == (30, 59)
+    assert (recipe.data.natural.train, recipe.data.natural.labelled) == (60, 59)
     assert recipe.data.synthetic.radius == (3, 5)
     assert (recipe.model.latent, recipe.model.dropout) == (8, 0.1)
     assert recipe.augment == schema.Augment()

@@ -11,7 +11,7 @@ import pytest
         ("model:", "modle:", "recipe.yaml:10: there is no key modle; did you mean model?"),
         ("quick:", "quik:", "recipe.yaml:18: there is no key quik; did you mean quick?"),
         ("natural:", "naturel:", "recipe.yaml:3: there is no key data.naturel; did you mean natural?"),
-        ("    train: 30", "    trian: 3", "recipe.yaml:6: there is no key data.natural.trian; did you mean train?"),
+        ("    train: 60", "    trian: 3", "recipe.yaml:6: there is no key data.natural.trian; did you mean train?"),
         ("source:", "sorce:", "recipe.yaml:4: there is no key data.natural.sorce; did you mean source?"),
         ("name: twinvae", "nam: twinvae", "recipe.yaml:11: there is no key model.nam; did you mean name?"),
         ("latent:", "laten:", "recipe.yaml:12: there is no key model.laten; did you mean latent?"),
@@ -73,7 +73,7 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
 )  # fmt: skip
 def test_wrong_values_of_a_folder(load, line, sentence):
     text = load.simple.replace("source: simulated", "source: folder\n    folder: cells")
-    text = text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")
+    text = text.replace("    modality: bf\n    train: 60\n", f"    {line}\n")
     assert load.refusal(text).startswith(f"recipe.yaml:6: {sentence}")
 
 
@@ -87,5 +87,5 @@ def test_wrong_values_of_a_folder(load, line, sentence):
 )  # fmt: skip
 def test_wrong_values_of_bbbc005(load, line, sentence):
     text = load.simple.replace("source: simulated", "source: bbbc005\n    folder: cells")
-    text = text.replace("    modality: bf\n    train: 30\n", f"    {line}\n")
+    text = text.replace("    modality: bf\n    train: 60\n", f"    {line}\n")
     assert load.refusal(text).startswith(f"recipe.yaml:6: {sentence}")

@@ -59,8 +59,8 @@ class SimulatedMicroscope(Source):
         """The simulated microscope and its modality."""
         return f"simulated microscope, {self.modality}"
 
-    def _check(self, size: Size) -> None:
-        """Checks the size, which is fixed, and the numbers of labels."""
+    def check(self, size: Size) -> None:
+        """Checks the size, which is fixed, and the numbers of labels; see :meth:`Source.check`."""
         if sides(size) != (SIZE, SIZE):
             raise UsageError(
                 f"model.image_size is {size}, but simulated images have {SIZE} px: "
@@ -86,7 +86,7 @@ class SimulatedMicroscope(Source):
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
     ) -> tuple[ImageSet, list[Skipped]]:
         """Simulates each split by itself, with names and hours; see :meth:`Source.read`."""
-        self._check(size)
+        self.check(size)
         parts = []
         for k, (split, (total, labelled)) in enumerate(self._numbers().items()):
             if split not in splits:
@@ -99,7 +99,7 @@ class SimulatedMicroscope(Source):
 
     def simulate(self, number: int, size: Size, seed: int) -> ImageSet:
         """Images of other chambers, see :meth:`Source.simulate`."""
-        self._check(size)
+        self.check(size)
         name = f"{self.modality}_synth"
         made = microscope.simulate_set(self.modality, number, (seed, 99), prefix=name)
         return _image_set(made, f"simulated_{name}", "", np.ones(number, bool))
