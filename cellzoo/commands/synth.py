@@ -199,7 +199,8 @@ def _window(section: Synthetic) -> dict[str, Any]:
     Its border cuts cells, and some cells touch. Neither can be told from single things.
     """
     usual = {"margins": (-3, -3, -3, -3), "clumping": 0.2, "overlap": 1.5}
-    return {key: value for key, value in usual.items() if getattr(section, key) is None}
+    unset = {key for key, value in section if value is None}
+    return {key: value for key, value in usual.items() if key in unset}
 
 
 def _natural(recipe: Recipe, number: int) -> _Pictures:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import cv2
 import numpy as np
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, ValidationError
 
 from cellzoo.errors import UsageError
 from cellzoo.images import Size, sides
@@ -140,8 +140,8 @@ class Augment(Section):
         out = out * random.uniform(1 - self.gain, 1 + self.gain, one_per_image).astype(np.float32)
         out += random.uniform(-self.offset, self.offset, one_per_image).astype(np.float32)
         np.clip(out, 0, 1, out)
-        # Beyond 0 and 1, too: clipped noise would make a dark ground brighter than it is, and what
-        # was learned there would count too few cells where there is no noise.
+        # Beyond 0 and 1, too: clipped noise would make a dark background brighter than it is, and
+        # what was learned there would count too few cells where there is no noise.
         if self.noise:
             out += np.float32(self.noise) * random.standard_normal(out.shape, np.float32)
         return out
@@ -217,7 +217,7 @@ def _transforms() -> dict[str, type["albumentations.BasicTransform"]]:
 def _one_line(error: Exception) -> str:
     """What is wrong, in one line; of a validation of several values the first."""
     validation = error.__context__
-    if hasattr(validation, "errors"):
+    if isinstance(validation, ValidationError):
         first = validation.errors()[0]
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         return f"{first['loc'][0]} is {first['input']}, {message}" if first["loc"] else message

@@ -25,7 +25,7 @@ LENGTH = int(_KEPT.sum())
 # Weights that leave out what is wider than a cell: a Gaussian of 3 px of the thumbnail taken away.
 _SQUARED = (np.pi / _SIDE * np.arange(_ORDER)) ** 2
 _WEIGHTS = (1 - np.exp(-0.5 * 3.0**2 * np.add.outer(_SQUARED, _SQUARED)))[_KEPT]
-# On `ldc`, CHO cells, BBBC005, nuclei, blood smears and simulated chambers the pairs above both
+# On ``ldc``, CHO cells, BBBC005, nuclei, blood smears and simulated chambers the pairs above both
 # lines were copies, but for a few images with next to nothing in them. Those differ in detail.
 _SIGNS_AGREE, _SHAPES_AGREE, _DETAIL_AGREES = 0.65, 0.9, 0.7
 _DETAIL_SIDE, _DETAIL_WIDTH = 128, 3.0  # px, and px of the Gaussian taken away

@@ -22,13 +22,13 @@ def split_by_group(
     Groups that hold a label are dealt first, so that each split gets its share of them as well.
 
     Args:
-        groups: `[n]` str.
+        groups: ``[n]`` str.
         shares: split -> share of the images in [0, 1]; they sum to 1. Share 0 gets nothing.
         seed: of the random order.
-        labelled: bool `[n]`, which images have a count; None: all.
+        labelled: bool ``[n]``, which images have a count; None: all.
 
     Returns:
-        `[n]` str, the split of each image.
+        ``[n]`` str, the split of each image.
 
     Raises:
         UsageError: the shares are negative or do not sum to 1.
@@ -73,14 +73,14 @@ def choose_labelled(
     seed a smaller choice is part of a larger one, so that learning curves compare like with like.
 
     Args:
-        counts: `[n]` float32, NaN = unlabelled.
-        groups: `[n]` str.
+        counts: ``[n]`` float32, NaN = unlabelled.
+        groups: ``[n]`` str.
         n: number of images (int), share of the labelled images in (0, 1] (float; rounded, at least
             one image), or None for all.
         seed: of the choice.
 
     Returns:
-        bool `[n]`, true only where there is a label.
+        bool ``[n]``, true only where there is a label.
 
     Raises:
         UserError: more labels are asked for than exist.
@@ -93,7 +93,7 @@ def choose_labelled(
 
 
 def hide_labels(image_set: ImageSet, keep: np.ndarray) -> ImageSet:
-    """The same images, unlabelled (NaN) except where `keep` (bool `[n]`) is true.
+    """The same images, unlabelled (NaN) except where ``keep`` (bool ``[n]``) is true.
 
     Who hides a count hides the image's mask as well, from which it could be read.
     """

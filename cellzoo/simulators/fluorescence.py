@@ -1,4 +1,4 @@
-"""A simulator of fluorescence images with bright cells on a dark ground, with instance masks.
+"""A simulator of fluorescence images with bright cells on a dark background, with instance masks.
 
 Everything this module makes is *simulated*: no number obtained on its images may be shown without
 that word. The images look like those of BBBC005 (Broad Bioimage Benchmark Collection, themselves
@@ -12,7 +12,7 @@ camera's offset are added, and the sum is rounded to 8 bits.
 BBBC005 in focus beside the default settings, means over 12 images each of 520 x 696 px (grey levels
 of 255; *area* is the foreground divided by the count, *parts* its connected components):
 
-    stain  cells          mean    sd  foreground  area  parts  cells' mean, sd  ground's mean, sd
+    stain  cells          mean    sd  foreground  area  parts  cells' mean, sd   background, sd
     1         14  real     5.4  24.0       0.030   773   13.8       134,  39         1.0, 1.1
                   drawn    5.2  23.7       0.030   767   12.3       133,  39         0.9, 0.9
     1        100  real    33.2  58.7       0.212   767   82.2       139,  40         1.1, 1.3

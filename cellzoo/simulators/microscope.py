@@ -140,7 +140,7 @@ def simulate_series(
         seed: any non-negative whole number, or a sequence of such.
         interval_minutes: time between two exposures.
         stride: keep each stride-th exposure. None: what lets the expected growth from the first
-            count to a final one, drawn between 8 and 0.85 `max_count`, fill the series.
+            count to a final one, drawn between 8 and 0.85 ``max_count``, fill the series.
         doubling_hours: mean time in which a cell divides; CHO cells take about 20 h.
         size: side of the images in px, 32 to 256; the scene is scaled with it.
         max_count: no image holds more cells, 1 to 40; cells wait to divide while it is reached
@@ -175,7 +175,7 @@ def simulate_set(
 
     Args:
         modality: "bf" or "pc".
-        n: number of images; see `TABLE_1` for the paper's.
+        n: number of images; see ``TABLE_1`` for the paper's.
         seed: any non-negative whole number, or a sequence of such.
         prefix: start of the chambers' names.
         frames_per_chamber: images of each chamber. 25 shares no factor with the paper's regular
@@ -216,14 +216,14 @@ def labelled_at_regular_interval(n: int, labelled: int) -> np.ndarray:
         labelled: how many of them are labelled, 0 to n.
 
     Returns:
-        bool [n] with exactly `labelled` true values.
+        bool [n] with exactly ``labelled`` true values.
 
     Raises:
-        UsageError: `labelled` is not between 0 and n.
+        UsageError: ``labelled`` is not between 0 and n.
     """
     _require(0 <= labelled <= n, "data.natural.labelled", labelled, f"between 0 and {n}")
     mask = np.zeros(n, bool)
-    # The middle of each of `labelled` equal stretches; integers, so exact for any n.
+    # The middle of each of ``labelled`` equal stretches; integers, so exact for any n.
     mask[(2 * np.arange(labelled) + 1) * n // (2 * max(labelled, 1))] = True
     return mask
 
@@ -241,7 +241,7 @@ def _simulate(
     min_count: int = 1,
     return_instances: bool = False,
 ) -> tuple[Series, np.ndarray | None]:
-    """Simulate `frames` frames, render the first `take`; masks uint8 [take, size, size] if asked.
+    """Simulate all frames, render the first ``take``; masks uint8 [take, size, size] if asked.
 
     Growth, chamber and each frame have random streams of their own: what is rendered does not
     change what grows.
@@ -594,8 +594,8 @@ def _light(phase: np.ndarray, depth: np.ndarray, shift: np.ndarray, kind: _Modal
     """Relative intensity float32 [cells, patch, patch] behind phase maps; 1 is no cell.
 
     The wave behind the cell is cut by the aperture, in phase contrast its undiffracted part
-    is turned by a quarter wave, and it is propagated by `depth` (Fresnel). The condenser's
-    finite aperture blurs what is out of focus; `shift` (y, x in sub-pixels) places it.
+    is turned by a quarter wave, and it is propagated by ``depth`` (Fresnel). The condenser's
+    finite aperture blurs what is out of focus; ``shift`` (y, x in sub-pixels) places it.
     """
     n = len(phase)
     wave = np.exp((1j - 0.03) * phase).astype(np.complex64)

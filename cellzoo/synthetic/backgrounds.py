@@ -14,7 +14,7 @@ MIN_IMAGES_OF_A_GROUP = 10
 def background_from(images: np.ndarray, counts: np.ndarray, max_count: int = 3) -> np.ndarray:
     """Background of natural images: their mean where few cells are in view (paper 2.2).
 
-    With fewer than 30 labelled images of at most `max_count` cells, the mean would keep ghosts
+    With fewer than 30 labelled images of at most ``max_count`` cells, the mean would keep ghosts
     of those cells. Then the median of each pixel over all images, labelled or not, is taken: it
     removes whatever covers a pixel in less than half of the images, as moving cells do. (Of more
     than 400 images, 400 evenly spaced ones.)

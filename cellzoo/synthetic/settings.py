@@ -199,9 +199,9 @@ class Synthetic(Section):
 
     def with_preset(self) -> "Synthetic":
         """The same settings, those that were not set as the preset has them."""
+        unset = {key for key, value in self if value is None}
         preset = PRESETS[self.preset].items()
-        unset = {key: value for key, value in preset if getattr(self, key) is None}
-        return self.model_copy(update=unset)
+        return self.model_copy(update={key: value for key, value in preset if key in unset})
 
     def changed(self, settings: dict[str, Any]) -> "Synthetic":
         """The same with other settings, which are validated."""

@@ -16,7 +16,7 @@ def contact_sheet(images: np.ndarray, counts: np.ndarray, columns: int = 6) -> n
         uint8 [rows, columns] of pixels, 0-255: white paper with dark writing.
 
     Raises:
-        ValueError: There is no image, the shapes do not fit, or `columns` is below 1.
+        ValueError: There is no image, the shapes do not fit, or ``columns`` is below 1.
     """
     images, counts = np.asarray(images), np.asarray(counts)
     if images.ndim != 3 or len(images) == 0 or counts.shape != (len(images),) or columns < 1:
