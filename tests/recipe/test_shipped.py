@@ -1,7 +1,10 @@
 """The recipes of the package: names, paths, copies."""
 
+import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -73,13 +76,8 @@ def test_a_copy_never_replaces_a_file(here):
         copy("britness")
 
 
-def test_the_wheel_has_the_recipes(tmp_path):
+def test_the_wheel_has_all_files_and_the_recipes(tmp_path):
     """Built from a copy without the tests, unpacked elsewhere, it lists and checks a recipe."""
-    import shutil
-    import zipfile
-    from pathlib import Path
-
-    pytest.importorskip("setuptools")
     root, source = Path(__file__).parents[2], tmp_path / "source"
     source.mkdir()
     for folder in ("cellzoo", "recipes"):
@@ -93,6 +91,11 @@ def test_the_wheel_has_the_recipes(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         file.extractall(tmp_path / "installed")
+    for name, inside in (("cellzoo", "cellzoo"), ("recipes", "cellzoo/recipes")):
+        folder = source / name
+        files = {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
+        installed = tmp_path / "installed" / inside
+        assert {file for file in files if not (installed / file).is_file()} == set()
     (tmp_path / "empty").mkdir()
     code = (
         "import sys; sys.path.insert(0, '../installed'); from cellzoo.cli import main\n"
