@@ -43,7 +43,7 @@ def plan(
         return
     if other.train.budget:
         log.info("With --quick it would take about %s.", other.train.budget)
-    elif other.image_size == recipe.image_size:  # else its images would have to be loaded first
+    else:
         try:
             other_batches = training_batches(other, batches.natural, trainer.devices.replicas)
             steps = other.train.steps_per_epoch or other_batches.steps_per_pass
