@@ -88,7 +88,7 @@ def data_name(counter: RunCounter) -> str:
         return f"simulated {section.modality}"
     if section.source == "bbbc005":
         return f"bbbc005 stain {' and '.join(map(str, section.stains))}"
-    return Path(section.folder).name if hasattr(section, "folder") else section.source
+    return Path(section.folder).name if section.reads_files else section.source
 
 
 def coverage_rows(counter: RunCounter, images: ImageSet, splits: int) -> list[dict[str, object]]:

@@ -56,7 +56,7 @@ def main() -> None:
 def mosaics(counter: TiledCounter, number: int) -> list[dict[str, object]]:
     """Rows on images, on sums of four and on mosaics of the same four."""
     recipe = counter.run.recipe
-    split = "test" if recipe.data.natural.source == "simulated" else "validation"
+    split = "validation" if recipe.data.natural.reads_files else "test"
     images, _ = images_as_trained(counter.run, (split,))
     images = images.take(images.labelled & (images.splits == split))
     single = counter.count(images.images, scaled=True).raw

@@ -142,7 +142,8 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
 def _look_at_range(recipe: Recipe, images: np.ndarray) -> None:
     """Says so if a camera of 12 bits or fewer wrote 16, of which the upper ones are empty."""
     most = float(images.max())
-    if getattr(recipe.data.natural, "intensity", None) == "dtype" and 0 < most < 1 / 16:
+    natural = recipe.data.natural
+    if natural.reads_files and natural.reading.intensity == "dtype" and 0 < most < 1 / 16:
         log.warning(
             "All training images lie in the lowest sixteenth of the grey levels: if 12 of 16 bits "
             "are used, set data.natural.intensity: [0, 4095]."
