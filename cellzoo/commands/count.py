@@ -97,7 +97,7 @@ def count_files(
         overlay, masks = overlay and Path(overlay), masks and Path(masks)
         pictures = SegmentationPictures(counter, overlay, masks, files)
     try:
-        entries = file_entries(files, counter.reader(files, **reading))
+        entries = file_entries(files, counter.reader(files, **reading), "--{} ")
         counted = count_entries(counter, entries, done=pictures and pictures.write)
     except BaseException as error:
         if pictures:

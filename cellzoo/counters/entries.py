@@ -58,12 +58,13 @@ class Entry:
         self.frame = self.prepared = None
 
 
-def file_entries(files: Iterable[Path], reader: Reader) -> Iterator[Entry]:
+def file_entries(files: Iterable[Path], reader: Reader, pattern: str) -> Iterator[Entry]:
     """The frames of image files, one at a time, as they are read.
 
     Args:
         files: of any type that :mod:`cellzoo.images` reads.
         reader: of these files. What it remarks is said at the end.
+        pattern: of options in what it remarks, see :func:`with_options`.
 
     Yields:
         An entry per frame, and one with ``error`` where a file, or the rest of it, cannot be read.
@@ -82,7 +83,7 @@ def file_entries(files: Iterable[Path], reader: Reader) -> Iterator[Entry]:
             raise
         except UserError as error:
             yield Entry(file, index, error=error)
-    reader.notes.say()
+    reader.notes.say(lambda sentence: with_options(sentence, pattern))
 
 
 def entries_of(
@@ -116,7 +117,7 @@ def entries_of(
         if scaled:
             raise UsageError("scaled=True is for arrays of floats: files are scaled as they say.")
         files = find_images(paths)
-        return file_entries(files, reader(files))
+        return file_entries(files, reader(files), "{}=")
     return _array_entries(_pictures(images), scaled, full_range and not scaled, sizes)
 
 

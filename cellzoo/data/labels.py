@@ -21,7 +21,7 @@ import numpy as np
 
 from cellzoo.data.image_set import SPLITS
 from cellzoo.errors import UserError
-from cellzoo.images import SUFFIXES
+from cellzoo.images import SUFFIXES, listed_file
 
 log = logging.getLogger("cellzoo")
 
@@ -240,12 +240,12 @@ def _parse_time(text: str) -> float:
 def file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:
     """``stack.tif#3`` -> the file and 3; the frame is None where the name has no number."""
     name = name.replace("\\", "/")  # a table written under Windows
-    file = folder / name
+    file = listed_file(folder / name)
     stem, mark, number = name.rpartition("#")
     # A file that really is called like this comes first.
     framed = mark and number.isascii() and number.isdigit()
     if framed and Path(stem).suffix.lower() in SUFFIXES and not file.exists():
-        return folder / stem, int(number)
+        return listed_file(folder / stem), int(number)
     return file, None
 
 

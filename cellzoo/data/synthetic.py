@@ -7,7 +7,7 @@ import numpy as np
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.reading import AS_IT_IS, Reading
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Size, read_frames, resize, sides, to_unit
+from cellzoo.images import Size, resize, sides, to_unit
 from cellzoo.synthetic.backgrounds import (
     MIN_IMAGES_OF_A_GROUP,
     background_from,
@@ -88,5 +88,5 @@ def _background(
             f"data.synthetic.background is {name}, and there is no such file: write "
             "'natural', 'groups', null or the path of an image."
         )
-    frame = next(iter(read_frames(Path(name), channel=reading.channel)))
+    frame = next(reading.reader([Path(name)]).read(Path(name)))
     return np.clip(resize(to_unit(frame.pixels, reading.intensity, name), size), 0, 1)

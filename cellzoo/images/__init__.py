@@ -4,7 +4,13 @@ PNG and JPEG hold one frame; a TIFF may hold a stack. What a file does not say, 
 asked for: every refusal is a `UserError` that names the file and the recipe key that cures it.
 """
 
-from cellzoo.images.find import SUFFIXES, as_on_disk, find_images, natural_key, search_images
+from cellzoo.images.find import (
+    SUFFIXES,
+    find_images,
+    listed_file,
+    natural_key,
+    search_images,
+)
 from cellzoo.images.frame import Frame
 from cellzoo.images.grey import LUMINANCE
 from cellzoo.images.imagefile import COLOURS
@@ -30,11 +36,11 @@ __all__ = [
     "Reader",
     "Selection",
     "Size",
-    "as_on_disk",
     "checked_axes",
     "few_bits",
     "find_images",
     "full_range",
+    "listed_file",
     "natural_key",
     "open_image",
     "parse_intensity",

@@ -1,6 +1,7 @@
 """Remarks about files, each said once however many files it is about."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 log = logging.getLogger("cellzoo")
@@ -28,9 +29,13 @@ class Notes:
             said.append(f"{first}{more}: {sentence}")
         return said
 
-    def say(self) -> None:
-        """Logs what was not logged before."""
+    def say(self, worded: Callable[[str], str] = str) -> None:
+        """Logs what was not logged before.
+
+        Args:
+            worded: turns the keys of a recipe, which sentences name, into what can be said here.
+        """
         for sentence, text in zip(list(self._files), self.sentences, strict=True):
             if sentence not in self._said:
                 self._said.add(sentence)
-                log.warning("%s", text)
+                log.warning("%s", worded(text))

@@ -10,13 +10,16 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 
 from cellzoo import files
+from cellzoo.cli import main
 from cellzoo.commands.count import CountRow, count_files
 from cellzoo.counters import stream
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry
 from cellzoo.counters.load import load_counter
+from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
 
@@ -473,3 +476,50 @@ def test_a_count_that_is_no_number_is_an_error(tmp_path):
     (row,) = count_files([tmp_path / "a.tif"], Broken(), tmp_path / "counts.csv")
     assert row.count == ""
     assert "finite" in row.error
+
+
+class ScaledCounter(GreyCounter):
+    """The same, of which it is known how its images are scaled."""
+
+    preprocessing = Preprocessing((4, 4))
+
+    def _prepare(self, frame, scaled):
+        return self.preprocessing.unit(frame, scaled)
+
+
+def test_twelve_bits_of_sixteen_count_as_eight(tmp_path, caplog):
+    """Files and arrays, as the brightest pixel says, and as an intensity says that overrides it."""
+    twelve = np.full((4, 4), 819, np.uint16)
+    twelve[0, 0] = 4095
+    eight = np.full((4, 4), 51, np.uint8)
+    eight[0, 0] = 255
+    tifffile.imwrite(tmp_path / "a.tif", twelve, metadata=None)
+    cv2.imwrite(str(tmp_path / "b.png"), eight)
+    counter = ScaledCounter()
+    expected = counter.count(eight).raw
+    rows = count_files([tmp_path], counter)
+    assert [float(row.count_raw) for row in rows] == pytest.approx([expected[0]] * 2, abs=1e-3)
+    assert "taken for 12, as the brightest pixel has 4,095, set --intensity if" in caplog.text
+    np.testing.assert_allclose(counter.count([twelve, twelve // 2]).raw[0], expected[0], rtol=1e-4)
+    (row,) = count_files([tmp_path / "a.tif"], counter, intensity=(0, 8190))
+    assert float(row.count_raw) == pytest.approx(expected[0] / 2, abs=1e-3)
+    (row,) = count_files([tmp_path / "a.tif"], counter, intensity="dtype")
+    assert float(row.count_raw) == pytest.approx(expected[0] / 16, abs=1e-3)
+
+
+@pytest.mark.parametrize("words", [["0", "4095"], ["0,4095"], ["percentile"]])
+def test_an_intensity_on_the_command_line(tmp_path, monkeypatch, words):
+    cv2.imwrite(str(tmp_path / "a.png"), grey(51))
+    asked = {}
+
+    def count(paths, counter, out, **options):
+        asked.update(options, paths=paths)
+        return []
+
+    monkeypatch.setattr("cellzoo.commands.count.count_files", count)
+    monkeypatch.setattr("cellzoo.counters.load.load_counter", lambda model, **options: GreyCounter())
+    image, out = str(tmp_path / "a.png"), str(tmp_path / "counts.csv")
+    arguments = ["count", "--intensity", *words, image, "--model", "x", "-o", out, "--z", "max"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert asked["intensity"] == ("percentile" if words == ["percentile"] else (0, 4095))
+    assert asked["paths"] == (tmp_path / "a.png",) and asked["z"] == "max"

@@ -15,7 +15,15 @@ import pytest
 import tifffile
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Reader, open_image, read_frames, read_mask, search_images, to_unit
+from cellzoo.images import (
+    Reader,
+    listed_file,
+    open_image,
+    read_frames,
+    read_mask,
+    search_images,
+    to_unit,
+)
 from cellzoo.images.readers import FORMATS
 from tests.images import writers
 from tests.images.writers import scene
@@ -680,3 +688,26 @@ def test_the_content_says_what_a_file_is(tmp_path):
         shutil.copy(path, tmp_path / name)
         with open_image(tmp_path / name) as file:
             assert file.format == "PNG"
+
+
+# Names in tables.
+
+
+@pytest.mark.parametrize(
+    ("listed", "stored"),
+    [
+        *[("A.PNG", "a.png"), ("a", "a.tif"), ("C:/data/run1/a.png", "a.png")],
+        *[("\u00e9.png", "e\u0301.png"), ("sub/A.png", "sub/a.png")],
+    ],
+)
+def test_a_table_of_another_system_means_the_file_that_is_here(tmp_path, listed, stored):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / stored).touch()
+    assert listed_file(tmp_path / listed) == tmp_path / stored
+
+
+def test_a_name_that_may_mean_two_files_means_none(tmp_path):
+    for name in ("a.png", "a.tif", "B.png", "b.PNG"):
+        (tmp_path / name).touch()
+    for name in ("a", "B.PNG"):
+        assert listed_file(tmp_path / name) == tmp_path / name
