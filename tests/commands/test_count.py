@@ -517,7 +517,8 @@ def test_an_intensity_on_the_command_line(tmp_path, monkeypatch, words):
         return []
 
     monkeypatch.setattr("cellzoo.commands.count.count_files", count)
-    monkeypatch.setattr("cellzoo.counters.load.load_counter", lambda model, **options: GreyCounter())
+    loaded = GreyCounter()
+    monkeypatch.setattr("cellzoo.counters.load.load_counter", lambda model, **options: loaded)
     image, out = str(tmp_path / "a.png"), str(tmp_path / "counts.csv")
     arguments = ["count", "--intensity", *words, image, "--model", "x", "-o", out, "--z", "max"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
