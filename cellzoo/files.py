@@ -1,19 +1,25 @@
 """Writing files whole or not at all: whoever reads one never sees half of it."""
 
+import contextlib
 import csv
+import errno
 import hashlib
 import io
+import itertools
+import logging
 import math
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from cellzoo.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CHECKSUMS_FILE = "checksums.txt"
 LOCK_FILE = ".lock"  # stays: a process that waits holds the same file open
@@ -24,8 +30,10 @@ def check_new_file(out: Path) -> None:
     """Says that a file named by ``-o`` cannot be written, before the work that is to fill it.
 
     Raises:
-        UserError: it exists already, or its folder does not or cannot be written to.
+        UserError: it exists already, its name is too long or no UTF-8, or its folder does not exist
+            or cannot be written to.
     """
+    check_name(out)
     if out.exists():
         raise UserError(f"{out} exists: choose another name for -o, or move it away.")
     if not out.parent.is_dir():
@@ -39,9 +47,101 @@ def check_new_file(out: Path) -> None:
         ) from None
 
 
+def check_name(path: Path) -> None:
+    """Says that a name cannot be given to a new file or folder.
+
+    Raises:
+        UserError: it is too long for the file system, or no UTF-8.
+    """
+    try:
+        str(path).encode()
+        path.lstat()
+    except UnicodeEncodeError:
+        raise UserError(f"{readable(path)} is no UTF-8: choose another name.") from None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise UserError(
+                f"{path} cannot be a name ({error.strerror}): choose a shorter one."
+            ) from None
+
+
+class NewCsv:
+    """A CSV that is written row by row beside its name, and gets the name when it is whole.
+
+    Rows that were written stay on the disk whatever ends the work.
+
+    Args:
+        out: the name; nothing of that name may exist.
+        header: names of the columns.
+
+    Attributes:
+        file: where the rows are.
+
+    Raises:
+        UserError: the file cannot be made; every method, too: it cannot be written.
+    """
+
+    def __init__(self, out: Path, header: Sequence[str]):
+        """Makes the file."""
+        check_new_file(out)
+        self._out, self._rows, self._finished = out, 0, False
+        self.file = out.with_name(f"{out.stem[:16]}-{secrets.token_hex(3)}.part.csv")
+        with self._said():
+            self._opened = self.file.open("x", encoding="utf-8", newline="")
+            self._writer = csv.writer(self._opened)
+            self._writer.writerow(header)
+            self._opened.flush()
+
+    def write(self, row: Sequence[Any]) -> None:
+        """Writes a row through to the disk."""
+        with self._said():
+            self._writer.writerow(row)
+            self._opened.flush()
+        self._rows += 1
+
+    def finish(self) -> None:
+        """Gives the file its name.
+
+        Raises:
+            UserError: another file has it by now; the sentence says which name was free.
+        """
+        with self._said():
+            self._opened.close()
+            for number in itertools.count(1):
+                suffix = f"-{number}" if number > 1 else ""
+                named = self._out.with_stem(self._out.stem + suffix)
+                with contextlib.suppress(FileExistsError):
+                    _rename_new(self.file, named)
+                    break
+        self._finished = True
+        if named != self._out:
+            raise UserError(f"{self._out} came to be meanwhile: the rows are in {named}.")
+
+    def abandon(self) -> None:
+        """Ends it, unless it is finished: a file without rows goes, another one is named."""
+        if self._finished:
+            return
+        with contextlib.suppress(OSError):  # a full disk has been told of
+            self._opened.close()
+        if self._rows:
+            log.warning("The first %d rows are in %s.", self._rows, self.file)
+        else:
+            self.file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.file} cannot be written ({error.strerror}): free some space, or choose "
+                "another place for -o."
+            ) from None
+
+
 def temporary_beside(path: Path) -> Path:
     """Where to write what is then renamed to ``path``: a hidden name, of this process alone."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name[:64]}.{os.getpid()}.tmp")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -65,19 +165,26 @@ def write_new(path: Path, text: str) -> None:
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8", newline="")
-        try:
-            os.link(temporary, path)  # unlike a rename, fails where it exists
-        except FileExistsError:
-            raise
-        except OSError as error:  # a file system without links, such as a memory stick's
-            if path.exists():
-                raise FileExistsError(f"{path} exists") from error
-            os.replace(temporary, path)
+        _rename_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
+def _rename_new(file: Path, path: Path) -> None:
+    """Renames a file, but never over another one: raises FileExistsError."""
+    try:
+        os.link(file, path)  # unlike a rename, fails where it exists
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links, such as a memory stick's
+        if path.exists():
+            raise FileExistsError(f"{path} exists") from error
+        os.replace(file, path)
+    else:
+        file.unlink()
+
+
+@contextlib.contextmanager
 def lock(folder: Path, otherwise: str | None) -> Iterator[bool]:
     """Keeps other processes from working in a folder; a killed process keeps nobody out.
 

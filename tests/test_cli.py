@@ -265,3 +265,12 @@ def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells
     result = run_cli("import-labels", tmp_path / "a.csv", "-o", tmp_path / "b.csv")
     assert result.exit_code == 1
     assert result.stderr == "Error: [Errno 28] No space left on device: 'labels.csv'\n"
+
+
+def test_a_message_never_steers_the_terminal(run_cli, tmp_path):
+    name = tmp_path / "a\x1b[2J\u202egnp.png"
+    name.write_bytes(b"broken")
+    result = run_cli("count", name, "--model", "zoo:simulated_bf", "-o", tmp_path / "counts.csv")
+    assert result.exit_code == 1
+    assert r"a\x1b[2J\u202egnp.png" in result.stderr
+    assert "\x1b" not in result.output and "\u202e" not in result.output

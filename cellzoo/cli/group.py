@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cellzoo import __version__
-from cellzoo.errors import UserError
+from cellzoo.errors import UserError, printable
 
 # TensorFlow writes about every device that it does not have.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,7 +33,7 @@ def verb(function: Callable) -> Callable:
         except BrokenPipeError:  # `cellzoo list | head` has read enough, which click knows
             raise
         except OSError as error:  # a full disk, a folder that may not be written to
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command starts again, or goes on.", err=True)
@@ -46,7 +46,7 @@ class _Echo(logging.Handler):
     """Prints the messages of the package to wherever standard output goes by then."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record))
+        click.echo("\n".join(map(printable, self.format(record).split("\n"))))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,10 +1,8 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
-import contextlib
-import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
-from cellzoo.errors import UsageError, UserError
-from cellzoo.files import check_new_file, csv_text, readable, write_new
+from cellzoo.errors import UsageError
+from cellzoo.files import NewCsv, csv_safe, readable
 from cellzoo.images import search_images
 from cellzoo.scores.counts import round_count
 
@@ -68,7 +66,8 @@ def count_files(
     Args:
         paths: image files and folders of them.
         model: what counts, or its name, see :func:`cellzoo.counters.load.load_counter`.
-        out: CSV to write; it appears when it is complete. None: none.
+        out: CSV to write; it appears when it is complete. What was counted before an interruption
+            is in a file beside it, whose name is said. None: none.
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
         masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
             Both appear when they are complete.
@@ -85,9 +84,32 @@ def count_files(
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    out = None if out is None else Path(out)
-    if out is not None:
-        check_new_file(out)
+    header = [field.name for field in fields(CountRow)]
+    table = None if out is None else NewCsv(Path(out), header)
+    try:
+        rows = _count_files(paths, model, table, overlay, masks, reading)
+    except BaseException:
+        if table:
+            table.abandon()
+        raise
+    return rows
+
+
+def _count_files(
+    paths: Sequence[str | os.PathLike],
+    model: Counter | str | os.PathLike,
+    table: NewCsv | None,
+    overlay: str | os.PathLike | None,
+    masks: str | os.PathLike | None,
+    reading: dict[str, Any],
+) -> list[CountRow]:
+    rows: list[CountRow] = []
+
+    def ready(entry: Entry) -> None:
+        rows.append(_row(entry, counter))
+        if table:
+            table.write(_cells(rows[-1]))
+
     counter = load_counter(model) if isinstance(model, str | os.PathLike) else model
     found = search_images([Path(path) for path in paths])
     found.say()
@@ -98,17 +120,16 @@ def count_files(
         pictures = SegmentationPictures(counter, overlay, masks, files)
     try:
         entries = file_entries(files, counter.reader(files, **reading), "--{} ")
-        counted = count_entries(counter, entries, done=pictures and pictures.write)
+        count_entries(counter, entries, done=pictures and pictures.write, ready=ready)
     except BaseException as error:
         if pictures:
             pictures.discard()
         if isinstance(error, UsageError):  # wrong for every file alike
             raise UsageError(with_options(str(error), "--{} ")) from None
         raise
-    rows = [_row(entry, counter) for entry in counted]
     try:
-        if out is not None:
-            _write(rows, out)
+        if table:
+            table.finish()
     finally:
         if pictures:
             pictures.keep()
@@ -137,12 +158,8 @@ def _row(entry: Entry, counter: Counter) -> CountRow:
     return row
 
 
-def _write(rows: Sequence[CountRow], out: Path) -> None:
-    text = csv_text([field.name for field in fields(CountRow)], map(astuple, rows))
-    for number in itertools.count(1):
-        file = out.with_stem(f"{out.stem}-{number}") if number > 1 else out
-        with contextlib.suppress(FileExistsError):
-            write_new(file, text)
-            break
-    if file != out:  # another count was faster
-        raise UserError(f"{out} came to be while this counted: the counts are in {file}.")
+def _cells(row: CountRow) -> tuple[Any, ...]:
+    """A row as it stands in the CSV, where no text is a formula and a path stays one."""
+    texts = {key: csv_safe(getattr(row, key)) for key in ("model", "version", "error", "flag")}
+    image = row.image if csv_safe(row.image) == row.image else f"./{row.image}"
+    return astuple(replace(row, image=image, **texts))

@@ -78,7 +78,7 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
     base.mkdir(parents=True, exist_ok=True)
     with lock(base, otherwise=None) as alone:
         if alone:  # else what is found may be another export's, under way
-            for left in base.glob(f"{_NEW}*"):
+            for left in base.glob(f"{_NEW}????????"):
                 shutil.rmtree(left, ignore_errors=True)
         return _export(counter, graph, base, serving)
 

@@ -1,5 +1,7 @@
 """Pictures of what a model took for cells: masks and probabilities, and images with outlines."""
 
+import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -13,6 +15,7 @@ import tifffile
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry
 from cellzoo.errors import UserError
+from cellzoo.files import LOCK_FILE, check_name, lock, readable
 from cellzoo.scores.counts import round_count
 
 OUTLINE = (60, 200, 255)  # blue, green, red
@@ -47,6 +50,7 @@ class SegmentationPictures:
             )
         folders = [folder for folder in (overlay, masks) if folder]
         for folder in folders:
+            check_name(folder)
             if folder.exists():
                 raise UserError(f"{folder} exists: name a new folder, or move it away.")
         if overlay and masks:
@@ -59,16 +63,18 @@ class SegmentationPictures:
         self.counter = counter
         self.written: set[str] = set()
         # The same names whichever file is counted first.
-        taken, self._stems = {file.stem for file in files}, {}
-        first = {file.stem: file for file in reversed(files)}
+        stems = {file: _stem(file) for file in files}
+        taken, self._stems = set(stems.values()), {}
+        first = {stems[file]: file for file in reversed(files)}
         for file in files:
-            stem, k = file.stem, 1
+            stem, k = stems[file], 1
             while first.get(stem) != file and stem in taken:
                 k += 1
-                stem = f"{file.stem}-{k}"
+                stem = f"{stems[file]}-{k}"
             taken.add(stem)
             self._stems[file] = stem
-        self._hidden = {folder: _hidden_beside(folder) for folder in folders}
+        self._locks = contextlib.ExitStack()
+        self._hidden = {folder: self._hidden_beside(folder) for folder in folders}
         self.overlay, self.masks = self._hidden.get(overlay), self._hidden.get(masks)
 
     def keep(self) -> None:
@@ -78,7 +84,9 @@ class SegmentationPictures:
             UserError: something else has such a name by now.
         """
         left = []
+        self._locks.close()
         for folder, hidden in self._hidden.items():
+            (hidden / LOCK_FILE).unlink(missing_ok=True)
             try:
                 os.rename(hidden, folder)
             except OSError:
@@ -88,8 +96,19 @@ class SegmentationPictures:
 
     def discard(self) -> None:
         """Removes what was written so far."""
+        self._locks.close()
         for hidden in self._hidden.values():
             shutil.rmtree(hidden, ignore_errors=True)
+
+    def _hidden_beside(self, folder: Path) -> Path:
+        """A new folder from which ``folder`` can be made by a rename, and which is locked."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{folder.name[:64]}-"
+        _clean(folder.parent, prefix)
+        hidden = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+        hidden.chmod(0o755)
+        self._locks.enter_context(lock(hidden, otherwise="is in use"))
+        return hidden
 
     def write(self, entry: Entry) -> None:
         """Writes a counted frame's pictures, all of the frame's own size."""
@@ -118,12 +137,18 @@ class SegmentationPictures:
         return name
 
 
-def _hidden_beside(folder: Path) -> Path:
-    """A new folder from which ``folder`` can be made by a rename."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    hidden.chmod(0o755)
-    return hidden
+def _clean(parent: Path, prefix: str) -> None:
+    """Removes what a killed count left: folders of this name that hold a lock file nobody holds."""
+    for left in parent.glob(f"{glob.escape(prefix)}????????"):
+        if (left / LOCK_FILE).is_file():
+            with contextlib.suppress(UserError), lock(left, otherwise="is in use") as alone:
+                if alone:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def _stem(file: Path) -> str:
+    """How the pictures of a file are called: short, and of characters that every file may have."""
+    return readable(Path(file.stem)).replace("\\", "_").encode()[:150].decode(errors="ignore")
 
 
 def outlined(pixels: np.ndarray, mask: np.ndarray, text: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Images through a counter: read while others are counted, in batches of one size and type."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ def count_entries(
     flags: bool = True,
     strict: bool = False,
     done: Callable[[Entry], None] | None = None,
+    ready: Callable[[Entry], None] | None = None,
 ) -> list[Entry]:
     """Counts images that come one by one; their pixels are forgotten as soon as they are counted.
 
@@ -42,6 +44,8 @@ def count_entries(
         strict: raise the first error instead of keeping it with its image.
         done: called with each image after it was counted, while its pixels are still there. It may
             be called from several threads.
+        ready: called with each image in their order, counted or not, as soon as it and those before
+            it are through.
 
     Returns:
         All of the entries, in their order, each with its count or its error.
@@ -50,6 +54,13 @@ def count_entries(
         UserError: an image cannot be counted and ``strict`` is set, or the counter is gone.
     """
     kept: list[Entry] = []
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        while ready and told < len(kept) and _is_through(kept[told]):
+            told += 1
+            ready(kept[told - 1])
 
     def prepared() -> Iterator[Entry]:
         for entry in entries:
@@ -81,15 +92,24 @@ def count_entries(
             for batch in _batches(prepared()):
                 if len(under_way) == counter.window:
                     under_way.popleft().result()
+                    tell()
                 under_way.append(pool.submit(count, batch))
             for future in under_way:
                 future.result()
+                tell()
+            tell()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 counter.close()
             pool.shutdown(cancel_futures=True)
+            with contextlib.suppress(UserError):  # what ended it comes first
+                tell()
             raise
     return kept
+
+
+def _is_through(entry: Entry) -> bool:
+    return entry.error is not None or (entry.prepared is None and not np.isnan(entry.raw))
 
 
 def _batches(prepared: Iterator[Entry]) -> Iterator[list[Entry]]:

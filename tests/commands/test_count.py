@@ -1,6 +1,7 @@
 """Images to counts.csv: a row per frame, an error where there is no count, nothing half-written."""
 
 import csv
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -265,6 +266,94 @@ def test_the_file_appears_when_it_is_complete(folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         count_files([folder], GreyCounter(), tmp_path / "counts.csv")
     assert not (tmp_path / "counts.csv").exists()
+
+
+@pytest.mark.parametrize("error", [UserError("gone"), OSError("gone"), KeyboardInterrupt()])
+def test_what_was_counted_before_the_end_is_kept_and_named(
+    folder, tmp_path, monkeypatch, caplog, error
+):
+    monkeypatch.setattr(stream, "BATCH", 1)
+    monkeypatch.setattr(files.log.parent, "propagate", True)
+
+    class Ending(GreyCounter):
+        def _count(self, images, domain):
+            if len(self.batches) == 2:
+                raise error
+            return super()._count(images, domain)
+
+    out = tmp_path / "counts.csv"
+    with caplog.at_level("WARNING", "cellzoo"), pytest.raises(type(error)):
+        count_files([folder], Ending(), out)
+    (part,) = tmp_path.glob("*.csv")
+    assert part.name.startswith("counts-") and part.name.endswith(".part.csv")
+    assert f"The first 2 rows are in {part}." in caplog.text
+    with part.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(Path(row["image"]).name, row["count"]) for row in rows] == [
+        ("t1.png", "0"), ("t2.png", "2")
+    ]  # fmt: skip
+
+
+def test_rows_are_on_the_disk_as_they_come(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "BATCH", 1)
+    lines = []
+
+    class Looking(GreyCounter):
+        def _count(self, images, domain):
+            (part,) = tmp_path.glob("*.part.csv")
+            lines.append(len(part.read_text().splitlines()))
+            return super()._count(images, domain)
+
+    count_files([folder], Looking(), tmp_path / "counts.csv")
+    assert lines == [1, 2, 3]
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["counts.csv"]
+
+
+def test_a_full_disk_names_the_file(folder, tmp_path, monkeypatch):
+    def full(self, row):
+        with self._said():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.NewCsv, "write", full)
+    with pytest.raises(UserError, match=r"counts-\w+.part.csv cannot be written \(No space left"):
+        count_files([folder], GreyCounter(), tmp_path / "counts.csv")
+    assert not list(tmp_path.glob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 252 + ".csv", os.fsdecode(b"\xe4.csv")], ids=["too long", "no UTF-8"]
+)
+def test_a_name_that_cannot_be_is_refused_before_counting(folder, tmp_path, name):
+    counter = GreyCounter()
+    with pytest.raises(UserError, match="choose a"):
+        count_files([folder], counter, tmp_path / name)
+    assert counter.batches == [] and not list(tmp_path.glob("*.csv"))
+
+
+def test_the_longest_name_is_written(folder, tmp_path):
+    out = tmp_path / ("x" * 251 + ".csv")
+    count_files([folder], GreyCounter(), out)
+    assert len(out.read_text().splitlines()) == 4
+
+
+def test_no_cell_of_text_is_a_formula_and_paths_stay_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.png", "-2.png", "@x.png", "plain.png"):
+        cv2.imwrite(name, grey(255))
+    Path("+broken.png").write_bytes(b"broken")
+    counter = GreyCounter(half_width=11)
+    counter.name = "=cmd()"
+    rows = count_files(sorted(Path().glob("*.png")), counter, "counts.csv")
+    with open("counts.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {row["image"] for row in table} == {
+        "./=1+1.png", "./-2.png", "./@x.png", "plain.png", "./+broken.png"
+    }  # fmt: skip
+    assert all(Path(row["image"]).is_file() for row in table)
+    assert {row["model"] for row in table} == {"'=cmd()"} and rows[0].model == "=cmd()"
+    (broken,) = [row for row in table if row["error"]]
+    assert broken["error"].startswith("'+broken.png")
+    assert {row["count_low"] for row in table if not row["error"]} == {"-1.000"}  # a number
 
 
 def test_columns_are_the_documented_ones():

@@ -126,7 +126,7 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
 
 
 def test_what_a_kill_left_is_cleaned_by_the_next_export(tiny_run, tmp_path, monkeypatch):
-    left = tmp_path / "tiny" / ".new-abc"
+    left = tmp_path / "tiny" / ".new-abc_efgh"
     (left / "variables").mkdir(parents=True)
     (tmp_path / "tiny" / ".notes").mkdir()
     monkeypatch.setattr("cellzoo.commands.export._write", lambda *arguments: None)

@@ -1,6 +1,7 @@
 """Segmenting models: images of any size, masks, probabilities and pictures."""
 
 import csv
+import os
 import shutil
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from cellzoo.commands.pictures import SegmentationPictures, outlined
 from cellzoo.counters import stream
 from cellzoo.counters.load import load_counter, load_run
 from cellzoo.errors import UserError
+from cellzoo.files import LOCK_FILE, lock
 from cellzoo.images import read_frames, resize
 
 RECIPE = """\
@@ -225,3 +227,36 @@ def test_the_outline_runs_around_the_cell():
     inked = picture.any(axis=2)
     assert inked[20, 10:20].all() and inked[20:30, 19].all()
     assert not inked[21:29, 11:19].any() and not inked[:19].any()
+
+
+def test_what_a_kill_left_is_cleaned_and_what_others_hold_is_not(tmp_path, runs):
+    write_image(tmp_path / "a.png", 16, 24)
+    for name in (".over-killed_1", ".over-working2", ".over-mymymine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    (tmp_path / ".over-killed_1" / LOCK_FILE).touch()
+    with lock(tmp_path / ".over-working2", otherwise=None):
+        counter = load_run(runs["additive"])
+        count_files([tmp_path / "a.png"], counter, tmp_path / "c.csv", overlay=tmp_path / "over")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.png", "c.csv", "over", ".over-working2", ".over-mymymine"
+    }  # fmt: skip
+    assert [path.name for path in (tmp_path / "over").iterdir()] == ["a.png"]
+
+
+def test_pictures_of_any_name_can_be_written(tmp_path, runs):
+    names = ["x" * 250 + ".png", "é" * 120 + ".png", os.fsdecode(b"\xe4.png")]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        write_image(tmp_path / "a.png", 16, 24)
+        (tmp_path / "a.png").rename(tmp_path / "images" / name)
+    counter = load_run(runs["additive"])
+    rows = count_files(
+        [tmp_path / "images"], counter, tmp_path / "c.csv",
+        overlay=tmp_path / "over", masks=tmp_path / "masks",
+    )  # fmt: skip
+    assert len(list((tmp_path / "over").iterdir())) == sum(not row.error for row in rows)
+    with pytest.raises(UserError, match="choose a shorter one"):
+        count_files(
+            [tmp_path / "images"], counter, tmp_path / "d.csv", overlay=tmp_path / ("x" * 300)
+        )
