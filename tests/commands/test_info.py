@@ -5,15 +5,15 @@ import subprocess
 import sys
 
 import cv2
+import microscope_files as writers
 import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from microscope_files import scene
 
 from cellzoo.cli import main
 from cellzoo.commands.info import describe
-from tests.images import writers
-from tests.images.writers import scene
 
 THREE = np.stack([scene(k) for k in range(3)])
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import cv2
 import imagecodecs
+import microscope_files as writers
 import numpy as np
 import pytest
 import tifffile
+from microscope_files import scene
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
@@ -25,8 +27,6 @@ from cellzoo.images import (
     to_unit,
 )
 from cellzoo.images.readers import FORMATS
-from tests.images import writers
-from tests.images.writers import scene
 
 FIRST, SECOND, THIRD, FOURTH = (scene(k) for k in range(4))
 THREE = np.stack([FIRST, SECOND, THIRD])

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import cv2
+import microscope_files as writers
 import numpy as np
 import pytest
 import tifffile
+from microscope_files import scene
 
 from cellzoo.errors import UserError
 from cellzoo.images import read_frames
-from tests.images import writers
-from tests.images.writers import scene
 
 pytestmark = pytest.mark.slow
 
