@@ -1,11 +1,11 @@
 """A folder of pictures and its table of labels -> what a model is fed."""
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from cellzoo.data.image_set import ImageSet, Skipped
@@ -22,13 +22,17 @@ from cellzoo.data.reading import AS_IT_IS, Reading
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
     Frame,
+    Notes,
     Size,
+    count_labels,
     find_images,
     natural_key,
     read_mask,
     resize_mask,
     sides,
 )
+
+log = logging.getLogger("cellzoo")
 
 
 def load_folder(
@@ -77,7 +81,7 @@ def load_folder(
     base = folder if csv_path is None else csv_path.parent
     table = Table({}, set()) if csv_path is None else read_labels(csv_path)
 
-    found, skipped = [], []
+    found, skipped, contradicted = [], [], []
     named = _files_by_name(folder, base, table)
     reader = reading.reader([base / name for name, _ in named])
     for name, file in named:
@@ -85,7 +89,10 @@ def load_folder(
         try:
             frames = list(reader.read(base / name))
             images = [reading.fit(frame.pixels, size, frame.path, resize_from) for frame in frames]
-            masks = [_read_mask(base, rows, frame, len(frames), reading.axes) for frame in frames]
+            masks = [
+                _read_mask(base, rows, frame, len(frames), reading.axes, reader.notes)
+                for frame in frames
+            ]
         except UserError as error:
             if on_error == "stop" or isinstance(error, UsageError):
                 raise _with_line(error, csv_path, rows) from error
@@ -93,11 +100,16 @@ def load_folder(
             continue
         frame_rows = row_per_frame(csv_path, name, rows, len(images))
         for frame, image, mask, row in zip(frames, images, masks, frame_rows, strict=True):
-            if row.instances and np.isnan(row.count):
-                row = replace(row, count=float(len(np.unique(mask[mask > 0]))))
+            if row.instances:
+                cells = count_labels(mask)
+                if np.isnan(row.count):
+                    row = replace(row, count=float(cells))
+                elif cells not in (None, row.count):
+                    contradicted.append((row, cells))
             small = None if mask is None else resize_mask(mask, size)
             found.append((image, small, row, frame.pixels.shape))
     reader.notes.say()
+    _say_contradictions(csv_path, contradicted)
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")
@@ -145,7 +157,12 @@ def _files_by_name(folder: Path, base: Path, table: Table) -> list[tuple[str, Pa
 
 
 def _read_mask(
-    folder: Path, rows: dict[int | None, Row], frame: Frame, frames: int, axes: str | None
+    folder: Path,
+    rows: dict[int | None, Row],
+    frame: Frame,
+    frames: int,
+    axes: str | None,
+    notes: Notes,
 ) -> np.ndarray | None:
     """The mask of a frame in its file's own size; None if it has none."""
     row = rows.get(frame.index, rows.get(None))
@@ -155,7 +172,7 @@ def _read_mask(
     alone = number is None and frame.index in rows  # the row of a frame may name a file of its own
     if number is None and frames > 1:
         number = frame.index  # the masks of a stack are a stack as well
-    mask = read_mask(file, number, axes, or_only=alone)
+    mask = read_mask(file, number, axes, or_only=alone, notes=notes)
     if mask.shape != frame.pixels.shape:
         (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
         raise UserError(
@@ -164,15 +181,24 @@ def _read_mask(
         )
     if not row.instances:
         return (mask > 0).astype(np.uint8)
-    numbers = np.unique(mask[mask > 0])
-    if np.isnan(row.count) and len(numbers) == 1:
-        parts = cv2.connectedComponents((mask > 0).astype(np.uint8))[0] - 1
-        if parts > 1 or numbers[0] == 255:
-            raise UserError(
-                f"{file}: has a single number, {numbers[0]}, so it does not tell cells apart: name "
-                "it in the column mask, or give the count"
-            )
+    if np.isnan(row.count) and count_labels(mask) is None:
+        raise UserError(
+            f"{file}: has a single number, {mask.max()}, so it does not tell cells apart: name it "
+            "in the column mask, or give the count"
+        )
     return mask
+
+
+def _say_contradictions(csv_path: Path | None, found: list[tuple[Row, int]]) -> None:
+    """Warns, once, of counts that are not those of their label images."""
+    if found:
+        row, cells = found[0]
+        more = f" ({len(found) - 1} more differ, too)" if found[1:] else ""
+        log.warning(
+            "%s: line %d: gives %s a count of %d, but its label image numbers %d cells%s: the "
+            "count is taken, correct one of the two.",
+            csv_path, row.line, row.name, row.count, cells, more,
+        )  # fmt: skip
 
 
 def _with_line(error: UserError, csv_path: Path | None, rows: dict) -> UserError:

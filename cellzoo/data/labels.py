@@ -3,33 +3,39 @@
 It begins with the line ``image,count[,split,group,time,series,kind,pixel_size_um,mask]``; other
 columns may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3 of a
 stack is ``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty
-chamber. ``time`` is a number in any unit, ``kind`` a stain or modality.
+chamber. ``time`` is a number in any unit, a duration or a date (see
+:func:`cellzoo.data.times.read_times`), ``kind`` a stain or modality. Names may be spelled as
+:class:`cellzoo.data.names.NamedFiles` says.
 
 ``mask`` names a picture of the same size, 0 in the background and above 0 in cells;
 ``label_image`` one in which each cell has a number of its own, so that it also gives the count
 where ``count`` is empty.
 """
 
-import csv
 import difflib
 import logging
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cellzoo.data.image_set import SPLITS
+from cellzoo.data.names import PICTURE_SUFFIXES, NamedFiles
+from cellzoo.data.table import read_csv_rows
+from cellzoo.data.times import read_times
 from cellzoo.errors import UserError
-from cellzoo.images import SUFFIXES, listed_file
+from cellzoo.images import SUFFIXES
 
 log = logging.getLogger("cellzoo")
 
 _COLUMNS = ("image", "count", "group", "series", "split", "time", "kind", "mask", "label_image")
+_MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 
 
 def parse_count(text: str) -> float:
-    """A count as people write it in a table: "12", "12.0"; empty -> NaN (unlabelled).
+    """A count as people write it in a table: "12", "12.0", "12,0"; empty -> NaN (unlabelled).
 
     Raises:
         ValueError: with the reason, to be completed by file, line and cure.
@@ -37,8 +43,11 @@ def parse_count(text: str) -> float:
     text = text.strip()
     if not text:
         return float("nan")
+    if _MAYBE_THOUSANDS.fullmatch(text):
+        raise ValueError(f"the count {text!r} may have a decimal or a thousands mark")
+    number = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
     try:
-        count = float(text.replace("_", "?"))  # Python would read 1_0 as 10
+        count = float(number.replace("_", "?"))  # Python would read 1_0 as 10
     except ValueError:
         raise ValueError(f"the count {text!r} is not a number") from None
     if not np.isfinite(count):
@@ -50,40 +59,6 @@ def parse_count(text: str) -> float:
     if count > 1e6:
         raise ValueError(f"the count {text!r} is above a million")
     return count
-
-
-def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV that are not blank, each with its line number from 1.
-
-    Commas separate, or, where the first line has none, the semicolons or tabs that it has: those of
-    a spreadsheet program in a country with a decimal comma.
-
-    Raises:
-        UserError: the file is missing, or is no UTF-8 text.
-    """
-    try:
-        # utf-8-sig: Excel writes a byte order mark before the header.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "")
-            file.seek(0)
-            others = [character for character in ";\t" if character in first]
-            delimiter = others[0] if others and "," not in first else ","
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num}: is no row of a CSV ({error}), correct the line"
-        ) from error
-    for line, row in rows:
-        if any("\n" in cell or "\r" in cell for cell in row):
-            raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
-        if any("\0" in cell for cell in row):
-            raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
-    return [(line, row) for line, row in rows if any(row)]
 
 
 @dataclass(frozen=True)
@@ -120,20 +95,8 @@ def read_labels(path: Path) -> Table:
             f"{path}: there is no such file, add it or, if nothing is labelled, set "
             "data.natural.labels: null"
         )
-    lines = read_csv_rows(path)
-    if not lines:
-        raise UserError(f"{path}: line 1: is empty, begin the file with the line image,count")
-    header = _header(path, *lines[0])
     table = Table({}, set())
-    for line, cells in lines[1:]:
-        if len(cells) > len(header):
-            raise UserError(
-                f"{path}: line {line}: has {len(cells)} values for {len(header)} columns, "
-                "write counts without a comma, and put other values that contain one in double "
-                "quotes"
-            )
-        # Spreadsheets leave out the commas of empty cells at the end of a line.
-        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+    for line, values in read_rows(path)[1]:
         row, file, frame = _parse_row(path, line, values)
         frames = table.rows.setdefault(file, {})
         if frame in frames:
@@ -146,6 +109,47 @@ def read_labels(path: Path) -> Table:
     for frames in table.rows.values():
         _fill_in(frames)
     return table
+
+
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Reads the columns of a table of labels.
+
+    Args:
+        path: the table.
+
+    Returns:
+        The columns in lower case, and of each row its line and values by column: files named as
+        they are on disk, times as numbers.
+
+    Raises:
+        UserError: the file is no such table, a time is not understood, or a name may mean two
+            files.
+    """
+    lines = read_csv_rows(path)
+    if not lines:
+        raise UserError(f"{path}: line 1: is empty, begin the file with the line image,count")
+    header = _header(path, *lines[0])
+    rows, files = [], NamedFiles(path.parent)
+    for line, cells in lines[1:]:
+        if len(cells) > len(header):
+            raise UserError(
+                f"{path}: line {line}: has {len(cells)} values for {len(header)} columns, "
+                "write counts without a comma, and put other values that contain one in double "
+                "quotes"
+            )
+        # Spreadsheets leave out the commas of empty cells at the end of a line.
+        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        try:
+            for column in {"image", "mask", "label_image"} & values.keys():
+                values[column] = files.spelled(values[column])
+        except ValueError as error:
+            raise UserError(f"{path}: line {line}: {error}") from error
+        rows.append((line, values))
+    if "time" in header:
+        times = read_times(path, [(line, values["time"]) for line, values in rows])
+        for time, (_, values) in zip(times, rows, strict=True):
+            values["time"] = "" if np.isnan(time) else f"{time:.10g}"
+    return header, rows
 
 
 def _fill_in(frames: dict[int | None, Row]) -> None:
@@ -201,7 +205,7 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
 
 def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path, int | None]:
     where = f"{path}: line {line}"
-    name = values["image"].replace("\\", "/")  # a table written under Windows
+    name = values["image"]
     if not name:
         raise UserError(f"{where}: names no image, fill in the column image or delete the line")
     try:
@@ -217,8 +221,8 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     group = values.get("group") or values.get("series") or ""
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
-    time = _parse_time(values.get("time", ""))
     kind = values.get("kind", "")
+    time = float(values.get("time") or "nan")
     row = Row(line, name, count, group, split, time, kind, mask, instances=bool(instances))
     return row, resolved(file), frame
 
@@ -228,24 +232,15 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _parse_time(text: str) -> float:
-    """A time as a number; NaN for what is none: nothing but a figure depends on it."""
-    try:
-        time = float(text)
-    except ValueError:
-        return float("nan")
-    return time if np.isfinite(time) else float("nan")
-
-
 def file_and_frame(folder: Path, name: str) -> tuple[Path, int | None]:
     """``stack.tif#3`` -> the file and 3; the frame is None where the name has no number."""
     name = name.replace("\\", "/")  # a table written under Windows
-    file = listed_file(folder / name)
+    file = folder / name
     stem, mark, number = name.rpartition("#")
     # A file that really is called like this comes first.
     framed = mark and number.isascii() and number.isdigit()
-    if framed and Path(stem).suffix.lower() in SUFFIXES and not file.exists():
-        return listed_file(folder / stem), int(number)
+    if framed and Path(stem).suffix.lower() in PICTURE_SUFFIXES and not file.exists():
+        return folder / stem, int(number)
     return file, None
 
 

@@ -7,14 +7,14 @@ asked for: every refusal is a `UserError` that names the file and the recipe key
 from cellzoo.images.find import (
     SUFFIXES,
     find_images,
-    listed_file,
     natural_key,
     search_images,
 )
 from cellzoo.images.frame import Frame
 from cellzoo.images.grey import LUMINANCE
 from cellzoo.images.imagefile import COLOURS
-from cellzoo.images.mask import read_mask
+from cellzoo.images.mask import count_labels, read_mask
+from cellzoo.images.notes import Notes
 from cellzoo.images.read import (
     MAX_MEGAPIXELS,
     Reader,
@@ -33,14 +33,15 @@ __all__ = [
     "MAX_MEGAPIXELS",
     "SUFFIXES",
     "Frame",
+    "Notes",
     "Reader",
     "Selection",
     "Size",
     "checked_axes",
+    "count_labels",
     "few_bits",
     "find_images",
     "full_range",
-    "listed_file",
     "natural_key",
     "open_image",
     "parse_intensity",

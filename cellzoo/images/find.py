@@ -149,39 +149,6 @@ def as_on_disk(path: Path) -> Path:
     return folder / same[0] if len(same) == 1 else path
 
 
-def listed_file(path: Path) -> Path:
-    """The file that a table means.
-
-    It may be written under another system: with other code points for the same letters, in other
-    case, without its suffix, or with the folder that it lay in there.
-
-    Args:
-        path: as the table has it, beside the table or absolute.
-
-    Returns:
-        The file, if exactly one fits; else `path`.
-    """
-    found = as_on_disk(path)
-    if os.path.lexists(found):
-        return found
-    elsewhere = re.search(r"(?:^|/)[A-Za-z]:/(?:.*/)?([^/]+)$", path.as_posix())
-    if elsewhere:  # a path of Windows behind the table's folder
-        folder = Path(path.as_posix()[: elsewhere.start()] or ".")
-        return listed_file(folder / elsewhere[1])
-    try:
-        names = os.listdir(path.parent)
-    except OSError:
-        return path
-    wanted = unicodedata.normalize("NFC", path.name).casefold()
-    spelled = {name: unicodedata.normalize("NFC", name).casefold() for name in names}
-    same = [name for name, letters in spelled.items() if letters == wanted]
-    stems = [name for name in names if Path(spelled[name]).stem == wanted]
-    for fits in (same, [name for name in stems if format_named(Path(name))]):
-        if len(fits) == 1:
-            return path.parent / fits[0]
-    return path
-
-
 def _is_picture_folder(path: Path) -> bool:
     """Whether a folder is a picture, as OME-Zarr is."""
     form = format_named(path)

@@ -105,6 +105,8 @@ def checked_pixels(pixels: np.ndarray, path: Path, mask: bool = False) -> np.nda
         pass
     elif kind in "iu":
         low, high = pixels.min(), pixels.max()
+        if mask and low >= 0 and high > np.iinfo(np.uint16).max:
+            pixels, high = _renumbered(pixels)
         if low < 0 or high > np.iinfo(np.uint16).max:
             raise UserError(
                 f"{path}: has {pixels.dtype} pixels from {low:.9g} to {high:.9g}, save it as 8 or "
@@ -119,6 +121,13 @@ def checked_pixels(pixels: np.ndarray, path: Path, mask: bool = False) -> np.nda
         )
     # Files may have the other byte order.
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+
+
+def _renumbered(pixels: np.ndarray) -> tuple[np.ndarray, int]:
+    """The cells of a label image with numbers from 1, 0 staying 0, and the highest of these."""
+    numbers, places = np.unique(pixels, return_inverse=True)
+    start = int(numbers[0] > 0)
+    return places.reshape(pixels.shape) + start, len(numbers) - 1 + start
 
 
 def one_bit(path: Path) -> UserError:

@@ -1,23 +1,26 @@
 """Masks and instance label images."""
 
-import logging
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cellzoo.errors import UserError
 from cellzoo.images.grey import checked_pixels, refusing
+from cellzoo.images.notes import Notes
 from cellzoo.images.read import read_frames
-
-log = logging.getLogger("cellzoo")
 
 # Cells cover less of a picture than this, unless it is confluent or the mask is inverted.
 _MUCH_CELL = 0.8
 
 
 def read_mask(
-    path: Path, frame: int | None = None, axes: str | None = None, or_only: bool = False
+    path: Path,
+    frame: int | None = None,
+    axes: str | None = None,
+    or_only: bool = False,
+    notes: Notes | None = None,
 ) -> np.ndarray:
     """Read a mask or an instance label image.
 
@@ -29,9 +32,10 @@ def read_mask(
         axes: of the images' stacks, see `read_frames`; a stack of masks has the same but for
             channels.
         or_only: take the only frame of a file, whatever `frame` is.
+        notes: collects what is odd about it, to be said once for many masks; None: it is said.
 
     Returns:
-        `[height, width]` uint8 or uint16, as stored.
+        `[height, width]` uint8 or uint16, as stored; cells numbered above 65,535 are numbered anew.
 
     Raises:
         UserError: the file cannot be read, its values are not exact, it has no background, or it
@@ -56,8 +60,28 @@ def read_mask(
     mask = masks[frame or 0]
     if mask.dtype.kind != "u":
         raise UserError(f"{path}: has {mask.dtype} values, save the mask with 8 or 16 bit")
-    _check_background(mask, path)
+    own = Notes() if notes is None else notes
+    _check_background(mask, path, own)
+    if notes is None:
+        own.say()
     return mask
+
+
+def count_labels(mask: np.ndarray) -> int | None:
+    """The number of cells that a label image numbers.
+
+    Args:
+        mask: `[height, width]` of whole numbers, 0 is background.
+
+    Returns:
+        Cells; None for a single number that is not that of a single cell, such as 255.
+    """
+    numbers = np.unique(mask[mask > 0])
+    if len(numbers) == 1:
+        parts = cv2.connectedComponents((mask > 0).astype(np.uint8))[0] - 1
+        if parts > 1 or numbers[0] == 255:
+            return None
+    return len(numbers)
 
 
 def _array(path: Path) -> list[np.ndarray]:
@@ -72,7 +96,7 @@ def _array(path: Path) -> list[np.ndarray]:
         return [checked_pixels(np.asarray(mask), path, mask=True) for mask in masks]
 
 
-def _check_background(mask: np.ndarray, path: Path) -> None:
+def _check_background(mask: np.ndarray, path: Path, notes: Notes) -> None:
     if mask.min() > 0:
         numbers = np.unique(mask)
         shown = ", ".join(map(str, numbers[:4])) + (", ..." if len(numbers) > 4 else "")
@@ -83,8 +107,8 @@ def _check_background(mask: np.ndarray, path: Path) -> None:
     cells = np.count_nonzero(mask) / mask.size
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if cells > _MUCH_CELL and np.count_nonzero(edge) / edge.size > _MUCH_CELL:
-        log.warning(
-            "%s: %.0f %% of it are cell, it may be inverted: 0 is the background.",
+        notes.add(
             path,
-            100 * cells,
+            f"more than {_MUCH_CELL:.0%} of it are cell, its edge, too: it may be inverted, 0 is "
+            "the background",
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellzoo.data.labels import parse_count, read_csv_rows
+from cellzoo.data.labels import parse_count
+from cellzoo.data.table import read_csv_rows
 from cellzoo.errors import UserError
 from cellzoo.files import write_new
 from cellzoo.images import find_images

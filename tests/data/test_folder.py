@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -96,10 +97,11 @@ def test_masks_are_no_images(folder):
     assert image_set.names.tolist() == ["images/a.png", "images/b.png", "images/c.png"]
 
 
-def test_times_are_numbers(folder):
+@pytest.mark.parametrize(("text", "time"), [("2.5", 2.5), ('"0,5"', 0.5), ("00:45:00", 0.75)])
+def test_times_become_numbers(folder, text, time):
     assert load(folder, "image,count\nimages/a.png,1\n")[0].times is None
-    images, _ = load(folder, "image,count,time\nimages/a.png,1,2.5\nimages/b.png,2,noon\n")
-    assert dict(zip(images.names, images.times, strict=True))["images/a.png"] == 2.5
+    images, _ = load(folder, f"image,count,time\nimages/a.png,1,{text}\nimages/b.png,2,\n")
+    assert dict(zip(images.names, images.times, strict=True))["images/a.png"] == time
     assert np.isnan(images.times).sum() == len(images) - 1
 
 
@@ -123,6 +125,11 @@ def test_an_image_without_a_split_joins_its_groups(folder):
         "image,count,split,group\nimages/a.png,3\n",
         "image,count\nimages\\a.png,3\n",
         ",image,count\n0,images/a.png,3\n",
+        "sep=;\nimage;count\nimages/a.png;3\n",
+        "image;count\nimages/a.png;3,0\n",
+        "image,count\nImages/A.PNG,3\n",
+        "image,count\nimages/a,3\n",
+        "image,count\na.png,3\n".replace("a.png", r"D:\\lab\images\a.png"),
     ],
 )
 def test_csv_as_various_programs_write_it(folder, text):
@@ -192,6 +199,15 @@ def test_semicolons_or_tabs_may_separate(folder, mark):
     assert (images.counts[place], images.splits[place]) == (3, "train")
 
 
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_in_the_other_unicode_form_is_one_image(folder, forms):
+    named, stored = (unicodedata.normalize(form, "zelle_\u00fc.png") for form in forms)
+    (folder / "images" / "c.png").rename(folder / "images" / stored)
+    images, _ = load(folder, f"image,count\nimages/{named},7\n")
+    assert dict(zip(images.names, images.counts, strict=True))[f"images/{stored}"] == 7
+    assert len(images) == 3
+
+
 def test_a_column_that_is_nearly_ours_is_named(folder, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
     header = "image,count,groups,time,times,operator"
@@ -221,7 +237,7 @@ BROKEN_LABELS = {
     "no image column": ("file,count\nimages/a.png,3\n", "line 1", "no column image"),
     "column twice": ("image,count,count\nimages/a.png,3,4\n", "line 1", "count twice"),
     "decimal comma of another country": (
-        "image;count\nimages/a.png;3,5\n", "line 2", "'3,5' is not a number"
+        "image;count\nimages/a.png;3,5\n", "line 2", "'3,5' is not a whole number"
     ),
     "negative": ("image,count\nimages/a.png,-3\n", "line 2", "negative"),
     "not a number": ("image,count\n\nimages/a.png,many\n", "line 3", "not a number"),
@@ -230,6 +246,12 @@ BROKEN_LABELS = {
     "underscore": ("image,count\nimages/a.png,1_0\n", "line 2", "not a number"),
     "fraction": ("image,count\nimages/a.png,3.5\n", "line 2", "whole number"),
     "decimal comma": ("image,count\nimages/a.png,3,0\n", "line 2", "3 values for 2 columns"),
+    "decimal or thousands": ("image;count\nimages/a.png;1.000\n", "line 2", "thousands mark"),
+    "time": ("image,count,time\nimages/a.png,3,noon\n", "line 2", "'noon' is not understood"),
+    "one of two": ("image,count\nimages/d,3\n", "line 2", "d may be d.bmp or d.png"),
+    "twice in other case": (
+        "image,count\nimages/a.png,3\nimages/A.PNG,3\n", "line 3", "lists images/a.png again"
+    ),
     "no name": ("image,count\n,3\n", "line 2", "names no image"),
     "twice": ("image,count\nimages/a.png,3\nimages/a.png,3\n", "line 3", "first in line 2"),
     "twice by another name": (
@@ -262,6 +284,9 @@ BROKEN_LABELS = {
 def test_broken_labels_are_answered_with_one_sentence(folder, case):
     text, line, fragment = BROKEN_LABELS[case]
     add_stack(folder)
+    if case == "one of two":
+        for suffix in ("bmp", "png"):
+            (folder / "images" / f"d.{suffix}").touch()
     (folder / "labels.csv").write_text(text)
 
     with pytest.raises(UserError) as caught:
@@ -275,9 +300,15 @@ def test_broken_labels_are_answered_with_one_sentence(folder, case):
     assert (folder / "labels.csv").read_text() == text
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_labels_in_another_encoding(folder, encoding):
-    (folder / "labels.csv").write_bytes("image,count,µm\n".encode(encoding))
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_labels_as_excel_writes_unicode_text(folder, mark):
+    text = "image,count,µm\r\nimages/a.png,3,1\r\n".replace(",", mark)
+    (folder / "labels.csv").write_bytes(text.encode("utf-16"))
+    assert load(folder)[0].counts[0] == 3
+
+
+def test_labels_in_another_encoding(folder):
+    (folder / "labels.csv").write_bytes("image,count,µm\n".encode("latin-1"))
     with pytest.raises(UserError, match="labels.csv: is not UTF-8"):
         load(folder)
 
@@ -473,6 +504,30 @@ def test_a_label_image_gives_the_count_where_there_is_none(folder):
     np.testing.assert_array_equal(image_set.counts, [3, 5, 0])
     without, _ = load(folder, text.replace(",5,", ",,").replace("count", "note"))
     np.testing.assert_array_equal(without.counts, [3, 2, 0])
+
+
+def test_a_count_that_its_label_image_contradicts_is_said_once(folder, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    write_mask(folder, "labels/a.png", [1, 1, 7])
+    write_mask(folder, "labels/b.png", [1, 2])
+    text = "image,count,label_image\nimages/a.png,12,labels/a.png\nimages/b.png,5,labels/b.png\n"
+    image_set, _ = load(folder, text)
+    assert image_set.counts[:2].tolist() == [12, 5]
+    (said,) = set(caplog.messages)
+    assert "line 2: gives images/a.png a count of 12, but its label image numbers 2 cells" in said
+    assert "1 more" in said
+    caplog.clear()
+    load(folder, text.replace(",12,", ",2,").replace(",5,", ",2,"))
+    assert not caplog.messages
+
+
+def test_masks_that_look_inverted_are_warned_of_once(folder, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    for name in "ab":
+        write_mask(folder, f"masks/{name}.png", [0] + [255] * 63)
+    load(folder, "image,count,mask\nimages/a.png,1,masks/a.png\nimages/b.png,2,masks/b.png\n")
+    (said,) = set(caplog.messages)
+    assert "a.png and 1 more: " in said and "may be inverted" in said
 
 
 @pytest.mark.parametrize("values", [[255], [1, 0, 1]])

@@ -19,7 +19,6 @@ from microscope_files import scene
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
     Reader,
-    listed_file,
     open_image,
     read_frames,
     read_mask,
@@ -583,6 +582,12 @@ def test_label_images_of_every_type(tmp_path, kind):
     np.testing.assert_array_equal(read_mask(path), label)
 
 
+def test_cells_numbered_above_65535_are_numbered_anew(tmp_path):
+    label = np.array([[0, 7, 7], [70_000, 0, 4_000_000_000]], np.uint32)
+    read = read_mask(pages(tmp_path / "a.tif", label))
+    np.testing.assert_array_equal(read, [[0, 1, 1], [2, 0, 3]])
+
+
 def test_masks_of_imagej_and_indexed_ones_are_read_as_stored(tmp_path):
     mask = (FIRST > 100).astype(np.uint8) * 255
     twin = pages(tmp_path / "a.tif", mask, imagej=True, photometric="miniswhite")
@@ -688,26 +693,3 @@ def test_the_content_says_what_a_file_is(tmp_path):
         shutil.copy(path, tmp_path / name)
         with open_image(tmp_path / name) as file:
             assert file.format == "PNG"
-
-
-# Names in tables.
-
-
-@pytest.mark.parametrize(
-    ("listed", "stored"),
-    [
-        *[("A.PNG", "a.png"), ("a", "a.tif"), ("C:/data/run1/a.png", "a.png")],
-        *[("\u00e9.png", "e\u0301.png"), ("sub/A.png", "sub/a.png")],
-    ],
-)
-def test_a_table_of_another_system_means_the_file_that_is_here(tmp_path, listed, stored):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / stored).touch()
-    assert listed_file(tmp_path / listed) == tmp_path / stored
-
-
-def test_a_name_that_may_mean_two_files_means_none(tmp_path):
-    for name in ("a.png", "a.tif", "B.png", "b.PNG"):
-        (tmp_path / name).touch()
-    for name in ("a", "B.PNG"):
-        assert listed_file(tmp_path / name) == tmp_path / name

@@ -1,0 +1,82 @@
+"""Text tables as programs and countries write them."""
+
+import codecs
+import csv
+import io
+import re
+from pathlib import Path
+
+from cellzoo.errors import UserError
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Excel writes, and obeys, such a first line.
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*', re.IGNORECASE)
+
+
+def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Reads the rows of a CSV that are not blank, each with its line number from 1.
+
+    Commas, semicolons or tabs separate: what a first line ``sep=;`` says, or what divides the first
+    line into the most cells. The text is UTF-8, or UTF-16 with the mark that Excel begins it with.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Line number and cells, without blanks around them.
+
+    Raises:
+        UserError: the file is missing, is no such text, or has a line that is no row.
+    """
+    lines = _text(path).splitlines(keepends=True)
+    skipped = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
+    stated = _SEPARATOR_LINE.fullmatch(lines[skipped].strip("\r\n ")) if lines[skipped:] else None
+    skipped += stated is not None
+    delimiter = stated[1] if stated else _delimiter(lines[skipped:])
+    text = io.StringIO("".join(lines[skipped:]), newline="")
+    rows = []
+    try:
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        for row in reader:
+            rows.append((reader.line_num + skipped, [cell.strip() for cell in row]))
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: line {reader.line_num + skipped}: is no row of a CSV ({error}), correct the "
+            "line"
+        ) from error
+    for line, row in rows:
+        if any("\n" in cell or "\r" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
+        if any("\0" in cell for cell in row):
+            raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
+    return [(line, row) for line, row in rows if any(row)]
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
+    try:
+        # utf-8-sig: Excel writes a byte order mark before the header.
+        return raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
+
+
+def _delimiter(lines: list[str]) -> str:
+    """What divides the first line into the most cells and, of several, every line into as many."""
+    if not lines:
+        return ","
+    cells = {mark: len(next(csv.reader(lines[:1], delimiter=mark), [])) for mark in "\t;,"}
+    most = max(cells.values())
+    marks = [mark for mark, number in cells.items() if number == most > 1] or [","]
+    if len(marks) == 1:
+        return marks[0]
+    filled = [line for line in lines if line.strip()]
+    even = [
+        mark
+        for mark in marks
+        if all(len(row) == most for row in csv.reader(filled, delimiter=mark) if row)
+    ]
+    return (even or marks)[0]
