@@ -6,13 +6,15 @@ import errno
 import hashlib
 import io
 import itertools
+import json
 import logging
 import math
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import filelock
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CHECKSUMS_FILE = "checksums.txt"
 LOCK_FILE = ".lock"  # stays: a process that waits holds the same file open
+# A path from the root, or from a drive, within other text such as {folder: /home/me/cells}.
+_ABSOLUTE = re.compile(r"""(?<![\w.~/\\])(?:~|[A-Za-z]:)?[/\\](?=[\w.])[^\s,;"'{}\[\]]+""")
 _NOTES = "README.md"  # whoever adds a note to it damages nothing
 
 
@@ -221,6 +225,37 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(file: Path, cure: str) -> dict[str, Any]:
+    """The object in a JSON file that cellzoo wrote.
+
+    Args:
+        file: that exists.
+        cure: what to do where it is damaged, after a colon.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):  # JSON and UTF-8 alike
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is damaged: {cure}.")
+    return content
+
+
+def without_folders(text: str) -> str:
+    """A word of a command, or a path, in which absolute paths are shortened to their last names.
+
+    Folders say who a user is and how the computer is arranged, which is nobody's business where a
+    file goes to others.
+    """
+    key, equals, value = text.rpartition("=")
+    if PurePosixPath(value).is_absolute() or PureWindowsPath(value).drive or value[:1] == "~":
+        return key + equals + PureWindowsPath(value).name  # which knows both kinds of slash
+    return _ABSOLUTE.sub(lambda found: PureWindowsPath(found[0]).name, text)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

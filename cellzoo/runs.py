@@ -18,7 +18,7 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import finite, temporary_beside, write_atomically, write_csv
+from cellzoo.files import finite, read_json, temporary_beside, write_atomically, write_csv
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
@@ -135,7 +135,8 @@ class Run:
     def imported(self) -> bool:
         """Whether it was trained elsewhere, see :mod:`cellzoo.convert.checkpoint`."""
         file = self.path / "environment.json"
-        return file.is_file() and "imported_from" in json.loads(file.read_text(encoding="utf-8"))
+        cure = "delete it, and versions and command of the training are not known"
+        return file.is_file() and "imported_from" in read_json(file, cure)
 
     @property
     def version(self) -> str:
@@ -143,10 +144,15 @@ class Run:
         return self.path.resolve().name
 
     def validation_scores(self) -> dict[str, Any]:
-        """Scores on the validation split; empty while the run is not finished."""
+        """Scores on the validation split; empty while the run is not finished.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self.finished:
             return {}
-        return json.loads(self.validation_file.read_text(encoding="utf-8"))
+        cure = "copy the run folder anew, or delete the file and train on with `cellzoo fit`"
+        return read_json(self.validation_file, cure)
 
     @property
     def out_of_distribution_file(self) -> Path:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.files import check_new_file, csv_safe, lock
+from cellzoo.files import check_new_file, csv_safe, lock, read_json, without_folders
 
 
 def test_what_cannot_be_written_is_said_at_once(tmp_path):
@@ -70,3 +70,31 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(name):
 
 def test_other_names_stay_as_they_are():
     assert [csv_safe(name) for name in ("", "a=b", "1-2.png")] == ["", "a=b", "1-2.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("/home/me/My lab/cells", "cells"),
+        ("C:\\Users\\me\\cells", "cells"),
+        ("~/cells/", "cells"),
+        ("data.natural.folder=/home/me/My lab/cells", "data.natural.folder=cells"),
+        ("data.natural={source: folder, folder: /home/me/cells}",
+         "data.natural={source: folder, folder: cells}"),
+        ("--out=runs/a", "--out=runs/a"),
+        ("recipes/twinvae_bf.yaml", "recipes/twinvae_bf.yaml"),
+        ("../cells", "../cells"),
+        ("https://example.org/a", "https://example.org/a"),
+        ("1/2", "1/2"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_folders_of_the_computer_are_left_out(text, kept):
+    assert without_folders(text) == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 100_000])
+def test_a_damaged_json_is_a_sentence(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match="a.json is damaged: write it anew."):
+        read_json(tmp_path / "a.json", "write it anew")

@@ -1,12 +1,12 @@
 """What a run knows of its data and its training, for model cards and reports."""
 
-import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from cellzoo.data.image_set import SPLITS
+from cellzoo.files import read_json, without_folders
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 
@@ -48,11 +48,15 @@ def licence(recipe: Recipe) -> str:
 
 
 def environment(run: Run) -> dict[str, Any]:
-    """What ``environment.json`` says; empty for a run that was not trained here."""
+    """What ``environment.json`` says; empty for a run that was not trained here.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     file = run.path / "environment.json"
     if run.imported or not file.is_file():
         return {}
-    return json.loads(file.read_text(encoding="utf-8"))
+    return read_json(file, "delete it, and versions and command of the training are not known")
 
 
 def versions_in_words(run: Run) -> str:
@@ -60,14 +64,15 @@ def versions_in_words(run: Run) -> str:
     known = environment(run)
     if not known:
         return "not written down: the run was not trained here"
-    packages = {"cellzoo": known["cellzoo"], "Python": known["python"]} | known["packages"]
-    numbers = ", ".join(f"{name} {number}" for name, number in packages.items())
-    devices = ", ".join(device.rpartition("physical_device:")[2] for device in known["devices"])
-    system = known["platform"].partition("-")[0]
-    return f"{numbers}; {system}; {devices or known['backend']}"
+    packages = {"cellzoo": known.get("cellzoo"), "Python": known.get("python")}
+    packages |= dict(known.get("packages") or {})
+    numbers = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
+    devices = [str(device).rpartition("physical_device:")[2] for device in known.get("devices", [])]
+    system = str(known.get("platform", "")).partition("-")[0]
+    return f"{numbers}; {system}; {', '.join(devices) or known.get('backend', '')}"
 
 
 def training_command(run: Run) -> str | None:
     """What was typed to start the training; None if that is not known."""
     command = environment(run).get("command")
-    return shlex.join(["cellzoo", *command[1:]]) if command else None
+    return shlex.join(["cellzoo", *map(without_folders, command[1:])]) if command else None

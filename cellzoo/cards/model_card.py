@@ -23,7 +23,7 @@ from cellzoo.cards.about_run import (
     versions_in_words,
 )
 from cellzoo.cards.render import blocks, environment
-from cellzoo.files import write_atomically
+from cellzoo.files import without_folders, write_atomically
 from cellzoo.images import sides
 from cellzoo.runs import Run
 from cellzoo.scores.table import COUNT_SCORES, INTERVAL_SCORES, headline_in_words, known_scores
@@ -125,7 +125,10 @@ def run_blocks(run: Run) -> dict[str, str]:
     recipe, validation = run.recipe, run.validation_scores()
     height, width = sides(recipe.image_size)
     sizes = split_sizes(run)
-    natural = recipe.data.natural.model_dump(mode="json", exclude_none=True)
+    natural = {  # a card goes to others
+        key: without_folders(value) if isinstance(value, str) else value
+        for key, value in recipe.data.natural.model_dump(mode="json", exclude_none=True).items()
+    }
     files = sorted((run.path / "report").glob("**/evaluation_*.json"))
     return blocks(
         environment(TEMPLATES).get_template("card.md.j2"),

@@ -7,6 +7,7 @@ import numpy as np
 from cellzoo import zoo
 from cellzoo.counters.base import Counter
 from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.errors import UserError
 from cellzoo.images import sides
 from cellzoo.runs import Run
 from cellzoo.trust.intervals import Interval
@@ -35,7 +36,13 @@ class RunCounter(Counter):
         scores = run.validation_scores()
         self.training_mean = scores.get("training_mean")
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
-        self.interval = Interval.from_metadata(scores if selection == "best" else {})
+        try:
+            self.interval = Interval.from_metadata(scores if selection == "best" else {})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            raise UserError(
+                f"{run.validation_file} is damaged: copy the run folder anew, or delete the file "
+                "and train on with `cellzoo fit`."
+            ) from None
         reading = recipe.data.natural.reading
         known = run.out_of_distribution()
         if known and known.sizes is None and reading.original_size:  # earlier runs kept no sizes

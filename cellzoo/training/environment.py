@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from cellzoo import __version__
+from cellzoo.files import without_folders
 from cellzoo.runs import Run
 
 
@@ -35,7 +36,7 @@ def write_environment(run: Run) -> None:
             "backend": keras.backend.backend(),
             "devices": devices,
             "seed": run.recipe.seed,
-            "command": sys.argv,
+            "command": list(map(without_folders, sys.argv)),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         },
     )

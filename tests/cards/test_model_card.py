@@ -7,8 +7,10 @@ import pytest
 
 from cellzoo.cards.model_card import exported_card, merge_card, write_model_card
 from cellzoo.cards.render import code, fenced, text
+from cellzoo.errors import UserError
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
+from cellzoo.training.environment import write_environment
 
 OLD = {"summary": "Old summary.", "scores": "Old scores."}
 NEW = {"summary": "New summary.", "scores": "New scores."}
@@ -95,6 +97,33 @@ def test_the_recipe_says_what_no_image_tells(run):
     text = write_model_card(Run(run.path)).read_text()
     for words in ("Licence of the images: CC BY 4.0.", "phase contrast", "0.65 µm"):
         assert words in text
+
+
+def test_no_folder_of_the_computer_is_in_a_card(run):
+    recipe = run.recipe_file.read_text()
+    assert "folder: cells" in recipe
+    run.recipe_file.write_text(recipe.replace("folder: cells", "folder: /home/me/lab/cells"))
+    command = ["/home/me/.venv/bin/cellzoo", "fit", "/home/me/r.yaml", "--set", "a=/home/me/b c"]
+    run.write_json("environment.json", {"command": command, "cellzoo": "0.1"})
+    card = exported_card(Run(run.path), "")
+    assert "/home" not in card and "/me" not in card
+    assert "folder: cells" in card and "cellzoo fit r.yaml --set 'a=b c'" in card
+
+
+def test_no_folder_of_the_computer_is_in_the_environment(run, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/home/me/bin/cellzoo", "fit", "/home/me/r.yaml"])
+    write_environment(run)
+    text = (run.path / "environment.json").read_text()
+    assert json.loads(text)["command"] == ["cellzoo", "fit", "r.yaml"] and "/home" not in text
+
+
+@pytest.mark.parametrize("file", ["environment.json", "report/validation.json"])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{\xff", b'{"a":'])
+def test_a_damaged_file_of_a_run_is_named(run, file, content):
+    (run.path / "report").mkdir(exist_ok=True)
+    (run.path / file).write_bytes(content)
+    with pytest.raises(UserError, match=f"{file} is damaged: "):
+        write_model_card(Run(run.path))
 
 
 def test_text_from_a_recipe_does_not_become_markup(run):
