@@ -89,7 +89,6 @@ def score(name: str, data: Path, write: bool) -> dict[str, object]:
     parts |= {f"third {k + 1}": thirds == k for k in range(3)}
     row["coverage"] = ", ".join(covered(part, testing, low, high, name)
                                 for name, part in parts.items())  # fmt: skip
-    kinds = np.unique(testing.kinds) if testing.kinds is not None else ()
     by_kind = []
     for kind in np.unique(testing.kinds) if testing.kinds is not None else ():
         own = testing.kinds == kind
