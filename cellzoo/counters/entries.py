@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,8 @@ def with_options(message: str, pattern: str) -> str:
     if option.startswith("-"):
         message = message.replace("intensity to [low, high]", "intensity LOW HIGH")
         message = message.replace("intensity: [low, high]", "intensity LOW HIGH")
+        message = re.sub(r"intensity: \[(\d+), (\d+)\]", r"intensity \1 \2", message)
+    message = re.sub(r"data.natural.intensity: \[(\d+), (\d+)\]", r"intensity=(\1, \2)", message)
     return message.replace("data.natural.intensity", option)
 
 

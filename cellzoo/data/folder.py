@@ -25,10 +25,10 @@ from cellzoo.images import (
     Notes,
     Size,
     count_labels,
-    find_images,
     natural_key,
     read_mask,
     resize_mask,
+    search_images,
     sides,
 )
 
@@ -144,7 +144,9 @@ def _files_by_name(folder: Path, base: Path, table: Table) -> list[tuple[str, Pa
     others = table.other_files - set(names)
     other_folders = {file.parent for file in others} - {file.parent for file in names}
     try:
-        present = find_images([folder])
+        found = search_images([folder])
+        found.say()
+        present = found.files
     except UserError:
         if not names:
             raise

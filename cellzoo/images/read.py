@@ -152,7 +152,8 @@ class Reader:
             if self._bits[series] < 16:
                 self.notes.add(
                     path if len(files) == 1 else path.parent / series[1],
-                    few_bits(highest) + ", set data.natural.intensity if that is wrong",
+                    f"{few_bits(highest)}, set data.natural.intensity: "
+                    f"[0, {2 ** self._bits[series] - 1}] to state it, or what is right",
                 )
         return self._bits[series]
 

@@ -588,7 +588,8 @@ def test_twelve_bits_of_sixteen_count_as_eight(tmp_path, caplog):
     expected = counter.count(eight).raw
     rows = count_files([tmp_path], counter)
     assert [float(row.count_raw) for row in rows] == pytest.approx([expected[0]] * 2, abs=1e-3)
-    assert "taken for 12, as the brightest pixel has 4,095, set --intensity if" in caplog.text
+    words = "taken for 12, as the brightest pixel has 4,095, set --intensity 0 4095 to"
+    assert words in caplog.text
     np.testing.assert_allclose(counter.count([twelve, twelve // 2]).raw[0], expected[0], rtol=1e-4)
     (row,) = count_files([tmp_path / "a.tif"], counter, intensity=(0, 8190))
     assert float(row.count_raw) == pytest.approx(expected[0] / 2, abs=1e-3)
