@@ -24,12 +24,13 @@ _NO_PICTURES = frozenset(
 # What programs leave beside the image `name.tif`: Cellpose and Omnipose (`name_cp_masks.png`),
 # ilastik (`name_Simple Segmentation.tiff`), StarDist's and others' label images, cellzoo's masks.
 _LEFT_BESIDE = re.compile(
-    r"(?P<image>.+?)[ _-](?:cp[ _](?:masks?|output|outlines?|flows?)|flows?(?:_cp_masks)?|dP"
+    r"(?P<image>.+?)[ ._-](?:cp[ _](?:masks?|output|outlines?|flows?)|flows?(?:_cp_masks)?|dP"
     r"|cellprob|seg|masks?|labels?|labeled|probability|probabilities|overlay|outlines?"
     r"|simple[ _]segmentation|segmentation|object[ _](?:predictions|identities|probabilities)"
     r"|uncertainty|features|stardist|label[ _]image)(?:[ _-]stage[ _]\d+)?",
     re.IGNORECASE,
 )
+_LABEL_FOLDERS = ("labels", "masks")  # of cellzoo's synthetic images, and of many data sets
 
 
 @dataclass
@@ -169,12 +170,25 @@ def _images_below(folder: Path, found: Found) -> list[Path]:
     stems = {path.parent / path.stem for path in images}
     kept = []
     for path in images:
-        made = _LEFT_BESIDE.fullmatch(path.stem)
-        if made and path.parent / made["image"] in stems:
-            found.left_out.append(path)
-        else:
-            kept.append(path)
+        (found.left_out if _is_made_of_another(path, stems) else kept).append(path)
     return kept
+
+
+def _is_made_of_another(path: Path, stems: set[Path]) -> bool:
+    """Whether a program made a picture of an image beside it.
+
+    Args:
+        path: of the picture.
+        stems: of all images found, without their suffixes.
+    """
+    folder, above = path.parent, path.parent.parent
+    made = _LEFT_BESIDE.fullmatch(path.stem)
+    if made and (folder / made["image"] in stems or above / made["image"] in stems):
+        return True
+    if path.stem.endswith("_preview") and (folder / path.stem.removesuffix("_preview")).is_dir():
+        return True  # the sheet of `cellzoo synth --preview`
+    labels = folder.name.lower() in _LABEL_FOLDERS
+    return labels and (above / path.stem in stems or above / "images" / path.stem in stems)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

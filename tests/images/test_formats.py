@@ -693,3 +693,55 @@ def test_the_content_says_what_a_file_is(tmp_path):
         shutil.copy(path, tmp_path / name)
         with open_image(tmp_path / name) as file:
             assert file.format == "PNG"
+
+
+def test_label_images_and_sheets_of_cellzoo_are_no_images(tmp_path):
+    """As ``cellzoo synth --preview`` leaves them, and ``cellzoo count --masks``."""
+    for name in ("cells/images/a.png", "cells/labels/a.png", "cells_preview.png",
+                 "cells/images/masks/a_mask.png",
+                 "other/labels/b.png"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        encoded(tmp_path / name, FIRST)
+    found = search_images([tmp_path])
+    names = [path.relative_to(tmp_path).as_posix() for path in found.files]
+    assert names == ["cells/images/a.png", "other/labels/b.png"]
+    assert len(found.left_out) == 3
+
+
+def test_a_thumbnail_in_a_tiff_is_no_picture(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(FIRST, metadata=None)
+        tiff.write(FIRST[::4, ::4], metadata=None, subfiletype=1)
+    (frame,) = read_frames(path)
+    np.testing.assert_array_equal(frame.pixels, FIRST)
+
+
+def test_an_ome_set_is_described_in_a_file_beside_it(tmp_path):
+    """A companion file lists the planes of two files; each gives its own, by channel."""
+    height, width = FIRST.shape
+    blocks = "".join(
+        f'<TiffData FirstT="{t}" FirstC="{c}" IFD="{t}"><UUID FileName="c{c}.ome.tif">urn:uuid:{c}'
+        "</UUID></TiffData>"
+        for t in range(3)
+        for c in range(2)
+    )
+    (tmp_path / "a.companion.ome").write_text(
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="{width}" '
+        f'SizeY="{height}" SizeZ="1" SizeC="2" SizeT="3" PhysicalSizeX="0.65">'
+        f'<Channel ID="0" Name="BF"/><Channel ID="1" Name="GFP"/>{blocks}</Pixels></Image></OME>'
+    )
+    for c in range(2):
+        binary = (
+            f'<OME UUID="urn:uuid:{c}"><BinaryOnly MetadataFile="a.companion.ome" '
+            f'UUID="urn:uuid:x"/></OME>'
+        )
+        pages(tmp_path / f"c{c}.ome.tif", BOTH[:, c], description=binary)
+    reader = Reader(channel="GFP")
+    assert list(reader.read(tmp_path / "c0.ome.tif")) == []
+    frames = list(reader.read(tmp_path / "c1.ome.tif"))
+    np.testing.assert_array_equal([frame.pixels for frame in frames], OTHER)
+    assert frames[0].pixel_size_um == 0.65
+    with pytest.raises(UserError, match="0: BF, 1: GFP"):
+        list(read_frames(tmp_path / "c0.ome.tif"))

@@ -30,6 +30,7 @@ def open_file(tiff: tifffile.TiffFile, path: Path, stored: bool) -> ImageFile:
     found = list(tiff.series)
     if tiff.is_lsm:
         found = found[:1]  # the others are thumbnails
+    found = [stack for stack in found if not stack.keyframe.is_reduced] or found
     series = [_series(tiff, stack, path, stored) for stack in found]
     series = [replace(one, number=k) for k, one in enumerate(_as_pages(series))]
     kind = found[0].kind if found else ""
