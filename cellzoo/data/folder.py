@@ -145,6 +145,8 @@ def _files_by_name(folder: Path, base: Path, table: Table) -> list[tuple[str, Pa
     other_folders = {file.parent for file in others} - {file.parent for file in names}
     try:
         found = search_images([folder])
+        known = others | set(names)
+        found.left_out = [path for path in found.left_out if resolved(path) not in known]
         found.say()
         present = found.files
     except UserError:
