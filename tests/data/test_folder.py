@@ -16,6 +16,7 @@ from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.labels import parse_count
 from cellzoo.data.reading import Reading
+from cellzoo.data.sources.folder import Folder
 from cellzoo.errors import UsageError, UserError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -677,3 +678,21 @@ def test_images_come_in_kinds(folder):
     assert images.kinds.tolist() == ["nuclei", "bodies", ""]
     images, _ = load(folder, "image,count\nimages/a.png,1\n")
     assert images.kinds is None
+
+
+def test_a_recipe_says_which_channel_plane_and_bits_are_meant(tmp_path):
+    """Names and projections as on the command line; 12 bits are spread as in counting."""
+    planes = np.random.default_rng(0).integers(0, 4096, (2, 3, 8, 8), np.uint16)
+    planes[:, 0, 0, 0] = 4095
+    facts = {"axes": "ZCYX", "Labels": ["DAPI", "GFP"] * 3}
+    tifffile.imwrite(tmp_path / "a.tif", planes.swapaxes(0, 1), imagej=True, metadata=facts)
+    (tmp_path / "labels.csv").write_text("image,count\na.tif,3\n")
+    section = Folder(folder=str(tmp_path), channel="GFP", z="max")
+    section.check(8)
+    images, _ = load_folder(tmp_path, 8, reading=section.reading)
+    np.testing.assert_allclose(images.images[0], planes[1].max(axis=0) / 4095, atol=1e-4)
+    exact = Folder(folder=str(tmp_path), channel=1, z=0, intensity=(0, 8190)).reading
+    images, _ = load_folder(tmp_path, 8, reading=exact)
+    np.testing.assert_allclose(images.images[0], planes[1, 0] / 8190, atol=1e-6)
+    with pytest.raises(UsageError, match="data.natural.z"):
+        Folder(folder=str(tmp_path), z="middle").check(8)
