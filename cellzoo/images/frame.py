@@ -11,7 +11,8 @@ class Frame:
     """One grey picture of a file.
 
     Attributes:
-        pixels: `[height, width]`, uint8, uint16 or float32, finite, as stored in the file.
+        pixels: `[height, width]`, uint8, uint16 or float32, finite, as stored in the file or as
+            its :class:`cellzoo.images.Reader` scales them.
         path: the file.
         index: number of the frame inside the file, from 0, whatever was chosen of it.
         pixel_size_um: width of a pixel in micrometres, or None where the file does not say.

@@ -289,16 +289,15 @@ def _chosen_positions(
             f"{file.path}: holds {len(positions)} {kind} ({_listed(positions)}), set "
             "data.natural.position to one of them or to all"
         )
-    for names in (
-        [str(series.name) for series in positions],
-        [str(series.name).casefold() for series in positions],
-    ):
-        word = str(wanted) if names[0] == str(positions[0].name) else str(wanted).casefold()
-        if names.count(word) == 1:
-            return {names.index(word)}
     found = {k for k, series in enumerate(positions) if series.number == wanted}
-    if found or file.in_set:
+    if found:
         return found
+    for spelled in (str, str.casefold):
+        names = [spelled(series.name) for series in positions]
+        if names.count(spelled(str(wanted))) == 1:
+            return {names.index(spelled(str(wanted)))}
+    if file.in_set:
+        return set()
     raise UserError(
         f"{file.path}: has no position {wanted}, it holds {_listed(positions)}; set "
         "data.natural.position to one of them or to all"
@@ -393,12 +392,10 @@ def _chosen_channel(series: Series, wanted: int | str | None, path: Path) -> int
         raise UserError(f"{path}: has {n} channels (axes {''.join(series.sizes)}), {cure}")
     if isinstance(wanted, int) and 0 <= wanted < n:
         return wanted
-    for known, word in (
-        (names, str(wanted)),
-        ([name.casefold() for name in names], str(wanted).casefold()),
-    ):
-        if known.count(word) == 1:
-            return known.index(word)
+    for spelled in (str, str.casefold):
+        known = [spelled(name) for name in names]
+        if known.count(spelled(str(wanted))) == 1:
+            return known.index(spelled(str(wanted)))
     raise UserError(f"{path}: has no channel {wanted}, {cure}")
 
 

@@ -23,10 +23,10 @@ class _Files:
     """The file itself and, once they are needed, others of its set."""
 
     def __init__(self, path: Path, tiff: tifffile.TiffFile, stored: bool):
-        self._path, self._stored = path, stored
+        self._path, self.stored = path, stored
         self._open = {"": tiff}
 
-    def _file(self, name: str) -> tifffile.TiffFile | None:
+    def file(self, name: str) -> tifffile.TiffFile | None:
         """An open file of the set; None where it is not there, or elsewhere."""
         if name not in self._open:
             beside = self._path.parent / name
@@ -38,7 +38,7 @@ class _Files:
     def has(self, plane: Plane) -> bool:
         """Whether a plane is there."""
         name, page = plane
-        tiff = self._file(name)
+        tiff = self.file(name)
         if tiff is None or not 0 <= page < len(tiff.pages):
             return False
         return is_there(tiff.pages[page], tiff.filehandle.size)
@@ -46,9 +46,9 @@ class _Files:
     def read(self, plane: Plane) -> np.ndarray:
         """A plane's picture."""
         name, number = plane
-        tiff = self._file(name)
+        tiff = self.file(name)
         page = tiff.pages[number]
-        layout = Layout(page.keyframe, self._path, self._stored, display_only=True)
+        layout = Layout(page.keyframe, self._path, self.stored, display_only=True)
         return layout.picture(read_page(tiff, page, self._path))
 
     def close(self) -> None:
@@ -175,8 +175,8 @@ def _series(
     there = {place for place, plane in own.items() if files.has(plane)}
     if not there:
         raise UserError(f"{path}: holds none of the planes that its description lists")
-    page = files._file("").pages[own[min(there)][1]]
-    layout = Layout(page.keyframe, path, files._stored, display_only=True)
+    page = files.file("").pages[own[min(there)][1]]
+    layout = Layout(page.keyframe, path, files.stored, display_only=True)
     sizes = dict(described.sizes)
     if layout.samples == "C":
         # Samples of one page are channels.
