@@ -36,8 +36,9 @@ class Counts:
         raw: counts before rounding, float32 ``[n]``.
         low: lower ends of the 95 % intervals, float32 ``[n]``; NaN where none can be promised.
         high: their upper ends.
-        flags: for each image why it is unlike the training images; empty where nothing is noticed,
-            or where nothing is known of the training images.
+        flags: for each image every reason why it is unlike the training images, the gravest first,
+            ``"; "`` between; empty where nothing is noticed, or where nothing is known of the
+            training images.
 
     Example:
         >>> counts = Counts(np.float32([2.4, 7.6]), np.float32([1, 5]), np.float32([4, 10]))
@@ -352,7 +353,9 @@ class Counter(ABC):
         raise NotImplementedError
 
     def _flag(self, prepared: np.ndarray, size: tuple[int, int] | None) -> str:
-        """Why a prepared image is unlike the training images; empty where nothing is noticed.
+        """Every reason why a prepared image is unlike the training images, the gravest first.
+
+        They are joined by ``"; "``; empty where nothing is noticed.
 
         Args:
             prepared: ``[h, w]``.
@@ -361,14 +364,17 @@ class Counter(ABC):
         known, preprocessing = self.out_of_distribution, self.preprocessing
         if known is None or preprocessing is None:
             return ""
-        flag = known.reason(preprocessing.seen(prepared, self.any_size))
-        flag = preprocessing.few_bits(prepared) or flag if flag else ""
+        reasons = known.reasons(preprocessing.seen(prepared, self.any_size))
+        few_bits = preprocessing.few_bits(prepared) if reasons else ""
+        if few_bits:  # of which the others come
+            reasons = [few_bits]
         in_tiles = self.any_size and prepared.shape != preprocessing.size
         if preprocessing.resize and not in_tiles:
             if size is None and prepared.shape != preprocessing.size:
                 size = prepared.shape
-            flag = (known.size_reason(*size) if size else "") or flag
-        return flag
+            if size and (question := known.size_reason(*size)):
+                reasons.append(question)
+        return "; ".join(reasons)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cellzoo.images.scale import resize
+
 _SCALES = 4  # of detail, each twice as coarse as the one before
 _PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
 _FOLDS = 5
@@ -17,6 +19,17 @@ _KEPT = 0.98  # share of held-out images of its own that is not flagged
 _LEAST_SCALE = 0.02
 _LEAST_VARIANCE = 0.005  # within the images around a prototype, of that of all images
 _SIZE_TOLERANCE = 1.25  # times which cells may be larger or smaller, once resized
+
+# Cells look larger or smaller: an image zoomed by a step of this list looks more like the training
+# images than it does itself. Measured on the images of the zoo's counters, and those zoomed.
+_ZOOM_STEP = 1.25
+_ZOOM_STEPS = range(-5, 8)  # cells look 1/3 to 4.8 times as large
+_ZOOMED_SIDE = 512  # of the middle of an image that is zoomed
+_ZOOM_WEIGHTS = (0, 1, 3)  # of features that noise hardly changes, against all of them
+_ZOOM_SUSPECT = 0.7  # of the threshold: nearer images are not zoomed
+_ZOOM_GAIN = 0.6  # times which the distance must become, or less
+_ZOOM_REST = 2.2  # times the threshold that the zoomed image may be away
+_ZOOM_LEAST = 1.15  # smaller differences are not said
 
 _DARK = "darker than the training images"
 _BRIGHT = "brighter than the training images"
@@ -45,6 +58,10 @@ _WORDS = {
     **{f"sharpness_{k}": (_BLURRED, _SHARP) for k in range(_SCALES - 1)},
 }
 FEATURES = tuple(_WORDS)
+_NOISY = ("white", "black", "detail_0", "sharpness_0", "skewness_0")
+_STEADY = [
+    k for k, name in enumerate(FEATURES) if name not in _NOISY and "background" not in name
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,28 +191,78 @@ class OutOfDistribution:
         known = " to ".join(dict.fromkeys(f"{w} x {h}" for h, w in self.sizes))
         return f"{width} x {height} px, trained on {known}: are cells as large once resized?"
 
-    def reason(self, image: np.ndarray) -> str:
+    def reasons(self, image: np.ndarray) -> list[str]:
         """Why an image, float ``[h, w]`` in [0, 1], is unlike the training images.
 
         Returns:
-            A few words, on the features that are furthest off; empty for an image like those.
+            A few words for each reason, the gravest first; none for an image like those.
         """
         found = features(image)
-        if self.distances(found[None])[0] <= self.threshold:
-            return ""
-        swapped = features(1 - image)
-        if self.distances(swapped[None])[0] <= self.threshold:
-            return _SWAPPED
+        distance = self.distances(found[None])[0]
+        if distance <= _ZOOM_SUSPECT * self.threshold:
+            return []
+        unlike = distance > self.threshold
+        if unlike and self.distances(features(1 - image)[None])[0] <= self.threshold:
+            return [_SWAPPED]
+        times, explained = self._times_as_large(image)
+        said = []
+        if times is not None:
+            said.append(f"cells about {times:.1f} times as large as in the training images")
+        if unlike and not explained:
+            said += self._words(found)
+        return said
+
+    def _words(self, found: np.ndarray) -> list[str]:
+        """What the features that are furthest off mean, that of the furthest first."""
         scaled = (found - self.center) / self.scale
         off = scaled - self.prototypes[_distances(scaled[None], self.prototypes)[0].argmin()]
-        for cut_off in ("white", "black"):  # which explains other differences
-            if off[FEATURES.index(cut_off)] > self.threshold:
-                return _WORDS[cut_off][1]
-        reasons: dict[str, float] = {}
+        squares: dict[str, float] = {}
         for words, distance in zip(_WORDS.values(), off, strict=True):
             word = words[int(distance > 0)]
-            reasons[word] = reasons.get(word, 0.0) + float(distance**2)
-        return max(reasons, key=reasons.__getitem__)
+            squares[word] = squares.get(word, 0.0) + float(distance**2)
+        cut_off = [
+            _WORDS[name][1]
+            for name in ("white", "black")  # which explain other differences
+            if off[FEATURES.index(name)] > self.threshold
+        ]
+        most = sorted(squares, key=squares.__getitem__, reverse=True)
+        others = [word for word in most if squares[word] > self.threshold**2]
+        return list(dict.fromkeys(cut_off + (others or ([] if cut_off else most[:1]))))
+
+    def _times_as_large(self, image: np.ndarray) -> tuple[float | None, bool]:
+        """How large the cells of an image are against those in the training images.
+
+        The image is zoomed until it looks like those. Blur or noise may look the same.
+
+        Returns:
+            About how many times as large; None where that explains too little. And whether the
+            zoomed image would not be flagged.
+        """
+        tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in image.shape]
+        image = image[tuple(slice(top, top + _ZOOMED_SIDE) for top in tops)]
+        zoomed = []
+        for step in _ZOOM_STEPS:
+            sides = (max(1, round(side / _ZOOM_STEP**step)) for side in image.shape)
+            zoomed.append(features(resize(image, tuple(sides))))
+        scaled = (np.stack(zoomed) - self.center) / self.scale
+        own = _ZOOM_STEPS.index(0)
+        everything = _distances(scaled, self.prototypes).min(axis=1)
+        steady = _distances(scaled[:, _STEADY], self.prototypes[:, _STEADY]).min(axis=1)
+        logs = np.log(np.maximum([everything, steady], 1e-9))
+        curves = [(logs[0] + w * logs[1]) / (1 + w) for w in _ZOOM_WEIGHTS]
+        curve = min((curve - curve[own] for curve in curves), key=np.min)
+        best = int(curve.argmin())
+        rest = everything[best]
+        inside = 0 < best < len(curve) - 1
+        if not inside or curve[best] > np.log(_ZOOM_GAIN) or rest > _ZOOM_REST * self.threshold:
+            return None, False
+        before, here, after = curve[best - 1 : best + 2]
+        bend = before - 2 * here + after
+        step = _ZOOM_STEPS[best] + (0.5 * (before - after) / bend if bend > 0 else 0.0)
+        times = _ZOOM_STEP**step
+        if max(times, 1 / times) < _ZOOM_LEAST:
+            return None, False
+        return times, bool(rest <= self.threshold)
 
 
 def features(image: np.ndarray) -> np.ndarray:
