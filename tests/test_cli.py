@@ -226,6 +226,19 @@ def test_import_labels_says_how_many(run_cli, tmp_path, write_cells):
     result = run_cli("import-labels", cells / "old.csv", "-o", out)
     assert result.stdout == f"wrote 2 rows to {out}\n"
     assert out.read_text().splitlines() == ["image,count", "00.png,3", "01.png,"]
+    assert "1 counts of 0 are taken for unlabelled" in result.stderr
+
+
+def test_import_labels_says_where_the_places_are(run_cli, tmp_path, write_cells):
+    cells = write_cells(tmp_path / "cells", images=2)
+    for name in ("00", "01"):
+        (tmp_path / f"{name}.csv").write_text("index,axis-0,axis-1\n0,3,4\n1,6,7\n")
+    out = tmp_path / "new.csv"
+    result = run_cli("import-labels", tmp_path / "00.csv", tmp_path / "01.csv", "--images", cells,
+                     "-o", out)
+    places = f"wrote the places of 4 cells to {tmp_path / 'points.csv'}\n"
+    assert result.stdout == f"wrote 2 rows to {out}\n{places}"
+    assert out.read_text() == "image,count\ncells/00.png,2\ncells/01.png,2\n"
 
 
 def test_compare_prints_the_scores_and_does_not_write_over_a_comparison(
@@ -261,7 +274,7 @@ def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells
     def full(*arguments):
         raise OSError(28, "No space left on device", "labels.csv")
 
-    monkeypatch.setattr(importers, "import_twinvae_csv", full)
+    monkeypatch.setattr(importers, "import_labels", full)
     result = run_cli("import-labels", tmp_path / "a.csv", "-o", tmp_path / "b.csv")
     assert result.exit_code == 1
     assert result.stderr == "Error: [Errno 28] No space left on device: 'labels.csv'\n"

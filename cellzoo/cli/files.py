@@ -40,19 +40,34 @@ def info(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 @main.command("import-labels")
-@click.argument("csv_file", metavar="CSV", type=PATH)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("-o", "--out", type=PATH, required=True, help="The labels.csv to write.")
+@click.option("--images", type=PATH, metavar="FOLDER",
+              help="Where the images lie; otherwise beside each FILE, or beside the labels.csv.")
+@click.option("--column", "columns", multiple=True, metavar="NAME",
+              help="The column to take where several hold counts, or names of files.")
 @verb
-def import_labels(csv_file: Path, out: Path) -> None:
-    """Turn a CSV of the Twin-VAE authors into labels.csv.
+def import_labels(
+    files: tuple[Path, ...], out: Path, images: Path | None, columns: tuple[str, ...]
+) -> None:
+    """Turn label files of other programs into labels.csv.
 
-    Their files have no header. 0 means unlabelled there, which becomes an empty count.
+    Each FILE is recognised by its content: tables image,count of any spreadsheet; Summary, Results,
+    Cell Counter and ROI files of ImageJ and Fiji; points of napari; tables of CellProfiler and
+    QuPath; COCO JSON; label images; tables of the Twin-VAE's authors.
 
-    Example: cellzoo import-labels train.csv -o images/labels.csv
+    Where cells have places, points.csv beside labels.csv gets them. Nothing is overwritten.
+
+    Example: cellzoo import-labels RoiSets/*.zip --images images -o images/labels.csv
     """
-    from cellzoo.labelling.importers import import_twinvae_csv
+    from cellzoo.labelling.importers import import_labels
 
-    click.echo(f"wrote {import_twinvae_csv(csv_file, out)} rows to {out}")
+    imported = import_labels(files, out, images, columns)
+    for note in imported.notes:
+        click.echo(note, err=True)
+    click.echo(f"wrote {imported.rows} rows to {imported.labels}")
+    if imported.points:
+        click.echo(f"wrote the places of {imported.cells} cells to {imported.points}")
 
 
 @main.command("import-checkpoint")

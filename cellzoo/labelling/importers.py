@@ -1,113 +1,228 @@
-"""Label files of other programs -> our `labels.csv`."""
+"""Files of labels, whatever program wrote them -> our ``labels.csv`` and ``points.csv``."""
 
 import csv
 import io
+import math
 import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from cellzoo.data.labels import parse_count
-from cellzoo.data.table import read_csv_rows
 from cellzoo.errors import UserError
 from cellzoo.files import write_new
-from cellzoo.images import find_images
+from cellzoo.labelling.forms import FILES, TABLES, Form
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
+
+POINTS_FILE = "points.csv"
+_WORKBOOKS = (b"PK", b"\xd0\xcf\x11\xe0")  # Excel's, the new ones being zip archives
 
 
-def import_twinvae_csv(csv_path: Path, out: Path) -> int:
-    """Turn a label file of the Twin-VAE authors' program into a `labels.csv`.
+@dataclass(frozen=True)
+class Imported:
+    """What was written.
 
-    Their files have no header, and a count of 0 means "unlabelled"; it becomes an empty count here.
-    A row is `image,count` or, where the file has one column, the count alone: the counts then
-    belong to the images of the file's folder in natural order. Their paths start at the folder of
-    their program (`../data/128p_bf/...`), so an image is looked for beside the csv by its full
-    path, then without the first part of it, and so on.
+    Attributes:
+        labels: the table of labels.
+        rows: its number of images and frames.
+        points: the table of cells' places; None: none is known.
+        cells: its number of cells.
+        notes: sentences that a user should hear.
+    """
+
+    labels: Path
+    rows: int
+    points: Path | None
+    cells: int
+    notes: Sequence[str]
+
+
+def import_labels(
+    files: Sequence[Path],
+    out: Path,
+    images: Path | None = None,
+    columns: Sequence[str] = (),
+) -> Imported:
+    """Turns files of labels into a ``labels.csv``, each recognised by its content.
+
+    Where a file says where the cells are, ``points.csv`` beside it has their places.
 
     Args:
-        csv_path: their file, lying in or above the folder of its images.
-        out: the file to write, or an existing folder that shall get a `labels.csv`.
+        files: of any form of :mod:`cellzoo.labelling.forms`.
+        out: the table to write, or an existing folder that shall get a ``labels.csv``.
+        images: folder of the images; None: that of each file, then that of ``out``.
+        columns: of tables, where several could be meant.
 
     Returns:
-        Number of rows written.
+        What was written.
 
     Raises:
-        UserError: `out` exists, a row is not understood, an image is missing or listed twice, or
-            there are not as many counts as images. Nothing is written then.
+        UserError: a file is not understood, an image is missing or labelled twice, or a table
+            exists. Nothing is written then.
+        UsageError: several columns could be meant.
     """
-    csv_path, out = Path(csv_path), Path(out)
+    out = Path(out)
     if out.is_dir():
         out = out / "labels.csv"
+    points = out.parent / POINTS_FILE
     if out.exists():
         raise _exists(out)
-    rows = read_csv_rows(csv_path)
-    if not rows:
-        raise UserError(f"{csv_path}: is empty, expected rows of the form image,count")
-    columns = {len(cells) for _, cells in rows}
-    if columns == {2}:
-        images = _listed_images(csv_path, rows)
-    elif columns == {1}:
-        images = find_images([csv_path.parent])
-        if len(images) != len(rows):
-            raise UserError(
-                f"{csv_path}: has {len(rows)} counts for the {len(images)} images in "
-                f"{csv_path.parent}, make them as many"
-            )
-    else:
-        raise UserError(
-            f"{csv_path}: must have one column (count) or two (image,count) in every line"
-        )
-    counts = [_count(csv_path, line, cells[-1]) for line, cells in rows]
-    _write_new(out, images, counts)
-    return len(rows)
-
-
-def _listed_images(csv_path: Path, rows: list[tuple[int, list[str]]]) -> list[Path]:
-    line_of: dict[Path, int] = {}
-    for line, (name, _) in rows:
-        parts = name.replace("\\", "/").split("/")
-        tails = (csv_path.parent.joinpath(*parts[k:]) for k in range(len(parts)))
-        image = next((path for path in tails if path.is_file()), None)
-        if image is None:
-            raise UserError(
-                f"{csv_path}: line {line}: there is no image {name} beside the file, "
-                "put the file into the folder of its images"
-            )
-        if image in line_of:
-            raise UserError(
-                f"{csv_path}: line {line}: lists {name} again (first in line {line_of[image]}), "
-                "delete one of the two"
-            )
-        line_of[image] = line
-    return list(line_of)
-
-
-def _count(csv_path: Path, line: int, text: str) -> str:
-    try:
-        count = parse_count(text)
-    except ValueError as error:
-        raise UserError(
-            f"{csv_path}: line {line}: {error}, these files hold whole numbers and have no header"
-        ) from error
-    return "" if count == 0 or np.isnan(count) else str(int(count))
-
-
-def _write_new(out: Path, images: list[Path], counts: list[str]) -> None:
-    """Write all or nothing, and never over a file that came to be meanwhile."""
-    folder = out.parent
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "count"])
-    for image, count in zip(images, counts, strict=True):
-        writer.writerow([Path(os.path.relpath(image, folder)).as_posix(), count])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    if images is not None and not Path(images).is_dir():
+        raise UserError(f"{images}: there is no such folder, check --images")
+    labels: list[Labelled] = []
+    notes: dict[str, None] = {}
+    for path in map(Path, files):
+        folders = [path.parent, out.parent] if images is None else [Path(images)]
+        around = Surroundings(folders, files, columns)
+        file = LabelFile(path)
+        read = _form(file).read(file, around)
+        labels += [_inside(label, around) for label in read]
+        _note_frames(read, around)
+        notes |= around.notes
+    labels = _merged(labels)
+    cells = [(label, cell) for label in labels for cell in label.cells or ()]
+    if cells and points.exists():
+        raise _exists(points)
+    _write(out, _table(labels, out.parent))
+    if cells:
         try:
-            write_new(out, text.getvalue())
+            _write(points, _points(labels, out.parent))
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
+    return Imported(out, len(labels), points if cells else None, len(cells), list(notes))
+
+
+def _form(file: LabelFile) -> Form:
+    """The form of a file.
+
+    Raises:
+        UserError: it is of none.
+    """
+    for form in (*FILES, *TABLES):
+        if form is TABLES[0] and file.head.startswith(_WORKBOOKS):
+            raise file.refused(None, "is a workbook or an archive, save the table as 'CSV UTF-8'")
+        if form.recognises(file):
+            return form
+    line, header = file.rows[0]
+    raise file.refused(
+        line,
+        f"is no header of a table of labels ({', '.join(header)[:80]!r}), begin the file with the "
+        "line image,count or give one of: " + ", ".join(form.name for form in (*FILES, *TABLES)),
+    )
+
+
+def _inside(label: Labelled, around: Surroundings) -> Labelled:
+    """The label, without places if these are not those of its image."""
+    if not label.cells:
+        return label
+    layout = around.layout(label.image)
+    if all(-1 <= cell.x <= layout.width and -1 <= cell.y <= layout.height for cell in label.cells):
+        return label
+    around.note(
+        f"{label.where[0].name} has cells outside {label.image.name} ({layout.width} x "
+        f"{layout.height} px): is it the right image? Their places are left out."
+    )
+    return replace(label, cells=None)
+
+
+def _note_frames(labels: Sequence[Labelled], around: Surroundings) -> None:
+    """Notes how many frames of a stack stay unlabelled, as nobody says that they are empty."""
+    labelled = Counter(label.image for label in labels if label.frame is not None)
+    for image, number in labelled.items():
+        frames = around.layout(image).frames
+        if number < frames:
+            around.note(f"{image.name}: {number} of {frames} frames are labelled.")
+
+
+def _merged(labels: Sequence[Labelled]) -> list[Labelled]:
+    """Each image and frame once; two files may say the same of one.
+
+    Raises:
+        UserError: one is labelled twice by a file, or otherwise by another.
+    """
+    merged: dict[tuple[str, int | None], Labelled] = {}
+    for label in labels:
+        key = (os.path.realpath(label.image), label.frame)
+        known = merged.setdefault(key, label)
+        if known is label:
+            continue
+        (path, line), (known_path, known_line) = label.where, known.where
+        at = f"{path}: " + ("" if line is None else f"line {line}: ")
+        if path == known_path:
+            first = "" if known_line is None else f" (first in line {known_line})"
+            raise UserError(f"{at}lists {label.name} again{first}, delete one of the two")
+        if label.count != known.count:
+            raise UserError(
+                f"{at}gives {label.name} {_text(label.count) or 'no count'}, but {known_path} "
+                f"{_text(known.count) or 'none'}, give the one that is right"
+            )
+        merged[key] = replace(
+            known, cells=known.cells or label.cells, more={**label.more, **known.more}
+        )
+    return list(merged.values())
+
+
+def _table(labels: Sequence[Labelled], folder: Path) -> str:
+    """The text of ``labels.csv``."""
+    more = list(dict.fromkeys(column for label in labels for column in label.more))
+    rows = []
+    for label in labels:
+        values = {
+            column: _relative(value, folder) if column in ("mask", "label_image") else value
+            for column, value in label.more.items()
+        }
+        rows.append(
+            [_name(label, folder), _text(label.count), *(values.get(column, "") for column in more)]
+        )
+    return _csv(["image", "count", *more], rows)
+
+
+def _points(labels: Sequence[Labelled], folder: Path) -> str:
+    """The text of ``points.csv``."""
+    cells = [(_name(label, folder), cell) for label in labels for cell in label.cells or ()]
+    classes = any(cell.kind for _, cell in cells)
+    rows = [
+        [name, _place(cell.x), _place(cell.y), *([cell.kind] if classes else [])]
+        for name, cell in cells
+    ]
+    return _csv(["image", "x", "y", *(["class"] if classes else [])], rows)
+
+
+def _csv(header: list[str], rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
+
+
+def _name(label: Labelled, folder: Path) -> str:
+    frame = "" if label.frame is None else f"#{label.frame}"
+    return _relative(str(label.image), folder) + frame
+
+
+def _relative(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix() if path else ""
+
+
+def _text(count: float) -> str:
+    return "" if math.isnan(count) else str(int(count))
+
+
+def _place(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a table, and never over a file that came to be meanwhile."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_new(path, text)
         except FileExistsError as error:
-            raise _exists(out) from error
+            raise _exists(path) from error
     except OSError as error:
         raise UserError(
-            f"{out}: cannot be written ({error.strerror}), choose another place"
+            f"{path}: cannot be written ({error.strerror}), choose another place"
         ) from error
 
 
