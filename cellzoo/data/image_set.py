@@ -22,8 +22,8 @@ class ImageSet:
             all 0 where an image has none. None: no image has one.
         has_mask: ``[n]`` bool: which images have a mask; None where ``masks`` is. Left out: all of
             them.
-        times: ``[n]`` float32: when, in the unit of the table, which is hours for durations and dates;
-            NaN = unknown. None: none is known.
+        times: ``[n]`` float32: when, in the unit of the table, hours for durations and dates; NaN =
+            unknown. None: none is known.
         kinds: ``[n]`` str: kind of image, such as the stain. None: all are of one.
         sizes: ``[n, 2]`` int: height and width in pixels that the files have. None: of no files.
     """
