@@ -38,7 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         import torch  # seconds, and only this verb needs it
     except ImportError:
         raise UserError(
-            "A PyTorch checkpoint is read by PyTorch, which is not installed: "
+            f"{path} is read by PyTorch, which is not installed: "
             "pip install 'cellzoo[torch]'."
         ) from None
     try:
