@@ -56,10 +56,11 @@ class NamedFiles:
             ValueError: it may be one of several files.
         """
         name = name.replace("\\", "/")
-        if name.startswith("/") and os.path.lexists(name):
+        full = name.startswith("/") or _WINDOWS_PATH.match(name)
+        if full and os.path.lexists(name):
             return name
         parts = [part for part in name.split("/") if part not in ("", ".")]
-        if not (name.startswith("/") or _WINDOWS_PATH.match(name)):
+        if not full:
             return self._below(parts)
         tails = (self._below(parts[k:]) for k in range(1, len(parts)))
         return next((tail for tail in tails if tail is not None), None)

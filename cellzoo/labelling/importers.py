@@ -70,15 +70,16 @@ def import_labels(
     if images is not None and not Path(images).is_dir():
         raise UserError(f"{images}: there is no such folder, check --images")
     labels: list[Labelled] = []
-    notes: dict[str, None] = {}
+    surroundings: dict[tuple[Path, ...], Surroundings] = {}
     for path in map(Path, files):
-        folders = [path.parent, out.parent] if images is None else [Path(images)]
-        around = Surroundings(folders, files, columns)
-        file = LabelFile(path)
+        folders = (path.parent, out.parent) if images is None else (Path(images),)
+        if folders not in surroundings:
+            surroundings[folders] = Surroundings(folders, files, columns)
+        around, file = surroundings[folders], LabelFile(path)
         read = _form(file).read(file, around)
         labels += [_inside(label, around) for label in read]
         _note_frames(read, around)
-        notes |= around.notes
+    notes = list(dict.fromkeys(note for around in surroundings.values() for note in around.notes))
     labels = _merged(labels)
     cells = [(label, cell) for label in labels for cell in label.cells or ()]
     if cells and points.exists():
@@ -90,7 +91,7 @@ def import_labels(
         except BaseException:
             out.unlink(missing_ok=True)
             raise
-    return Imported(out, len(labels), points if cells else None, len(cells), list(notes))
+    return Imported(out, len(labels), points if cells else None, len(cells), notes)
 
 
 def _form(file: LabelFile) -> Form:

@@ -1,6 +1,7 @@
 """What a file of labels is, and what is read from it, whatever program wrote it."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -157,6 +158,8 @@ class Surroundings:
         self._columns = {column.lower(): column for column in columns}
         self._named = {folder: NamedFiles(folder) for folder in self.folders}
         self._below: dict[Path, list[Path]] = {}
+        self._indices: dict[Path, tuple[dict[str, list[Path]], dict[str, list[Path]]]] = {}
+        self._found: dict[str, Path | None] = {}
         self._layouts: dict[Path, Layout] = {}
 
     def note(self, sentence: str) -> None:
@@ -181,25 +184,35 @@ class Surroundings:
         Raises:
             ValueError: it may be one of several.
         """
-        if not name:
-            return None
+        if name not in self._found:
+            self._found[name] = self._find(name) if name else None
+        return self._found[name]
+
+    def _find(self, name: str) -> Path | None:
         for folder in self.folders:
             if (found := self._named[folder].find_tail(name)) is not None:
                 return folder / found
         last = folded(name.replace("\\", "/").rpartition("/")[2])
         for folder in self.folders:
-            same = [path for path in self.images(folder) if folded(path.name) == last]
-            same = same or [
-                path
-                for path in self.images(folder)
-                if last in map(folded, picture_stems(path.name))
-            ]
+            whole, stems = self._index(folder)
+            same = whole.get(last) or stems.get(last, [])
             if len(same) > 1:
                 shown = " or ".join(path.relative_to(folder).as_posix() for path in same[:2])
                 raise ValueError(f"{name} may be {shown}, give its folder, too")
             if same:
                 return same[0]
         return None
+
+    def _index(self, folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """The images of a folder by their names, and by their names without suffix."""
+        if folder not in self._indices:
+            whole, stems = defaultdict(list), defaultdict(list)
+            for path in self.images(folder):
+                whole[folded(path.name)].append(path)
+                for stem in picture_stems(path.name):
+                    stems[folded(stem)].append(path)
+            self._indices[folder] = (whole, stems)
+        return self._indices[folder]
 
     def has(self, name: str) -> bool:
         """Whether there is one image of a name."""
@@ -234,15 +247,10 @@ class Surroundings:
         """
         stem = folded(file.path.stem)
         for folder in self.folders:
-            lengths = {
-                path: max(
-                    (len(s) for s in map(folded, picture_stems(path.name)) if _within(s, stem)),
-                    default=0,
-                )
-                for path in self.images(folder)
-            }
-            longest = max(lengths.values(), default=0)
-            best = [path for path, length in lengths.items() if length == longest > 0]
+            stems = self._index(folder)[1]
+            named = {own: paths for own, paths in stems.items() if _within(own, stem)}
+            longest = max(map(len, named), default=0)
+            best = [path for own, paths in named.items() if len(own) == longest for path in paths]
             if len(best) == 1:
                 return best[0]
             if best:
