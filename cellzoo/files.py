@@ -268,10 +268,16 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def csv_safe(text: str) -> str:
     """Text for a cell of a table that people open in a spreadsheet.
 
-    What would be a formula there, such as a file named ``=1+1.png``, gets an apostrophe before it.
-    Not for tables that are read again by name.
+    What would be a formula there, such as a file named ``=1+1.png``, gets an apostrophe before it;
+    :func:`csv_plain` takes it off.
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else str(text)
+    formula = text.lstrip("'").startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{text}" if formula else str(text)
+
+
+def csv_plain(cell: str) -> str:
+    """The text of which :func:`csv_safe` made a cell."""
+    return cell[1:] if cell.startswith("'") and csv_safe(cell) != cell else cell
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

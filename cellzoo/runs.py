@@ -5,11 +5,13 @@ Keras is imported by what loads or builds a network alone: its import takes 3 s.
 
 import csv
 import datetime
+import io
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,17 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import finite, read_json, temporary_beside, write_atomically, write_csv
+from cellzoo.files import (
+    csv_plain,
+    csv_safe,
+    finite,
+    read_json,
+    temporary_beside,
+    write_atomically,
+    write_csv,
+)
 from cellzoo.recipe import Recipe, load_recipe
+from cellzoo.scores.table import COUNT_SCORES, MASK_SCORES
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
@@ -27,6 +38,9 @@ if TYPE_CHECKING:
 
     from cellzoo.data.image_set import ImageSet
     from cellzoo.models.section import FittedCounter
+
+_VALIDATION_NUMBERS = ("images", "training_mean", "interval_half_width")
+_SPLITS_CURE = "copy the run folder anew: else nobody knows what the training saw"
 
 
 def recipe_file(run: Path) -> Path:
@@ -152,7 +166,14 @@ class Run:
         if not self.finished:
             return {}
         cure = "copy the run folder anew, or delete the file and train on with `cellzoo fit`"
-        return read_json(self.validation_file, cure)
+        scores = read_json(self.validation_file, cure)
+        numbers = [scores.get(key) for key in (*COUNT_SCORES, *MASK_SCORES, *_VALIDATION_NUMBERS)]
+        with _undamaged(self.validation_file, cure):
+            numbers += scores.get("training_counts") or [0, 0]
+            if any(isinstance(n, bool) or not isinstance(n, int | float | None) for n in numbers):
+                raise ValueError("something else than a number")
+            low, high = scores.get("training_counts") or [0, 0]
+        return scores
 
     @property
     def out_of_distribution_file(self) -> Path:
@@ -188,13 +209,19 @@ class Run:
         self.recipe = recipe
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of ``history.csv``, numbers as floats."""
+        """The rows of ``history.csv``, numbers as floats.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self.history_file.is_file():
             return []
-        with self.history_file.open(newline="", encoding="utf-8") as file:
+        cure = "bring a copy back, or train anew with another --out"
+        with _undamaged(self.history_file, cure):
+            text = self.history_file.read_text(encoding="utf-8")
             # A kill, or a full disk, may have left half a row.
-            whole = [line for line in file if line.endswith("\n")]
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(whole)]
+            whole = [line for line in io.StringIO(text, newline="") if line.endswith("\n")]
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
     def append_history(self, row: dict[str, float]) -> None:
         """Adds a row to ``history.csv``, with all digits: later decisions rest on them."""
@@ -289,8 +316,8 @@ class Run:
         header = ["image", "group", "split", "labelled", "count", "mean"]
         means = images.images.mean(axis=(1, 2), dtype=float)
         rows = [
-            [str(name), str(group), str(split), str(int(known)), f"{count:g}" if known else "",
-             f"{mean:.7f}"]
+            [csv_safe(str(name)), csv_safe(str(group)), str(split), str(int(known)),
+             f"{count:g}" if known else "", f"{mean:.7f}"]
             for name, group, split, known, count, mean in zip(
                 images.names, images.groups, images.splits, images.labelled, images.counts, means,
                 strict=True,
@@ -299,8 +326,11 @@ class Run:
         if not self.splits_file.is_file():
             write_csv(self.splits_file, header, rows)
             return
-        with self.splits_file.open(newline="", encoding="utf-8") as file:
-            kept = list(csv.reader(file)) or [[]]
+        with _undamaged(self.splits_file, _SPLITS_CURE):
+            text = self.splits_file.read_text(encoding="utf-8")
+            kept = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+            # Earlier versions wrote names as they are.
+            kept = [[csv_safe(csv_plain(cell)) for cell in row[:2]] + row[2:] for row in kept]
         columns = len(kept[0])  # earlier versions kept no counts, then no means
         texts = min(columns, len(header) - 1)
         same = [row[:texts] for row in kept] == [row[:texts] for row in (header, *rows)]
@@ -321,11 +351,20 @@ class Run:
 
         ``labelled`` is 0 or 1, ``count`` empty where none was known, ``mean`` that of the image's
         grey levels in [0, 1].
+
+        Raises:
+            UserError: the file is damaged.
         """
         if not self.splits_file.is_file():
             return []
-        with self.splits_file.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        with _undamaged(self.splits_file, _SPLITS_CURE):
+            text = self.splits_file.read_text(encoding="utf-8")
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
+            for row in rows:
+                row["image"], row["group"] = csv_plain(row["image"]), csv_plain(row["group"])
+                if row["split"] is None or row["labelled"] is None:
+                    raise ValueError("half a row")
+        return rows
 
     def load_network(self, selection: str = "best") -> "keras.Model":
         """The recipe's network with the weights to count with.
@@ -344,7 +383,7 @@ class Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the sentence below is enough
                 network.load_weights(weights)
-        except (OSError, ValueError, KeyError):
+        except Exception:  # of which a damaged file makes HDF5 raise many
             raise UserError(
                 f"{weights} is damaged or of another model than recipe.yaml: "
                 "copy it again or train anew."
@@ -362,7 +401,7 @@ class Run:
         try:
             parameters = json.loads(self.parameters_file.read_text(encoding="utf-8"))
             return self.recipe.model.load(parameters)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             raise UserError(
                 f"{self.parameters_file} is damaged or of another model than recipe.yaml: "
                 "copy it again or fit anew."
@@ -382,6 +421,15 @@ class Run:
         temporary = file.with_name("new.tmp.weights.h5")
         network.save_weights(temporary)
         os.replace(temporary, file)
+
+
+@contextmanager
+def _undamaged(file: Path, cure: str) -> Iterator[None]:
+    """Turns what a damaged file makes readers raise into a sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, csv.Error):
+        raise UserError(f"{file} is damaged: {cure}.") from None
 
 
 def _history_line(row: dict[str, float]) -> str:

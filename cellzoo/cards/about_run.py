@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellzoo.data.image_set import SPLITS
+from cellzoo.errors import UserError
 from cellzoo.files import read_json, without_folders
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
@@ -56,7 +57,16 @@ def environment(run: Run) -> dict[str, Any]:
     file = run.path / "environment.json"
     if run.imported or not file.is_file():
         return {}
-    return read_json(file, "delete it, and versions and command of the training are not known")
+    cure = "delete it, and versions and command of the training are not known"
+    known = read_json(file, cure)
+    lists = [known.get(key, []) for key in ("devices", "command")]
+    words = [word for part in lists if isinstance(part, list) for word in part]
+    sound = all(isinstance(part, list) for part in lists) and all(
+        isinstance(word, str) for word in words
+    )
+    if not sound or not isinstance(known.get("packages", {}), dict):
+        raise UserError(f"{file} is damaged: {cure}.")
+    return known
 
 
 def versions_in_words(run: Run) -> str:
@@ -65,9 +75,9 @@ def versions_in_words(run: Run) -> str:
     if not known:
         return "not written down: the run was not trained here"
     packages = {"cellzoo": known.get("cellzoo"), "Python": known.get("python")}
-    packages |= dict(known.get("packages") or {})
+    packages |= known.get("packages", {})
     numbers = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
-    devices = [str(device).rpartition("physical_device:")[2] for device in known.get("devices", [])]
+    devices = [device.rpartition("physical_device:")[2] for device in known.get("devices", [])]
     system = str(known.get("platform", "")).partition("-")[0]
     return f"{numbers}; {system}; {', '.join(devices) or known.get('backend', '')}"
 

@@ -38,6 +38,8 @@ class RunCounter(Counter):
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         try:
             self.interval = Interval.from_metadata(scores if selection == "best" else {})
+            if self.interval:
+                self.interval.ends(np.zeros(1))  # of numbers that are none this makes an error
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise UserError(
                 f"{run.validation_file} is damaged: copy the run folder anew, or delete the file "

@@ -446,8 +446,8 @@ def test_rubbish_is_refused_and_the_server_lives(serve, served_models):
 
 
 @pytest.mark.slow
-def test_two_thousand_malformed_requests_leave_the_memory_flat(serve, served_models):
-    throw_rubbish(serve, served_models, 2000)
+def test_twenty_thousand_malformed_requests_leave_the_memory_flat(serve, served_models):
+    throw_rubbish(serve, served_models, 20_000)
 
 
 def healthy(port, service=""):
