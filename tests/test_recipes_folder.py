@@ -103,31 +103,31 @@ def add_label_images(folder):
         writer.writerows(rows)
 
 
-# Their networks are those of `efficientnet_ldc`, `twinvae_bf` and `twinvae_ldc`.
-ALIKE = ("efficientnet_bf-full", "efficientnet_pc-full", "twinvae_pc-full", "twinvae_cho-full")
+def kind_of_step(recipe):
+    """What decides how a step is computed, not on how many images or with what weights."""
+    segments = recipe.model.segments  # whose widths are small here in any case
+    return (
+        recipe.model.model_dump_json(exclude={"image_size", *(["channels"] if segments else [])}),
+        recipe.data.natural.keeps_all_labels_hidden,
+        bool(recipe.data.synthetic),
+        recipe.loss.model_dump_json(include={"reconstruction", "count_loss", "density_loss"}),
+        recipe.loss.count_mean,
+    )
 
 
-def changes_a_step(path):
-    """Whether the overlay changes more than how long and how fast to learn."""
-    full, quick = load_recipe(path), load_recipe(path, quick=True)
-    return any(getattr(full, key) != getattr(quick, key) for key in ("data", "augment", "loss"))
+def training_steps():
+    """Every recipe in full and quick; those whose step is another's are for `make slow`."""
+    seen = set()
+    for path in NETWORKS:
+        for quick in (False, True):
+            kind = kind_of_step(load_recipe(path, quick=quick))
+            marks = [pytest.mark.slow] if kind in seen else []
+            seen.add(kind)
+            name = f"{path.stem}-{'quick' if quick else 'full'}"
+            yield pytest.param(path, quick, id=name, marks=marks)
 
 
-def training_step(path, quick):
-    name = f"{path.stem}-{'quick' if quick else 'full'}"
-    marks = [pytest.mark.slow] if name in ALIKE else []
-    return pytest.param(path, quick, id=name, marks=marks)
-
-
-@pytest.mark.parametrize(
-    "path, quick",
-    [
-        training_step(path, quick)
-        for path in NETWORKS
-        for quick in (False, True)
-        if not quick or changes_a_step(path)
-    ],
-)
+@pytest.mark.parametrize("path, quick", training_steps())
 def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     from cellzoo.runs import build_network
     from cellzoo.training.assemble import training_batches

@@ -60,7 +60,7 @@ def tune(
     gpus = len(tf.config.list_physical_devices("GPU"))
     tf.config.set_visible_devices([], "GPU")
     if chief:  # several workers may share a folder
-        search = Search(recipe, folder, make_oracle(recipe, folder, chief))
+        search = Search(recipe, folder, make_oracle(recipe, folder, chief), keeps_results=False)
         search.run(workers, gpus, prefix=socket.gethostname())
         return []
     with lock(folder, "is searched by another `cellzoo tune`"):
@@ -79,11 +79,13 @@ class Search:
         recipe: with its ``tune`` section.
         folder: of the search.
         oracle: KerasTuner's, or its client on a worker machine.
+        keeps_results: whether this process writes the results; on a worker machine the chief does.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, oracle: Any):
+    def __init__(self, recipe: Recipe, folder: Path, oracle: Any, keeps_results: bool = True):
         """Takes note; nothing runs yet."""
         self.recipe, self.folder, self.oracle = recipe, folder, oracle
+        self.keeps_results = keeps_results
         self.settings = recipe.tune
         self.stopping = threading.Event()
         self.writing = threading.Lock()
@@ -139,7 +141,7 @@ class Search:
         trial.message = reason or None
         self.oracle.end_trial(trial)
         self._show(int(trial.trial_id), self._values(trial), value, reason)
-        if hasattr(self.oracle, "trials"):
+        if self.keeps_results:
             with self.writing:
                 self.write_results()
 
