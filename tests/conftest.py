@@ -5,11 +5,16 @@ images are repeated here, so that the figures committed with the tests bite with
 """
 
 import json
+import os
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+
+# For the workers of pytest-xdist and the processes that tests start: they share the processor, and
+# threads that wait for each other over small matrices take all of it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("no_deadline", deadline=None)

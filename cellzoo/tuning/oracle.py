@@ -94,10 +94,13 @@ def _bayesian_oracle(**options: Any) -> Any:
     """
     import keras_tuner
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     class Bayesian(keras_tuner.oracles.BayesianOptimizationOracle):
         def populate_space(self, trial_id):
-            with warnings.catch_warnings():
+            # Several threads would wait for each other over matrices this small, at the trials'
+            # cost: ten times the processor time.
+            with warnings.catch_warnings(), threadpool_limits(1):
                 # That few trials leave a length scale open is nothing that a user could mend.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return super().populate_space(trial_id)
