@@ -11,14 +11,14 @@ _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 _HTML = {"<": "&lt;", ">": "&gt;"}
 
 
-def environment(folder: Path) -> Environment:
-    """Reads the templates of a folder.
+def environment(*folders: Path) -> Environment:
+    """Reads the templates of folders, of a name the first.
 
     What is put into ``*.html.j2`` is escaped. Templates of Markdown have the filters ``text``,
     ``code`` and ``fenced`` for that. A name that a template asks for and nobody gave is an error.
     """
     found = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=select_autoescape(["html.j2"], default_for_string=False),
         undefined=StrictUndefined,
         trim_blocks=True,

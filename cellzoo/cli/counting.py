@@ -1,4 +1,4 @@
-"""Verbs that count: count, export, serve."""
+"""Verbs that count, and on counts: count, growth, export, serve."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cellzoo.backend import start_tensorflow
-from cellzoo.cli.group import PATH, main, verb, with_trust
+from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
 
 _PORT = click.IntRange(0, 65535)
 
@@ -161,6 +161,45 @@ def count(
         click.echo(f"Error: {row.error}", err=True)
     click.echo(summary(rows, out))
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("counts", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="New folder for tables and figures.")
+@click.option("--interval", metavar="TIME",
+              help="From frame to frame, such as 20min; goes before the column time.")
+@click.option("--by", metavar="COLUMN", help="Also by condition, which this column names.")
+@click.option("--series", "series_table", type=PATH,
+              help="Table with a column series and that of --by; else COUNTS has it.")
+@click.option("--pair", metavar="COLUMN",
+              help="Compare conditions within what this column names, such as a chip.")
+@verb
+def growth(
+    counts: Path,
+    out: Path,
+    interval: str | None,
+    by: str | None,
+    series_table: Path | None,
+    pair: str | None,
+) -> None:
+    """Growth rates from the counts of time-lapses.
+
+    COUNTS is a counts.csv of cellzoo count. Each series gets its growth rate and doubling time with
+    95 % intervals, and its curve in the page growth.html.
+
+    Example: cellzoo growth counts.csv -o growth
+
+    Example: cellzoo growth counts.csv -o growth --by medium --series chambers.csv
+    """
+    from cellzoo.timelapse.analysis import growth, summary
+    from cellzoo.timelapse.series import parse_interval
+
+    hours = None if interval is None else parse_interval(interval)
+    analysis, files = growth(
+        counts, out, interval=hours, by=by, pair=pair, series_table=series_table
+    )
+    print_lines(summary(analysis))
+    print_lines(f"wrote {file}" for file in files)
 
 
 @main.command()

@@ -1,0 +1,1 @@
+"""Time-lapses: what the counts of a chamber say of the growth in it."""

@@ -1,0 +1,219 @@
+"""``cellzoo growth``: a table of counts to growth rates, as tables, figures and a page."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from cellzoo import __version__
+from cellzoo.errors import UsageError, UserError
+from cellzoo.files import check_name, csv_safe, finite, lock, write_atomically, write_csv
+from cellzoo.timelapse.conditions import Comparison, Condition, compare, summarise
+from cellzoo.timelapse.growth import Growth, estimate
+from cellzoo.timelapse.series import Series, read_series
+
+COLUMNS = (
+    "series", "rate_per_hour", "rate_low", "rate_high", "doubling_hours", "doubling_low",
+    "doubling_high", "divisions", "first_hour", "last_hour", "lag_hours", "flag",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Growth of all series of a table.
+
+    Attributes:
+        table: the file of the counts.
+        series: the counts.
+        growths: of each series.
+        by: the column of the conditions; empty without.
+        conditions: none without ``by``.
+        comparisons: of each two conditions.
+    """
+
+    table: Path
+    series: list[Series]
+    growths: list[Growth]
+    by: str = ""
+    conditions: Sequence[Condition] = ()
+    comparisons: Sequence[Comparison] = ()
+
+
+def analyse(
+    table: Path,
+    *,
+    interval: float | None = None,
+    by: str | None = None,
+    pair: str | None = None,
+    series_table: Path | None = None,
+) -> Analysis:
+    """Estimates the growth of each series of a table of counts.
+
+    Args:
+        table: CSV as ``cellzoo count`` writes it.
+        interval: hours between frames, where the table has no times.
+        by: column of the conditions, of ``series_table`` or else of ``table``.
+        pair: column of what belongs together, such as a chip: conditions are compared within.
+        series_table: CSV with a column ``series`` and others on each series.
+
+    Raises:
+        UserError: a table cannot be read, or a column or a series is missing.
+        UsageError: ``pair`` or ``series_table`` without ``by``, or no times are known.
+    """
+    if by is None and (pair is not None or series_table is not None):
+        raise UsageError("--pair and --series say more of --by COLUMN: name the column, too.")
+    series = read_series(table, interval)
+    growths = [estimate(one) for one in series]
+    if by is None:
+        return Analysis(table, series, growths)
+    names = [one.name for one in series]
+    if series_table is None:
+        source, known = table, {one.name: one.columns for one in series}
+    else:
+        source, known = series_table, _read_conditions(series_table)
+    conditions = [_value(source, known, name, by) for name in names]
+    pairs = [_value(source, known, name, pair) for name in names] if pair else None
+    found, compared = summarise(growths, conditions), compare(growths, conditions, pairs)
+    return Analysis(table, series, growths, by, found, compared)
+
+
+def growth(table: Path, out: Path, **options: object) -> tuple[Analysis, list[Path]]:
+    """Writes the growth of a table's series into a new folder.
+
+    ``growth.csv`` and ``growth.json``, with conditions ``conditions.csv`` and ``comparisons.csv``,
+    a figure for each series and ``growth.html``. The folder appears when it is complete.
+
+    Args:
+        table: CSV as ``cellzoo count`` writes it.
+        out: folder to make.
+        options: as of :func:`analyse`.
+
+    Returns:
+        What was found, and the files.
+
+    Raises:
+        UserError: ``out`` holds other files, and as :func:`analyse`.
+    """
+    if not out.name:
+        raise UserError(f"-o {out} is the folder that you are in: name one for the growth.")
+    check_name(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds other files: choose another folder for -o.")
+    analysis = analyse(table, **options)
+    partial = out.with_name(f".{out.name[:64]}.part")  # the same after a kill, which leaves it
+    partial.mkdir(parents=True, exist_ok=True)
+    with lock(partial, "is being written by another command"):
+        for left in partial.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+        inside = partial / "complete"
+        inside.mkdir()
+        names = _write(analysis, inside)
+        if out.exists():
+            out.rmdir()
+        os.rename(inside, out)
+    shutil.rmtree(partial, ignore_errors=True)
+    return analysis, [out / name for name in names]
+
+
+def summary(analysis: Analysis) -> list[str]:
+    """What was found, in lines."""
+    rated = sum(g.rate_per_hour is not None for g in analysis.growths)
+    lines = []
+    for found in analysis.growths:
+        if found.rate_per_hour is None:
+            lines.append(f"{found.series}: {found.flag}")
+            continue
+        words = (
+            f"{found.series}: doubles in {found.doubling_hours:.1f} h "
+            f"({found.doubling_low:.1f} to {found.doubling_high:.1f}), {found.divisions} divisions"
+        )
+        lines.append(f"{words}; {found.flag}" if found.flag else words)
+    for found in analysis.conditions:
+        words = f"{analysis.by} {found.condition}: {found.with_rate} of {found.series} with a rate"
+        if found.rate_per_hour is not None:
+            words += f", mean {found.rate_per_hour:.4f} per hour"
+        if found.rate_low is not None:
+            words += f" ({found.rate_low:.4f} to {found.rate_high:.4f})"
+        lines.append(words)
+    for c in analysis.comparisons:
+        lines.append(
+            f"{c.second} against {c.first}: {c.difference:+.4f} per hour "
+            f"({c.low:+.4f} to {c.high:+.4f}), p = {c.p_holm:.2g}"
+        )
+    return [*lines, f"{rated} of {len(analysis.growths)} series have a growth rate"]
+
+
+def _write(analysis: Analysis, folder: Path) -> list[str]:
+    """Writes all files and returns their names, those of the figures left out."""
+    from cellzoo.timelapse.report import write_report  # Matplotlib, 0.5 s
+
+    rows = [[_cell(getattr(found, key)) for key in COLUMNS] for found in analysis.growths]
+    write_csv(folder / "growth.csv", COLUMNS, rows)
+    names = ["growth.csv", "growth.json"]
+    for name, kind, items in (
+        ("conditions.csv", Condition, analysis.conditions),
+        ("comparisons.csv", Comparison, analysis.comparisons),
+    ):
+        if items:
+            cells = [[_cell(value) for value in asdict(item).values()] for item in items]
+            write_csv(folder / name, [field.name for field in fields(kind)], cells)
+            names.append(name)
+    content = {
+        "cellzoo": __version__,
+        "table": analysis.table.name,
+        "series": [
+            {key: getattr(found, key) for key in (*COLUMNS[:-1], "plateau_hour")}
+            | {"flags": list(found.flags), "frames": len(found.left_out)}
+            | {"frames_left_out": int(found.left_out.sum())}
+            for found in analysis.growths
+        ],
+        "by": analysis.by or None,
+        "conditions": [asdict(item) for item in analysis.conditions],
+        "comparisons": [asdict(item) for item in analysis.comparisons],
+    }
+    write_atomically(folder / "growth.json", json.dumps(finite(content), indent=1) + "\n")
+    write_report(analysis, folder)
+    return [*names, "growth.html"]
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else csv_safe(str(value))
+
+
+def _read_conditions(file: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table of series, by their series."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        rows = list(csv.DictReader(text.splitlines(), strict=True))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): correct --series.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{file} is no CSV in UTF-8: save it as one.") from None
+    if not rows or "series" not in rows[0]:
+        raise UserError(f"{file} has no column series: add one with the names of the series.")
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["series"] in found:
+            raise UserError(f"{file} has the series {row['series']} twice: leave one out.")
+        found[row["series"]] = row
+    return found
+
+
+def _value(source: Path, known: dict[str, dict[str, str]], name: str, column: str) -> str:
+    """What a table says of a series, which may be named by the last part of its path."""
+    row = known.get(name, known.get(re.split(r"[/\\]", name)[-1]))
+    if row is None:
+        raise UserError(f"{source} has no row for the series {name}: add one.")
+    if column not in row:
+        there = ", ".join(key for key in row if key)
+        raise UserError(f"{source} has no column {column}: its columns are {there}.")
+    if not row[column]:
+        raise UserError(f"{source} says no {column} of the series {name}: fill it in.")
+    return row[column]

@@ -1,0 +1,226 @@
+"""Which frames of a series say how its cells grow: without outliers, lag, plateau and losses."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+from scipy.stats import binom, gamma
+
+from cellzoo.timelapse.series import Series
+
+WAIT = 0.01  # a wait for divisions that is less probable is no chance
+CV = 0.35  # of lifetimes: a larger one makes long waits more probable
+_HALF = 2  # frames on each side of a running median
+_LASTS = 5  # frames for which a change of cells must last
+
+
+@dataclass(frozen=True)
+class Window:
+    """The frames to fit.
+
+    Attributes:
+        used: ``[n]`` bool.
+        lag_hours: time before the first of them in which nothing divided; None: no lag.
+        plateau_hour: when growth ended; None: it did not.
+        steps: hours at which cells left the chamber or came in, between frames that are used.
+        flags: sentences on all of that.
+    """
+
+    used: np.ndarray
+    lag_hours: float | None
+    plateau_hour: float | None
+    steps: tuple[float, ...]
+    flags: tuple[str, ...]
+
+
+def find_window(series: Series) -> Window:
+    """Finds the frames to fit.
+
+    Args:
+        series: counts of a chamber.
+
+    Returns:
+        The window; its frames have cells, and are neither flagged nor far from those beside them.
+    """
+    flags: list[str] = []
+    used = np.ones(len(series.times), bool)
+    flagged = np.array([bool(flag) for flag in series.flags])
+    if flagged.any():
+        if (~flagged).sum() >= max(5, len(flagged) / 2):
+            used &= ~flagged
+            flags.append(f"{flagged.sum()} flagged frames are left out")
+        else:
+            flags.append(f"{flagged.sum()} of {len(flagged)} frames are flagged, and used")
+    far = _outliers(series.counts, used)
+    if far.any():
+        used &= ~far
+        flags.append(f"{far.sum()} frames whose counts are far from those beside them are left out")
+    used, said = _with_cells(series, used)
+    flags += said
+    if used.sum() < 5:
+        return Window(used, None, None, (), tuple(flags))
+    steps, said = _steps(series.times[used], series.counts[used])
+    flags = [*said, *flags]
+    times = series.times[used]
+    first, last = _still_ends(times, series.counts[used], steps)
+    lag = plateau = None
+    if first:
+        lag = float(times[first] - times[0])
+        flags.append(f"no division in the first {lag:.1f} h: that lag is left out")
+    if last < len(times) - 1:
+        plateau = float(times[last])
+        flags.append(f"no growth after {plateau:.1f} h: that plateau is left out")
+    used &= (series.times >= times[first]) & (series.times <= times[last])
+    steps = tuple(step for step in steps if times[first] < step <= times[last])
+    return Window(used, lag, plateau, steps, tuple(flags))
+
+
+def running_median(values: np.ndarray) -> np.ndarray:
+    """Medians of each value and as many before as after it, ``[n]``: up to two, fewer at the ends.
+
+    As many on both sides: else the ends of a growing series were biased.
+    """
+    last = len(values) - 1
+    reach = [min(_HALF, k, last - k) for k in range(len(values))]
+    return np.array([np.median(values[k - r : k + r + 1]) for k, r in enumerate(reach)])
+
+
+def _outliers(counts: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Frames that are far below or above both the three frames before and the three after them.
+
+    Returns:
+        ``[n]`` bool.
+    """
+    far = np.zeros(len(counts), bool)
+    where = np.flatnonzero(used)
+    values = counts[where]
+    for k in range(1, len(where) - 1):
+        sides = np.median(values[max(k - 3, 0) : k]), np.median(values[k + 1 : k + 4])
+        off = max(min(sides) - values[k], values[k] - max(sides))
+        far[where[k]] = off > max(3.0, 0.3 * max(sides))
+    return far
+
+
+def _with_cells(series: Series, used: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Without the frames before cells came and after they were gone."""
+    where = np.flatnonzero(used)
+    if not len(where):
+        return used, []
+    cells = running_median(series.counts[where]) >= 0.5
+    if not cells.any():
+        return np.zeros_like(used), ["the chamber is empty"]
+    present = np.flatnonzero(cells)
+    first, last = where[present[0]], where[present[-1]]
+    said = []
+    if present[-1] < len(where) - 1:
+        said.append(f"the chamber is empty after {series.times[last]:.1f} h")
+    if present[0]:
+        said.append(f"the chamber is empty before {series.times[first]:.1f} h")
+    index = np.arange(len(used))
+    return used & (index >= first) & (index <= last), said
+
+
+def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], list[str]]:
+    """Where cells left or came in: changes that last and that divisions cannot make.
+
+    Cells never become fewer by division, and hardly more than double at once.
+    """
+    rate = max(_slope(times, running_median(counts), ()), 0.0)
+    changes = np.zeros(len(counts))
+    for k in range(_LASTS, len(counts) - _LASTS + 1):
+        before, after = np.median(counts[k - _LASTS : k]), np.median(counts[k : k + _LASTS])
+        apart = np.mean(times[k : k + _LASTS]) - np.mean(times[k - _LASTS : k])
+        most = 2.2 * max(before, 1) * math.exp(rate * apart) + 3
+        if before - after >= max(3.0, 0.25 * before) or after > most:
+            changes[k] = after - before
+    steps, said = [], []
+    while changes.any():
+        k = int(np.argmax(np.abs(changes)))
+        cells = f"{abs(changes[k]):.0f} cells"
+        said.append((times[k], f"about {cells} {'were lost' if changes[k] < 0 else 'came in'}"))
+        steps.append(float(times[k]))
+        changes[max(k - _LASTS, 0) : k + _LASTS + 1] = 0
+    return tuple(sorted(steps)), [f"{words} around {hour:.1f} h" for hour, words in sorted(said)]
+
+
+def _still_ends(
+    times: np.ndarray, counts: np.ndarray, steps: tuple[float, ...]
+) -> tuple[int, int]:
+    """First and last frame of growth: an end without divisions is left out where it is no chance.
+
+    It is none where it is longer than a doubling and less probable than :data:`WAIT`.
+
+    Args:
+        times: hours, ``[n]``.
+        counts: ``[n]``.
+        steps: hours at which cells left or came in.
+
+    Returns:
+        Indices of frames.
+    """
+    first, last = 0, len(times) - 1
+    edges = np.searchsorted(times, steps)
+    parts = np.split(counts, edges)
+    # Cells do not become fewer: the rising curve nearest to the counts has few of their errors.
+    begin, end = (_three_means(isotonic_regression(part).x) for part in (parts[0], parts[-1]))
+    start = round(begin[0])
+    still = np.flatnonzero(begin <= 1.1 * start + 0.5)
+    rise = int(still[-1]) if len(still) else 0
+    grown = np.flatnonzero(end >= 0.9 * end[-1] - 0.5)
+    fall = len(times) - len(end) + int(grown[0])
+    if fall - rise < 4:
+        return first, last
+    inner = slice(rise, fall + 1)
+    rate = _slope(times[inner], running_median(counts[inner]), steps)
+    if rate <= 0 or begin[0] < 0.5:
+        return first, last
+    rate *= 0.75  # what is left after a wait looks faster than it is
+    doubling = math.log(2) / rate
+    # The three frames of a mean are around the second of them.
+    wait = times[rise] - times[min(1, rise)]
+    if wait > doubling and _chance(wait, rate, start, int(0.1 * start)) < WAIT:
+        first = rise
+    wait, cells = times[max(last - 1, fall)] - times[fall], round(end[grown[0]])
+    if wait > doubling and _chance(wait, rate, cells, int(0.1 * cells) + 1) < WAIT:
+        last = fall
+    return first, last
+
+
+def _three_means(values: np.ndarray) -> np.ndarray:
+    """Means of each value and those beside it, ``[n]``; the ends have their neighbours'."""
+    if len(values) < 3:
+        return np.full(len(values), values.mean())
+    middle = np.convolve(values, np.full(3, 1 / 3), "valid")
+    return np.concatenate([middle[:1], middle, middle[-1:]])
+
+
+def _slope(times: np.ndarray, cells: np.ndarray, steps: tuple[float, ...]) -> float:
+    """Rate per hour of a straight line, with steps, through the logarithms."""
+    later = times[:, None] >= np.array(steps)[None, :]
+    later = later[:, later.any(0) & ~later.all(0)]
+    design = np.column_stack([np.ones_like(times), times, later])
+    root = np.sqrt(np.maximum(cells, 0.5))
+    logs = np.log(np.maximum(cells, 0.5))
+    return float(np.linalg.lstsq(design * root[:, None], logs * root, rcond=None)[0][1])
+
+
+def _chance(wait: float, rate: float, cells: int, divisions: int) -> float:
+    """How probable it is that of some cells no more than a few divide in a time.
+
+    Ages are those of steady growth, lifetimes gamma of the coefficient :data:`CV`.
+
+    Args:
+        wait: hours.
+        rate: per hour, of steady growth.
+        cells: at least 1.
+        divisions: that may have been.
+    """
+    shape = 1 / CV**2
+    scale = (2 ** (1 / shape) - 1) / rate  # of lifetimes, so that cells grow at this rate
+    ages = np.linspace(0, 5 * shape * scale, 1001)
+    survive = gamma.sf(ages, shape, scale=scale)
+    weight = np.exp(-rate * ages)
+    undivided = (weight * gamma.sf(ages + wait, shape, scale=scale)).sum()
+    divided = 1 - undivided / (weight * survive).sum()
+    return float(binom.cdf(divisions, max(cells, 1), min(max(divided, 0.0), 1.0)))

@@ -1,0 +1,188 @@
+"""Growth rates: steady growth, and all that disturbs it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellzoo.timelapse.growth import estimate
+from cellzoo.timelapse.series import Series
+
+sys.path.insert(0, str(Path(__file__).parent))
+from colonies import colonies, miscounted, rate  # noqa: E402
+
+sys.path.pop(0)
+HOURS = 20.0  # mean lifetime of the simulated cells
+
+
+def series(times, counts, flags=None, spread=None):
+    counts = np.asarray(counts, float)
+    half = np.full(len(counts), np.nan) if spread is None else 1.96 * spread
+    flags = tuple(flags or [""] * len(counts))
+    return Series("chamber", np.asarray(times, float), counts, counts - half, counts + half, flags)
+
+
+def steady(doubling=20.0, first=2.0, hours=60.0, frames=61):
+    times = np.linspace(0, hours, frames)
+    return times, np.round(first * 2 ** (times / doubling))
+
+
+def test_a_steady_colony():
+    found = estimate(series(*steady(frames=100)))
+    assert found.doubling_hours == pytest.approx(20, rel=0.03)
+    assert found.doubling_low < 20 < found.doubling_high
+    assert found.rate_per_hour == pytest.approx(np.log(2) / found.doubling_hours)
+    assert (found.divisions, found.lag_hours, found.plateau_hour, found.flag) == (14, None, None, "")
+    assert (found.first_hour, found.last_hour) == (0, 60)
+
+
+def test_more_frames_do_not_narrow_the_interval_much():
+    few, many = (estimate(series(*steady(frames=n))) for n in (40, 2000))
+    width = [np.log(found.rate_high / found.rate_low) for found in (few, many)]
+    assert 0.6 < width[1] / width[0] < 1.05
+
+
+@pytest.mark.parametrize("unit", [1 / 60, 24.0])
+def test_the_unit_of_time_changes_nothing(unit):
+    times, counts = steady()
+    one, other = estimate(series(times, counts)), estimate(series(times * unit, counts))
+    assert other.rate_per_hour * unit == pytest.approx(one.rate_per_hour)
+    assert other.rate_low * unit == pytest.approx(one.rate_low)
+
+
+def test_fewer_than_three_divisions_have_no_rate():
+    found = estimate(series(*steady(hours=20)))
+    assert found.rate_per_hour is None and found.doubling_high is None
+    assert found.flag == f"no rate: about {2.0:.1f} divisions were seen, three are needed"
+
+
+@pytest.mark.parametrize(
+    "counts, words",
+    [
+        ([5] * 20, "no rate"),
+        ([0] * 20, "the chamber is empty"),
+        ([3, 6, 12], "no rate: only 3 frames"),
+        (np.linspace(20, 3, 30), "no rate: the number of cells does not grow"),
+    ],
+)
+def test_series_that_do_not_grow_say_so(counts, words):
+    found = estimate(series(np.arange(len(counts)), counts))
+    assert found.rate_per_hour is None
+    assert words in found.flag
+
+
+def test_miscounted_frames_are_left_out():
+    times, counts = steady()
+    clean = estimate(series(times, counts))
+    counts[[10, 30, 31, 50]] = [0, 40, 0, 0]
+    found = estimate(series(times, counts))
+    assert "4 frames whose counts are far from those beside them" in found.flag
+    assert found.rate_per_hour == pytest.approx(clean.rate_per_hour, rel=0.03)
+    assert found.left_out.sum() == 4
+
+
+def test_flagged_frames_are_left_out_unless_most_are():
+    times, counts = steady()
+    wrong = np.where(np.arange(61) % 4 == 0, 9, counts)
+    flags = ["out of focus" if k % 4 == 0 else "" for k in range(61)]
+    found = estimate(series(times, wrong, flags))
+    assert found.doubling_hours == pytest.approx(20, rel=0.05)
+    assert "16 flagged frames are left out" in found.flag
+    assert "61 of 61 frames are flagged, and used" in estimate(
+        series(times, counts, ["brighter"] * 61)
+    ).flag  # fmt: skip
+
+
+def test_gaps_do_not_matter():
+    times, counts = steady(frames=100)
+    kept = np.r_[0:20, 45:70, 75:100]
+    found = estimate(series(times[kept], counts[kept]))
+    assert found.doubling_hours == pytest.approx(20, rel=0.05)
+
+
+def test_a_lag_is_left_out_only_where_it_is_no_chance():
+    times, counts = steady(frames=120)
+    for hours, lagged in ((8, False), (50, True)):
+        wait = np.arange(0, hours, 0.5)
+        both = np.r_[wait, times + hours], np.r_[np.full(len(wait), 2.0), counts]
+        found = estimate(series(*both))
+        assert (found.lag_hours is not None) == lagged
+        if lagged:
+            assert found.lag_hours == pytest.approx(hours + 8, abs=9)
+            assert found.doubling_hours == pytest.approx(20, rel=0.12)
+            assert "that lag is left out" in found.flag
+
+
+def test_a_plateau_is_left_out():
+    times, counts = steady(frames=120)
+    both = np.r_[times, times[1:] + 60], np.r_[counts, np.full(119, counts[-1])]
+    found = estimate(series(*both))
+    assert found.plateau_hour == pytest.approx(60, abs=4)
+    assert found.doubling_hours == pytest.approx(20, rel=0.1)
+
+
+def test_cells_that_leave_are_said_and_do_not_slow_growth():
+    times, counts = steady(frames=120, first=4)
+    counts = np.where(times > 35, np.round(counts * 0.5), counts)
+    found = estimate(series(times, counts))
+    assert "about 7 cells were lost around 35" in found.flag
+    assert found.doubling_hours == pytest.approx(20, rel=0.08)
+
+
+def test_cells_that_come_in_are_said_and_do_not_hasten_growth():
+    times, counts = steady(frames=120, first=2)
+    counts = np.where(times > 20, counts + 16 * 2 ** ((times - 20) / 20), counts)
+    found = estimate(series(times, np.round(counts)))
+    assert "came in around 2" in found.flag
+    assert found.doubling_hours == pytest.approx(20, rel=0.1)
+
+
+def test_an_emptied_chamber_is_used_up_to_then():
+    times, counts = steady(frames=120)
+    counts[100:] = 0
+    found = estimate(series(times, counts))
+    assert "the chamber is empty after 49.9 h" in found.flag
+    assert found.doubling_hours == pytest.approx(20, rel=0.06)
+
+
+def test_the_counts_own_intervals_say_how_far_they_are_misread():
+    times, counts = steady(first=6, hours=40, frames=25)
+    sure, unsure = (estimate(series(times, counts, spread=sd)) for sd in (0.2, 3.0))
+    assert unsure.rate_high / unsure.rate_low > 1.2 * sure.rate_high / sure.rate_low
+
+
+def coverage(number, cv, sisters, cells, last, frames, memory, in_step=False):
+    """Share of intervals that hold the rate, and the median error."""
+    random = np.random.default_rng(11)
+    times = np.linspace(0, np.log(last / cells) / rate(cv), frames)
+    truth = rate(cv) / HOURS
+    counts = colonies(random, number, cells, cv, times, sisters, in_step)
+    found = [estimate(series(HOURS * times, y)) for y in miscounted(random, counts, 0.5, memory)]
+    rated = [g for g in found if g.rate_per_hour is not None]
+    held = [g.rate_low <= truth <= g.rate_high for g in rated]
+    errors = [abs(g.rate_per_hour / truth - 1) for g in rated]
+    return np.mean(held), np.median(errors), len(rated)
+
+
+def test_intervals_hold_the_rate_of_simulated_colonies():
+    held, error, rated = coverage(40, 0.25, 0.0, 2, 16, 50, 0.0)
+    assert held >= 0.9 and error < 0.1 and rated >= 38
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cv", [0.25, 0.35])
+@pytest.mark.parametrize("sisters", [0.0, 0.5])
+@pytest.mark.parametrize("cells, last", [(1, 30), (2, 16), (3, 12)])
+@pytest.mark.parametrize("frames", [25, 100])
+@pytest.mark.parametrize("memory", [0.0, 0.8])
+def test_intervals_hold_95_percent(cv, sisters, cells, last, frames, memory):
+    held, _, rated = coverage(200, cv, sisters, cells, last, frames, memory)
+    assert held >= 0.9 and rated >= 190
+
+
+@pytest.mark.slow
+def test_intervals_hold_where_cells_start_in_step():
+    for cells, last in ((1, 30), (3, 24)):
+        held, _, _ = coverage(100, 0.25, 0.0, cells, last, 100, 0.0, in_step=True)
+        assert held >= 0.9
