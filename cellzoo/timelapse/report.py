@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FormatStrFormatter
 
 from cellzoo.cards.render import environment
 from cellzoo.evaluation.report import page
@@ -115,7 +115,7 @@ def _plot_rates(file: Path, rated: list[Growth]) -> None:
 
 def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.set(xlabel="hours", ylabel="cells")
     _tidy(axes)
 

@@ -98,7 +98,7 @@ def _outliers(counts: np.ndarray, used: np.ndarray) -> np.ndarray:
     for k in range(1, len(where) - 1):
         sides = np.median(values[max(k - 3, 0) : k]), np.median(values[k + 1 : k + 4])
         off = max(min(sides) - values[k], values[k] - max(sides))
-        far[where[k]] = off > max(3.0, 0.3 * max(sides))
+        far[where[k]] = off > max(2.5, 0.3 * max(sides))
     return far
 
 
@@ -136,11 +136,16 @@ def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], li
             changes[k] = after - before
     steps, said = [], []
     while changes.any():
-        k = int(np.argmax(np.abs(changes)))
+        around = int(np.argmax(np.abs(changes)))
+        near = range(max(around - 2, 2), min(around + 3, len(counts) - 1))
+        # At once, which medians of many frames hide.
+        jumps = {k: abs(np.median(counts[k : k + 2]) - np.median(counts[k - 2 : k])) for k in near}
+        k = max(jumps, key=jumps.get)
+        changes[k] = changes[around]
         cells = f"{abs(changes[k]):.0f} cells"
         said.append((times[k], f"about {cells} {'were lost' if changes[k] < 0 else 'came in'}"))
         steps.append(float(times[k]))
-        changes[max(k - _LASTS, 0) : k + _LASTS + 1] = 0
+        changes[max(around - _LASTS, 0) : around + _LASTS + 1] = 0
     return tuple(sorted(steps)), [f"{words} around {hour:.1f} h" for hour, words in sorted(said)]
 
 
