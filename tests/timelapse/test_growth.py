@@ -34,7 +34,8 @@ def test_a_steady_colony():
     assert found.doubling_hours == pytest.approx(20, rel=0.03)
     assert found.doubling_low < 20 < found.doubling_high
     assert found.rate_per_hour == pytest.approx(np.log(2) / found.doubling_hours)
-    assert (found.divisions, found.lag_hours, found.plateau_hour, found.flag) == (14, None, None, "")
+    assert (found.divisions, found.flag) == (14, "")
+    assert found.lag_hours is None and found.plateau_hour is None
     assert (found.first_hour, found.last_hour) == (0, 60)
 
 
