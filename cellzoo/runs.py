@@ -176,6 +176,17 @@ class Run:
         return scores
 
     @property
+    def pixel_size_um(self) -> float | None:
+        """Width in micrometres of a pixel of the training files; None: not known.
+
+        As the recipe's card says or, where it does not, as the files or their table said.
+        """
+        card = self.recipe.card
+        if card and card.pixel_size_um:
+            return card.pixel_size_um
+        return self.validation_scores().get("pixel_size_um")
+
+    @property
     def out_of_distribution_file(self) -> Path:
         """What the training images look like, to flag others."""
         file = self.path / "report" / "out_of_distribution.json"

@@ -134,7 +134,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         environment(TEMPLATES).get_template("card.md.j2"),
         run=run,
         recipe=recipe,
-        pixel_size_um=recipe.card and recipe.card.pixel_size_um,
+        pixel_size_um=run.pixel_size_um,
         width=width,
         height=height,
         training_counts=validation.get("training_counts"),

@@ -12,6 +12,7 @@ from cellzoo.backend import start_tensorflow
 from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
 
 _PORT = click.IntRange(0, 65535)
+_MICROMETRES = click.FloatRange(min=0, min_open=True, max=1000)
 
 
 # What to take of image files; keywords of `cellzoo.images.Reader`.
@@ -114,6 +115,10 @@ def _is_number(text: str) -> bool:
 @_selection
 @click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
               help="Grey levels of black and white; dtype: of the whole type.")
+@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=_MICROMETRES,
+              help="Width of a pixel in micrometres, where files do not say it or are wrong.")
+@click.option("--interval", metavar="TIME",
+              help="From one frame of a series to the next, such as 20min.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=PATH, help="New folder for masks and probabilities, TIFF.")
 @with_trust
@@ -126,6 +131,8 @@ def count(
     overlay: Path | None,
     masks: Path | None,
     intensity: str | None,
+    pixel_size_um: float | None,
+    interval: str | None,
     trust: bool,
     **options: Any,
 ) -> None:
@@ -140,11 +147,14 @@ def count(
     """
     from cellzoo.commands.count import count_files, summary
     from cellzoo.files import check_new_file
-    from cellzoo.images import parse_intensity
+    from cellzoo.images import parse_intensity, parse_interval
 
     check_new_file(out)
     reading = {key: options.pop(key) for key in _READING}
     reading["intensity"] = None if intensity is None else parse_intensity(intensity)
+    reading["pixel_size_um"] = pixel_size_um
+    if interval is not None:
+        parse_interval(interval)  # before a model is loaded
     from cellzoo.counters.load import is_served, load_counter
 
     if is_served(model):
@@ -154,7 +164,7 @@ def count(
     else:
         counter = load_counter(model, trust=trust)
     rows = count_files(
-        images, counter, out, overlay=overlay, masks=masks, **reading
+        images, counter, out, overlay=overlay, masks=masks, interval=interval, **reading
     )
     failed = [row for row in rows if row.error]
     for row in failed:

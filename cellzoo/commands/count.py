@@ -1,7 +1,7 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError
 from cellzoo.files import NewCsv, csv_safe, readable
-from cellzoo.images import search_images
+from cellzoo.images import numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
 
 
@@ -34,7 +34,11 @@ class CountRow:
         version: its version or run folder.
         seconds: time that counting took, an equal share of its batch's.
         error: why there is no count.
-        flag: why the image is unlike the training images; empty where nothing is noticed.
+        flag: every reason why the image is unlike the training images, the gravest first; empty
+            where nothing is noticed.
+        series: the file, acquisition or numbered files that the frame belongs to, and its position;
+            empty for a picture of its own.
+        time: hours since the start of the series; empty where it is not known.
     """
 
     image: str
@@ -48,6 +52,8 @@ class CountRow:
     seconds: float | str = ""
     error: str = ""
     flag: str = ""
+    series: str = ""
+    time: float | str = ""
 
 
 def count_files(
@@ -57,6 +63,7 @@ def count_files(
     *,
     overlay: str | os.PathLike | None = None,
     masks: str | os.PathLike | None = None,
+    interval: str | None = None,
     **reading: Any,
 ) -> list[CountRow]:
     """Counts every frame of files and folders, into a CSV if one is wanted.
@@ -71,6 +78,8 @@ def count_files(
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
         masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
             Both appear when they are complete.
+        interval: time from one frame of a series to the next, such as ``"20min"``, whatever the
+            files say; None: as they say.
         reading: what to take of files, see :meth:`cellzoo.counters.base.Counter.count`.
 
     Returns:
@@ -87,7 +96,8 @@ def count_files(
     header = [field.name for field in fields(CountRow)]
     table = None if out is None else NewCsv(Path(out), header)
     try:
-        rows = _count_files(paths, model, table, overlay, masks, reading)
+        seconds = None if interval is None else parse_interval(interval)
+        rows = _count_files(paths, model, table, overlay, masks, seconds, reading)
     except BaseException:
         if table:
             table.abandon()
@@ -101,19 +111,23 @@ def _count_files(
     table: NewCsv | None,
     overlay: str | os.PathLike | None,
     masks: str | os.PathLike | None,
+    interval_s: float | None,
     reading: dict[str, Any],
 ) -> list[CountRow]:
     rows: list[CountRow] = []
 
     def ready(entry: Entry) -> None:
         rows.append(_row(entry, counter))
+        rows[-1].series, rows[-1].time = _series_and_time(entry, first, interval_s)
         if table:
             table.write(_cells(rows[-1]))
 
     counter = load_counter(model) if isinstance(model, str | os.PathLike) else model
+    counter.check_pixel_size(reading.get("pixel_size_um"))
     found = search_images([Path(path) for path in paths])
     found.say()
     files = found.files
+    first = _first_numbers(files)
     pictures = None
     if overlay or masks:
         overlay, masks = overlay and Path(overlay), masks and Path(masks)
@@ -134,6 +148,28 @@ def _count_files(
         if pictures:
             pictures.keep()
     return rows
+
+
+def _first_numbers(files: Sequence[Path]) -> dict[str, int]:
+    """The least number of the files of each series that their names make, by its name."""
+    first: dict[str, int] = {}
+    for series, number in filter(None, map(numbered, files)):
+        first[series] = min(number, first.get(series, number))
+    return first
+
+
+def _series_and_time(
+    entry: Entry, first: Mapping[str, int], interval_s: float | None
+) -> tuple[str, str]:
+    """Name of an entry's series, and hours since its start."""
+    series, step, seconds = entry.series, entry.step, entry.time_s
+    if not series and (named := numbered(entry.path)):
+        series, step = named[0], named[1] - first[named[0]]
+        seconds = None  # of a file's own start
+    if interval_s is not None:
+        seconds = None if step is None else step * interval_s
+    time = f"{seconds / 3600:.6g}" if series and seconds is not None else ""
+    return readable(series), time
 
 
 def summary(rows: Sequence[CountRow], out: Path) -> str:
@@ -161,5 +197,7 @@ def _row(entry: Entry, counter: Counter) -> CountRow:
 def _cells(row: CountRow) -> tuple[Any, ...]:
     """A row as it stands in the CSV, where no text is a formula and a path stays one."""
     texts = {key: csv_safe(getattr(row, key)) for key in ("model", "version", "error", "flag")}
-    image = row.image if csv_safe(row.image) == row.image else f"./{row.image}"
-    return astuple(replace(row, image=image, **texts))
+    image, series = (
+        path if csv_safe(path) == path else f"./{path}" for path in (row.image, row.series)
+    )
+    return astuple(replace(row, image=image, series=series, **texts))

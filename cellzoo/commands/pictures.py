@@ -113,7 +113,7 @@ class SegmentationPictures:
     def write(self, entry: Entry) -> None:
         """Writes a counted frame's pictures, all of the frame's own size."""
         pixels = entry.frame.pixels
-        mask, probability = self.counter.segment_prepared(entry.prepared, pixels.shape)
+        mask, probability = self.counter.segment_entry(entry)
         mask = mask.astype(np.uint8)
         name = self._name(entry.path, entry.index)
         if self.masks:

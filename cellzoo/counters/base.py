@@ -1,6 +1,7 @@
 """What every counter is: images in, counts with intervals and flags out."""
 
 import html
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ import cv2
 import numpy as np
 
 from cellzoo.counters.entries import Entry, Images, entries_of, with_options
+from cellzoo.counters.pixel_size import rescaled
 from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Frame, Reader
+from cellzoo.images import Frame, Notes, Reader
 from cellzoo.scores.counts import round_count
 from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -23,6 +25,8 @@ from cellzoo.trust.out_of_distribution import OutOfDistribution
 if TYPE_CHECKING:
     from cellzoo.counters.graph import CountingGraph
     from cellzoo.runs import Run
+
+log = logging.getLogger("cellzoo")
 
 Domain = Literal["natural", "synthetic"]
 _SHOWN_ROWS = 30
@@ -211,7 +215,9 @@ class Counter(ABC):
             flags: whether to look for images unlike the training images, about 1 ms each.
             reading: what to take of files, as in training where it is missing: ``axes``,
                 ``channel``, ``z``, ``position``, ``frames``, ``intensity``, ``max_megapixels``, see
-                :func:`cellzoo.images.read_frames` and :func:`cellzoo.images.to_unit`.
+                :func:`cellzoo.images.read_frames` and :func:`cellzoo.images.to_unit`. And
+                ``pixel_size_um``, the width of a pixel in micrometres, of arrays as well: images
+                are rescaled to the counter's, see :mod:`cellzoo.counters.pixel_size`.
 
         Returns:
             One count per image, in the order of the images; each frame of a stack is one.
@@ -253,13 +259,14 @@ class Counter(ABC):
                 f"{self.name} counts without masks: segment with the run folder of a model that "
                 "learned from masks, such as zoo:bbbc005."
             )
-        found = []
+        found, notes = [], Notes()
         with _naming_options():
             for entry in self._entries(images, scaled, None, reading):
                 if entry.error:
                     raise entry.error
-                prepared = self._prepare(entry.frame, entry.scaled)
-                found.append(self.segment_prepared(prepared, entry.frame.pixels.shape))
+                self.prepare(entry, notes)
+                found.append(self.segment_entry(entry))
+        notes.say()
         return found
 
     def _entries(
@@ -269,23 +276,65 @@ class Counter(ABC):
         sizes: np.ndarray | None,
         reading: Mapping[str, Any],
     ) -> Iterator[Entry]:
+        pixel_size_um = reading.get("pixel_size_um")
+        self.check_pixel_size(pixel_size_um)
         return entries_of(
             images,
             scaled,
             reader=lambda files: self.reader(files, **reading),
             full_range=self.takes_full_range,
             sizes=sizes,
+            pixel_size_um=pixel_size_um,
         )
 
-    def segment_prepared(self, prepared: np.ndarray, size: tuple[int, ...]) -> Segmentation:
-        """Where the cells of an image are that :mod:`cellzoo.counters.stream` has prepared.
+    def check_pixel_size(self, stated: float | None) -> None:
+        """Refuses a pixel size that is none, and says so where it will change nothing.
 
         Args:
-            prepared: ``[h, w]``.
-            size: height and width of the image itself, and of the answer.
+            stated: micrometres that somebody says; None: nothing.
+
+        Raises:
+            UsageError: it is no length.
         """
-        height, width = size
-        mask, probability = self._segment(prepared)
+        if stated is None:
+            return
+        if not 0 < stated < np.inf:
+            raise UsageError(f"pixel_size_um is {stated}: give micrometres above 0.")
+        if self.preprocessing is None or self.preprocessing.pixel_size_um is None:
+            log.warning(
+                "%s does not know at which pixel size it was trained: images are not rescaled.",
+                self.name,
+            )
+
+    def prepare(self, entry: Entry, notes: Notes) -> None:
+        """Gives an entry the pixels that :meth:`_count` takes, with cells as large as in training.
+
+        Args:
+            entry: with its frame, which stays as it is.
+            notes: gets what a user should hear.
+
+        Raises:
+            UserError: the counter cannot take the image.
+        """
+        frame = entry.frame
+        if self.preprocessing:
+            known = self.out_of_distribution
+            sizes = known.sizes if known else None
+            found = rescaled(frame, self.preprocessing, sizes, self.any_size, self.name)
+            if found.note:
+                notes.add(entry.path, found.note)
+            if found.frame is not frame:
+                frame, entry.share = found.frame, found.share
+                entry.size = frame.pixels.shape
+        entry.prepared = self._prepare(frame, entry.scaled)
+
+    def segment_entry(self, entry: Entry) -> Segmentation:
+        """Where the cells of an image are that :meth:`prepare` has prepared, in its own size."""
+        height, width = entry.frame.pixels.shape
+        mask, probability = (
+            None if part is None else _without_padding(part, entry.share)
+            for part in self._segment(entry.prepared)
+        )
         mask = cv2.resize(
             mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
         )
@@ -375,6 +424,12 @@ class Counter(ABC):
             if size and (question := known.size_reason(*size)):
                 reasons.append(question)
         return "; ".join(reasons)
+
+
+def _without_padding(part: np.ndarray, share: tuple[float, float]) -> np.ndarray:
+    """The upper left of a map, as much of it as an image takes."""
+    rows, columns = (max(1, round(of * n)) for of, n in zip(share, part.shape, strict=True))
+    return part[:rows, :columns]
 
 
 @contextmanager

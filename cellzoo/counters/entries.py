@@ -32,7 +32,11 @@ class Entry:
         frame: the pixels; None before they are read and after they were counted.
         scaled: the pixels are floats in [0, 1] already.
         size: height and width of the image before somebody resized it; None: not known.
+        series: that the frame belongs to, see :attr:`cellzoo.images.Frame.series`.
+        step: number of its time point in the series.
+        time_s: seconds since the start of the series; None: not known.
         prepared: as the counter takes it; None after it was counted.
+        share: of the height and width of what is prepared that is not padding.
         error: why there is no count.
         raw: count before rounding; NaN with an ``error``.
         low: lower end of the 95 % interval; NaN where none can be promised.
@@ -46,7 +50,11 @@ class Entry:
     frame: Frame | None = None
     scaled: bool = False
     size: tuple[int, int] | None = None
+    series: str = ""
+    step: int | None = None
+    time_s: float | None = None
     prepared: np.ndarray | None = None
+    share: tuple[float, float] = (1.0, 1.0)
     error: UserError | None = None
     raw: float = np.nan
     low: float = np.nan
@@ -77,8 +85,11 @@ def file_entries(files: Iterable[Path], reader: Reader, pattern: str) -> Iterato
         index = 0
         try:
             for frame in reader.read(file):
-                size = frame.pixels.shape
-                yield Entry(file, frame.index, frame, reader.scaled, size=(size[0], size[1]))
+                height, width = frame.pixels.shape
+                yield Entry(
+                    file, frame.index, frame, reader.scaled, (height, width), frame.series,
+                    frame.step, frame.time_s,
+                )  # fmt: skip
                 index = frame.index + 1
         except UsageError:
             raise
@@ -94,6 +105,7 @@ def entries_of(
     reader: Callable[[Sequence[Path]], Reader],
     full_range: bool = False,
     sizes: np.ndarray | None = None,
+    pixel_size_um: float | None = None,
 ) -> Iterator[Entry]:
     """The images of an array, a list, a file or a folder, one by one.
 
@@ -108,6 +120,7 @@ def entries_of(
             over all 16.
         sizes: height and width that the images had before they were resized, ``[n, 2]``; None:
             those of raw images are their own.
+        pixel_size_um: width in micrometres of a pixel of the arrays; None: not known.
 
     Raises:
         UsageError: the images are none of these; the sentence says what to do.
@@ -119,7 +132,8 @@ def entries_of(
             raise UsageError("scaled=True is for arrays of floats: files are scaled as they say.")
         files = find_images(paths)
         return file_entries(files, reader(files), "{}=")
-    return _array_entries(_pictures(images), scaled, full_range and not scaled, sizes)
+    spread_out = full_range and not scaled
+    return _array_entries(_pictures(images), scaled, spread_out, sizes, pixel_size_um)
 
 
 def with_options(message: str, pattern: str) -> str:
@@ -129,8 +143,10 @@ def with_options(message: str, pattern: str) -> str:
         message: of a reader, such as ``a.png: is a colour picture, set data.natural.channel: 0|1``.
         pattern: how an option is written before its value, such as ``"--{} "``.
     """
-    for name in ("axes", "channel", "z", "position", "frames", "max_megapixels"):
-        option = pattern.format(name.replace("_", "-") if pattern.startswith("-") else name)
+    for name in ("axes", "channel", "z", "position", "frames", "max_megapixels", "pixel_size_um"):
+        option = pattern.format(name)
+        if option.startswith("-"):
+            option = option.replace("_um", "").replace("_", "-")
         message = message.replace(f"data.natural.{name}: ", option)
         message = message.replace(f"data.natural.{name}", option.rstrip(" ="))
     option = pattern.format("intensity").rstrip(" =")
@@ -205,6 +221,7 @@ def _array_entries(
     scaled: bool,
     full_range: bool,
     sizes: np.ndarray | None,
+    pixel_size_um: float | None,
 ) -> Iterator[Entry]:
     if sizes is not None and len(sizes) != len(pictures):
         raise UsageError(f"sizes has {len(sizes)} rows for {len(pictures)} images.")
@@ -214,7 +231,7 @@ def _array_entries(
         height, width = image.shape if sizes is None else sizes[k]
         known = sizes is not None or not scaled  # one that is scaled may be resized already
         pixels = _scaled(name, image) if scaled else spread(_raw(name, image, grey), bits)
-        frame = Frame(pixels=pixels, path=Path(name), index=0, pixel_size_um=None)
+        frame = Frame(pixels=pixels, path=Path(name), index=0, pixel_size_um=pixel_size_um)
         yield Entry(Path(name), 0, frame, scaled, (int(height), int(width)) if known else None)
 
 

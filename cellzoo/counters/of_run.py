@@ -57,6 +57,7 @@ class RunCounter(Counter):
             reading.axes,
             reading.channel,
             z=reading.z,
+            pixel_size_um=run.pixel_size_um,
         )
 
     def with_interval(self, raw: np.ndarray) -> Columns:

@@ -34,6 +34,8 @@ class Preprocessing:
         channel: see :func:`cellzoo.images.read_frames`.
         original_size: height and width of the only other images that are resized; None: any.
         z: see :func:`cellzoo.images.read_frames`.
+        pixel_size_um: width in micrometres of a pixel of the training files, before they were
+            resized; None: not known.
     """
 
     size: tuple[int, int]
@@ -43,6 +45,7 @@ class Preprocessing:
     channel: int | str | None = None
     original_size: tuple[int, int] | None = None
     z: int | str | None = None
+    pixel_size_um: float | None = None
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "Preprocessing":

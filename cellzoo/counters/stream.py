@@ -12,6 +12,7 @@ import numpy as np
 from cellzoo.counters.entries import Entry
 from cellzoo.errors import UserError
 from cellzoo.files import readable
+from cellzoo.images import Notes
 
 if TYPE_CHECKING:
     from cellzoo.counters.base import Counter
@@ -54,7 +55,7 @@ def count_entries(
         UserError: an image cannot be counted and ``strict`` is set, or the counter is gone.
     """
     kept: list[Entry] = []
-    told = 0
+    told, notes = 0, Notes()
 
     def tell() -> None:
         nonlocal told
@@ -67,7 +68,7 @@ def count_entries(
             kept.append(entry)
             if entry.error is None:
                 try:
-                    entry.prepared = counter._prepare(entry.frame, entry.scaled)
+                    counter.prepare(entry, notes)
                 except UserError as error:
                     entry.error = error
                 if done is None:  # only that looks at the frame again
@@ -105,6 +106,7 @@ def count_entries(
             with contextlib.suppress(UserError):  # what ended it comes first
                 tell()
             raise
+    notes.say()
     return kept
 
 

@@ -43,10 +43,13 @@ class TiledCounter(NetworkCounter):
         self.preprocessing = replace(self.preprocessing, original_size=original)
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
-        if not self.any_size or frame.pixels.shape == self.preprocessing.size:
+        known, original = self.preprocessing.pixel_size_um, self.preprocessing.original_size
+        # Then it is a part of an original, not one that was resized already.
+        at_scale = original is not None and known is not None and frame.pixel_size_um == known
+        fits = frame.pixels.shape == self.preprocessing.size and not at_scale
+        if not self.any_size or fits:
             return super()._prepare(frame, scaled)
         image = self.preprocessing.unit(frame, scaled)
-        original = self.preprocessing.original_size
         if original is None:
             return image
         sizes = zip(image.shape, self.preprocessing.size, original, strict=True)

@@ -107,6 +107,8 @@ def load_folder(
                 elif cells not in (None, row.count):
                     contradicted.append((row, cells))
             small = None if mask is None else resize_mask(mask, size)
+            if np.isnan(row.pixel_size_um) and frame.pixel_size_um:
+                row = replace(row, pixel_size_um=frame.pixel_size_um)
             found.append((image, small, row, frame.pixels.shape))
     reader.notes.say()
     _say_contradictions(csv_path, contradicted)
@@ -119,6 +121,7 @@ def load_folder(
         none = np.zeros(sides(size), np.uint8)
         masks = np.stack([none if mask is None else mask for mask in masks])
     times = np.array([row.time for row in rows], np.float32)
+    pixel_sizes = np.array([row.pixel_size_um for row in rows])
     kinds = np.array([row.kind for row in rows])
     image_set = ImageSet(
         images=np.stack(images),
@@ -131,6 +134,7 @@ def load_folder(
         times=None if np.isnan(times).all() else times,
         kinds=kinds if any(kinds) else None,
         sizes=np.array(shapes),
+        pixel_sizes_um=None if np.isnan(pixel_sizes).all() else pixel_sizes,
     )
     return image_set, skipped
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+PIXELS_DIFFER = 1.25  # times by which pixel sizes differ that are not of one scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class ImageSet:
             unknown. None: none is known.
         kinds: ``[n]`` str: kind of image, such as the stain. None: all are of one.
         sizes: ``[n, 2]`` int: height and width in pixels that the files have. None: of no files.
+        pixel_sizes_um: ``[n]`` float: width of a pixel of the files in micrometres; NaN = unknown.
+            None: none is known.
     """
 
     images: np.ndarray
@@ -38,6 +41,7 @@ class ImageSet:
     times: np.ndarray | None = None
     kinds: np.ndarray | None = None
     sizes: np.ndarray | None = None
+    pixel_sizes_um: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
@@ -67,6 +71,15 @@ class ImageSet:
     def of(self, split: str) -> "ImageSet":
         """The images of one split; ``""`` for those not yet assigned."""
         return self.take(self.splits == split)
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Median of the known ones; None where none is known or they are not of one scale."""
+        if self.pixel_sizes_um is None or np.isnan(self.pixel_sizes_um).all():
+            return None
+        if np.nanmax(self.pixel_sizes_um) > PIXELS_DIFFER * np.nanmin(self.pixel_sizes_um):
+            return None
+        return float(np.nanmedian(self.pixel_sizes_um))
 
     @property
     def labelled(self) -> np.ndarray:

@@ -74,6 +74,7 @@ class Row:
     kind: str = ""
     mask: str = ""  # as written, relative to the csv
     instances: bool = False  # the mask numbers the cells
+    pixel_size_um: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,13 @@ def _fill_in(frames: dict[int | None, Row]) -> None:
     for frame, row in frames.items():
         own = row.name if frame is None else row.name.rpartition("#")[0]
         masked = whole if whole and not row.mask else row
+        sized = whole if whole and np.isnan(row.pixel_size_um) else row
         frames[frame] = replace(
             row,
             group=row.group or common or own,
             mask=_of_frame(masked.mask, frame) if masked is whole else masked.mask,
             instances=masked.instances,
+            pixel_size_um=sized.pixel_size_um,
         )
 
 
@@ -223,8 +226,25 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     mask = instances or values.get("mask", "")
     kind = values.get("kind", "")
     time = float(values.get("time") or "nan")
-    row = Row(line, name, count, group, split, time, kind, mask, instances=bool(instances))
+    size = _parse_pixel_size(where, values.get("pixel_size_um", ""))
+    row = Row(line, name, count, group, split, time, kind, mask, bool(instances), size)
     return row, resolved(file), frame
+
+
+def _parse_pixel_size(where: str, text: str) -> float:
+    """Micrometres; NaN where there is nothing."""
+    if not text:
+        return float("nan")
+    try:
+        size = float(text.replace(",", "."))
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise UserError(
+            f"{where}: the pixel_size_um {text!r} is no width of a pixel, write micrometres such "
+            "as 0.65 or nothing"
+        )
+    return size
 
 
 def resolved(path: Path) -> Path:

@@ -26,6 +26,7 @@ from cellzoo.images.read import (
 )
 from cellzoo.images.scale import Size, parse_intensity, resize, resize_mask, sides, to_unit
 from cellzoo.images.selection import Selection, checked_axes
+from cellzoo.images.series import numbered, parse_interval
 
 __all__ = [
     "COLOURS",
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_MEGAPIXELS",
     "SUFFIXES",
     "Frame",
+    "Notes",
     "Notes",
     "Reader",
     "Selection",
@@ -43,8 +45,10 @@ __all__ = [
     "find_images",
     "full_range",
     "natural_key",
+    "numbered",
     "open_image",
     "parse_intensity",
+    "parse_interval",
     "read_frames",
     "read_mask",
     "resize",

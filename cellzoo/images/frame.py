@@ -19,6 +19,9 @@ class Frame:
         bits: significant bits of uint16 pixels, stated by the file or taken from its whole series;
             None: all of them, or not known yet.
         position: name of the position; empty where the file has one without a name.
+        series: the file, or the acquisition that it is part of, and the position where there are
+            several; empty where the file holds a single picture.
+        step: number of the time point in its series, from 0.
         time_s: seconds since the start of the acquisition; None where the file does not say.
     """
 
@@ -28,4 +31,6 @@ class Frame:
     pixel_size_um: float | None
     bits: int | None = None
     position: str = ""
+    series: str = ""
+    step: int | None = None
     time_s: float | None = None

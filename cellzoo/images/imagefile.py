@@ -78,6 +78,7 @@ class ImageFile:
         series: what it holds.
         notes: sentences about the file that a user should hear once.
         in_set: the file is part of an acquisition of several files.
+        set_name: the same for all files of the acquisition; empty where the file is alone.
         close: ends reading.
     """
 
@@ -86,6 +87,7 @@ class ImageFile:
     series: Sequence[Series]
     notes: Sequence[str] = ()
     in_set: bool = False
+    set_name: str = ""
     close: Callable[[], None] = field(default=lambda: None, repr=False)
 
     def __enter__(self) -> "ImageFile":

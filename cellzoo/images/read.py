@@ -20,6 +20,7 @@ from cellzoo.images.notes import Notes
 from cellzoo.images.readers import format_named, format_of, suffixes
 from cellzoo.images.scale import to_unit
 from cellzoo.images.selection import Planned, Selection, plan
+from cellzoo.images.series import series_of
 
 # Tiled counting takes pictures of 16,384 x 16,384 pixels.
 MAX_MEGAPIXELS = 16384**2 / 1e6
@@ -48,6 +49,7 @@ class Reader:
         mask: bool = False,
         max_megapixels: float = MAX_MEGAPIXELS,
         intensity: Intensity = None,
+        pixel_size_um: float | None = None,
     ):
         """Takes what is to be read and how; see :func:`read_frames`.
 
@@ -66,6 +68,7 @@ class Reader:
                 as the brightest pixel of its series needs, which is read twice for it: the
                 `files` of its folder whose names differ in numbers alone. Others give floats in
                 [0, 1], see :func:`cellzoo.images.to_unit`.
+            pixel_size_um: width of a pixel in micrometres, whatever the files say.
 
         Raises:
             UsageError: the selection is written wrongly.
@@ -75,6 +78,7 @@ class Reader:
         self._selection = Selection(axes, channel, z, position, frames)
         self._mask, self._max_megapixels = mask, max_megapixels
         self._intensity = intensity
+        self._pixel_size_um = pixel_size_um
         self._bits: dict[tuple[Path, str], int] = {}
 
     def read(self, path: Path) -> Iterator[Frame]:
@@ -125,9 +129,11 @@ class Reader:
             pixels=pixels,
             path=file.path,
             index=planned.index,
-            pixel_size_um=series.pixel_size_um,
+            pixel_size_um=self._pixel_size_um or series.pixel_size_um,
             bits=None if self._mask else _stated(series, pixels, file),
             position=series.name,
+            series=series_of(file, series, planned.several),
+            step=place.get("T", 0) or place.get("I", 0),
             time_s=_time(series, place.get("T", 0)),
         )
 

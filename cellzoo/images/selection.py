@@ -99,11 +99,13 @@ class Planned:
         index: its number in the file.
         series: what it is read from.
         places: of its planes; more than one where they are projected.
+        several: the file holds several positions.
     """
 
     index: int
     series: Series
     places: Sequence[Mapping[str, int]]
+    several: bool = False
 
 
 def plan(file: ImageFile, selection: Selection, notes: Notes) -> Iterator[Planned]:
@@ -120,7 +122,7 @@ def plan(file: ImageFile, selection: Selection, notes: Notes) -> Iterator[Planne
         if number in chosen:
             for planned in _plan_series(series, selection, file, notes, start):
                 given = True
-                yield planned
+                yield replace(planned, several=len(positions) > 1)
         start += frame_count(series)
     if not given and not file.in_set:
         raise UserError(

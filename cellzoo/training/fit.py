@@ -15,7 +15,7 @@ from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.copies import COPIES_CURE, check_splits, fingerprints
-from cellzoo.data.image_set import SPLITS, ImageSet
+from cellzoo.data.image_set import PIXELS_DIFFER, SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start
@@ -113,6 +113,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     seen = check_leakage(run, natural, prints)
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)
+    _look_at_scale(recipe, training)
     if devices.chief:
         run.keep_fingerprints(seen)
         run.keep_out_of_distribution(
@@ -148,6 +149,27 @@ def _look_at_range(recipe: Recipe, images: np.ndarray) -> None:
             "All training images lie in the lowest sixteenth of the grey levels: if 12 of 16 bits "
             "are used, set data.natural.intensity: [0, 4095]."
         )
+
+
+def _look_at_scale(recipe: Recipe, training: ImageSet) -> None:
+    """Says so if cells are not of one scale, or if recipe and files say another pixel size."""
+    known = training.pixel_sizes_um
+    if known is None:
+        return
+    least, most = np.nanmin(known), np.nanmax(known)
+    stated = recipe.card.pixel_size_um if recipe.card else None
+    if most > PIXELS_DIFFER * least:
+        log.warning(
+            "Training files have pixels of %.4g to %.4g µm, so cells of one size look different: "
+            "images of other pixel sizes are not rescaled unless card.pixel_size_um says to which.",
+            least, most,
+        )  # fmt: skip
+    elif stated and training.pixel_size_um and not 0.95 < stated / training.pixel_size_um < 1.05:
+        log.warning(
+            "card.pixel_size_um is %.4g, but the training files have pixels of %.4g µm: correct "
+            "the recipe if its number is wrong.",
+            stated, training.pixel_size_um,
+        )  # fmt: skip
 
 
 def _train_network(
@@ -270,6 +292,7 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "interval": interval.metadata() if interval else None,
         "training_mean": float(known.mean()) if len(known) else None,
         "training_counts": [int(known.min()), int(known.max())] if len(known) else None,
+        "pixel_size_um": training.pixel_size_um,
         "seconds": seconds,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)

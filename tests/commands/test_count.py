@@ -24,7 +24,9 @@ from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
 
-HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
+HEADER = (
+    "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag,series,time"
+)
 
 
 class GreyCounter(Counter):

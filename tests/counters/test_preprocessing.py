@@ -62,6 +62,16 @@ def test_an_image_of_the_networks_size_is_no_shrunk_one(noise, known):
         assert flags[0] == "" and "trained on 256 x 256" in flags[1]
 
 
+def test_a_flag_holds_every_reason(noise, known):
+    frames = np.stack([(full * noise[0]).astype(np.uint16) for full in (65535, 4095)])
+    own, dark = Flagging(known, resize=True).count(frames).flags
+    bits, size = dark.split("; ")
+    assert "lower 12 of 16 bits" in bits and size == own and "trained on 256 x 256" in own
+    (flag,) = Flagging(known, resize=True).count(255 - frames[:1] // 2570).flags
+    *others, size = flag.split("; ")
+    assert size == own and len(others) > 1 and len(set(others)) == len(others)
+
+
 def test_a_flag_says_where_a_camera_left_bits_empty(noise, known):
     frames = np.stack([(full * noise[0]).astype(np.uint16) for full in (65535, 4095, 255, 0)])
     flags = Flagging(known).count(frames).flags

@@ -148,6 +148,7 @@ def open_file(
         series=series,
         notes=notes,
         in_set=in_set,
+        set_name=found["stem"] if in_set and (found := _NAME.fullmatch(path.name)) else "",
         close=acquisition.close,
     )
 

@@ -4,6 +4,7 @@ https://github.com/micro-manager/NDTiffStorage: the index lists each plane's pla
 axes, its file, and the offset of its pixels.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,5 +84,10 @@ def open_file(
         own=frozenset(planes),
     )
     return ImageFile(
-        path=path, format="NDTiff", series=[series], in_set=True, close=tiff.close
+        path=path,
+        format="NDTiff",
+        series=[series],
+        in_set=True,
+        set_name=re.sub(r"(_\d+)?\.tiff?$", "", path.name),
+        close=tiff.close,
     )

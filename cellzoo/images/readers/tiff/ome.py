@@ -104,6 +104,7 @@ def open_file(
         series=series,
         notes=notes,
         in_set=bool(others),
+        set_name=min({path.name, *others}) if others else "",
         close=files.close,
     )
 

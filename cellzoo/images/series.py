@@ -1,0 +1,71 @@
+"""Which frames are one series: a file, a position of it, or files that their names number."""
+
+import re
+from pathlib import Path
+
+from cellzoo.errors import UsageError
+from cellzoo.images.imagefile import ImageFile, Series
+
+# `t003`, `time_3`, `T0003` or `frame12` in a name, with nothing before it that makes it a word.
+_NUMBERED = re.compile(
+    r"(?P<before>(?:.*[^a-z])?)(?P<word>t|time|timepoint|tp|frame)(?P<gap>[_-]?)(?P<number>\d+)"
+    r"(?!\d*[a-z])(?P<after>.*)",
+    re.IGNORECASE,
+)
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
+_INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
+
+
+def series_of(file: ImageFile, series: Series, several: bool) -> str:
+    """Name of the series that the frames of a picture, stack or position belong to.
+
+    Args:
+        file: that holds it.
+        series: the picture, stack or position.
+        several: the file holds several positions.
+
+    Returns:
+        The file's path, or that of the acquisition whose files it is one of, and the position where
+        there are several; empty for a file of a single picture.
+    """
+    stack = any(series.sizes.get(letter, 1) > 1 for letter in "TI")
+    if not (several or stack or file.in_set):
+        return ""
+    whole = file.path.parent / file.set_name if file.set_name else file.path
+    position = series.name or str(series.number)
+    alone = not several and (not file.in_set or whole.name.endswith(position) or not series.name)
+    return str(whole) if alone else f"{whole} {position}"
+
+
+def numbered(path: Path) -> tuple[str, int] | None:
+    """Series and number of a file that its name makes a frame, such as ``well1_t003.png``.
+
+    Returns:
+        The path with a star for the number, and the number; None for other names.
+    """
+    found = _NUMBERED.fullmatch(path.name)
+    if not found:
+        return None
+    name = "{before}{word}{gap}*{after}".format(**found.groupdict())
+    return str(path.parent / name), int(found["number"])
+
+
+def parse_interval(text: str) -> float:
+    """Seconds of an interval as written on a command line, such as ``20min``, ``30 s`` or ``1h``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _INTERVAL.fullmatch(text)
+    seconds = float(found[1]) * _SECONDS.get(found[2].lower(), 0.0) if found else 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(
+            f"interval {text!r} is no time between two frames: write a number and s, min, h or d, "
+            "such as 20min."
+        )
+    return seconds
