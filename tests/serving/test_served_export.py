@@ -110,16 +110,16 @@ def test_served_equals_local(name, refused, models, images, port, run_cli, reque
     assert tables["saved"] == tables["served"] and said["saved"] == said["served"]
     rows = tables["saved"]
     for row, of_run in zip(rows, tables["run"], strict=True):
-        if " px and tiny takes " in row[-2]:  # what the run folder counts in tiles
-            assert float(of_run[3]) >= 0 and not of_run[-2]
+        if " px and tiny takes " in row[-4]:  # what the run folder counts in tiles
+            assert float(of_run[3]) >= 0 and not of_run[-4]
         else:
             assert of_run == row
     if name != "tiny":
         assert said["run"] == said["saved"]
-    assert sum(bool(row[-2]) for row in rows) == refused, [row[0] for row in rows if row[-2]]
+    assert sum(bool(row[-4]) for row in rows) == refused, [row[0] for row in rows if row[-4]]
     # The noise that the first files hold is what was seen in training.
-    noise, others = rows[:66], [row for row in rows[66:] if not row[-2]]
-    flagged = [sum(bool(row[-1]) for row in part) for part in (noise, others)]
+    noise, others = rows[:66], [row for row in rows[66:] if not row[-4]]
+    flagged = [sum(bool(row[-3]) for row in part) for part in (noise, others)]
     widths = {float(row[5]) - float(row[3]) for row in rows if row[5]}
     if name == "tiny":  # of which nothing is known
         assert flagged == [0, 0] and not widths
