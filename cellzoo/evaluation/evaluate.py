@@ -304,6 +304,7 @@ def _material(
             if "data.natural.size" in sentence and counter.any_size:
                 sentence += " `cellzoo count` takes it as it is; to score it, cut it into pieces."
             raise UserError(sentence) from None
+        _look_at_scale(counter, images)
         name = data.resolve().name
         if images.labelled.any():
             labelled, unlabelled = _by_label(images)
@@ -394,6 +395,17 @@ def _reading(counter: Counter) -> dict[str, Any]:
         "on_error": "skip" if skips else "stop",
         "resize_from": preprocessing.original_size,
     }
+
+
+def _look_at_scale(counter: Counter, images: ImageSet) -> None:
+    """Says so if cells are of another scale than in training: images are scored as they are."""
+    own, known = images.pixel_size_um, counter.preprocessing.pixel_size_um
+    if own and known and not 0.95 < own / known < 1.05:
+        log.warning(
+            "The images have pixels of %.4g µm and %s was trained at %.4g µm: they are scored "
+            "without rescaling, which `cellzoo count` does.",
+            own, counter.name, known,
+        )  # fmt: skip
 
 
 def _labels_of(data: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cellzoo.counters.load import load_counter
 from cellzoo.counters.pixel_size import rescaled
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.images import Frame, resize
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
@@ -222,3 +223,12 @@ def test_a_pixel_size_that_is_none_is_refused_with_its_line(tmp_path, monkeypatc
     write_training_images(tmp_path / "cells", column=lambda k: "40x" if k == 2 else 0.65)
     with pytest.raises(UserError, match="labels.csv: line 4: the pixel_size_um '40x' is no width"):
         trained(tmp_path)
+
+
+def test_evaluate_warns_of_images_of_another_scale(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    write_training_images(tmp_path / "cells")
+    run = trained(tmp_path)
+    write_training_images(tmp_path / "others", column=lambda k: 2)
+    evaluate(run.path, tmp_path / "others", tmp_path / "report", allow_copies=True)
+    assert "images have pixels of 2 µm and plain was trained at 0.5 µm" in caplog.text
