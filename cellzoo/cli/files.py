@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cellzoo.backend import start_tensorflow
-from cellzoo.cli.group import PATH, main, verb
+from cellzoo.cli.group import PATH, main, print_lines, verb
 
 
 @main.command()
@@ -16,11 +16,12 @@ from cellzoo.cli.group import PATH, main, verb
 def info(files: tuple[Path, ...], as_json: bool) -> None:
     """Show what image files hold, and how to count it.
 
-    Sizes by axis, channels, positions, pixel size, interval, bits and grey levels.
+    Sizes by axis, channels, positions, pixel size, interval, bits and grey levels. Of files that
+    are alike the first is shown.
 
     Example: cellzoo info stack.ome.tif
     """
-    from cellzoo.commands.info import describe, in_words
+    from cellzoo.commands.info import describe, summarised
     from cellzoo.images import search_images
 
     searched = search_images(files)
@@ -30,12 +31,12 @@ def info(files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_lines([json.dumps(found, indent=2, ensure_ascii=False)])
+    else:
+        print_lines(summarised(found))
     for facts in found:
         if "error" in facts:
             click.echo(f"Error: {facts['error']}", err=True)
-        elif not as_json:
-            click.echo(in_words(facts))
     sys.exit(1 if any("error" in facts for facts in found) else 0)
 
 

@@ -30,7 +30,7 @@ def verb(function: Callable) -> Callable:
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
-        except BrokenPipeError:  # `cellzoo list | head` has read enough, which click knows
+        except BrokenPipeError:  # nobody reads what is said meanwhile, which click knows
             raise
         except OSError as error:  # a full disk, a folder that may not be written to
             click.echo(f"Error: {printable(str(error))}", err=True)
@@ -64,9 +64,13 @@ def main() -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Prints each line."""
-    for line in lines:
-        click.echo(line)
+    """Prints each line of a result, as long as somebody reads: ``cellzoo list | head -2``."""
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # where the program flushes to at its end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def with_settings(function: Callable) -> Callable:

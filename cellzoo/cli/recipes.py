@@ -34,9 +34,8 @@ def list_(what: str | None, name: str | None) -> None:
     for title, find in titled.items():
         if what in (None, title):
             rows = find()
-            click.echo(f"{title}:" if rows else f"{title}: none in a folder saved_models here")
-            for name, line in rows:
-                click.echo(f"  {name:<28} {line}")
+            print_lines([f"{title}:" if rows else f"{title}: none in a folder saved_models here"])
+            print_lines(f"  {name:<28} {line}" for name, line in rows)
 
 
 @main.command()

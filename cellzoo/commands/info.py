@@ -1,5 +1,6 @@
 """``cellzoo info``: what image files hold, and which command would count what."""
 
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,8 @@ import numpy as np
 
 from cellzoo.errors import UserError
 from cellzoo.images import MAX_MEGAPIXELS, open_image
-from cellzoo.images.imagefile import ImageFile, Series
-from cellzoo.images.selection import frame_count
+from cellzoo.images.imagefile import COLOURS, ImageFile, Series
+from cellzoo.images.selection import COLOUR_CHANNELS, frame_count
 
 _LOOKED_AT = 4  # planes whose grey levels are looked at, of each channel
 _MODEL = "zoo:NAME"
@@ -27,7 +28,8 @@ def describe(files: Sequence[Path]) -> list[dict[str, Any]]:
         For each file ``file``, and either ``error`` or ``format``, ``series``, ``notes`` and
         ``commands``. A series has ``name``, ``number``, ``sizes`` by axis, ``dtype``, ``channels``,
         ``pixel_size_um``, ``interval_s``, ``bits`` and ``grey``, the lowest and highest grey level
-        of each channel in a few planes. A command has ``command`` and ``counts``, what it counts.
+        of each channel in a few planes. The channels of a colour picture are red, green and blue,
+        unless these are alike. A command has ``command`` and ``counts``, what it counts.
     """
     return [_described(path) for path in files]
 
@@ -43,12 +45,46 @@ def in_words(facts: Mapping[str, Any]) -> str:
             ("channels", ", ".join(f"{k}: {name}" for k, name in enumerate(series["channels"]))),
             ("pixel size", _with_unit(series["pixel_size_um"], "µm")),
             ("interval", _with_unit(series["interval_s"], "s")),
-            ("grey levels", ", ".join(f"{low:g} to {high:g}" for low, high in series["grey"])),
+            ("grey levels", _levels(series)),
         ]
         lines += [f"    {key}: {value}" for key, value in told if value]
     lines += [f"  {note}" for note in facts["notes"]]
     lines += [f"  {c['command']}\n    counts {c['counts']}" for c in facts["commands"]]
     return "\n".join(lines)
+
+
+def summarised(described: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Descriptions as text; of files that differ in names and grey levels alone the first.
+
+    Args:
+        described: see :func:`describe`; those with an ``error`` are left out.
+    """
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for facts in described:
+        if "error" not in facts:
+            alike.setdefault(_kind(facts), []).append(facts)
+    said = []
+    for first, *others in alike.values():
+        said.append(in_words(first))
+        if others:
+            said.append(f"  and {len(others)} more like it, to {others[-1]['file']}")
+    return said
+
+
+def _kind(facts: Mapping[str, Any]) -> str:
+    """The same text for files that differ in names and grey levels alone."""
+    series = [{k: v for k, v in s.items() if k not in ("name", "grey")} for s in facts["series"]]
+    counts = [command["counts"] for command in facts["commands"]]
+    return json.dumps([facts["format"], series, facts["notes"], counts])
+
+
+def _levels(series: Mapping[str, Any]) -> str:
+    """Lowest to highest grey level, of each channel where there are several."""
+    levels = [f"{low:g} to {high:g}" for low, high in series["grey"]]
+    if len(levels) < 2:
+        return "".join(levels)
+    names = series["channels"] or [f"channel {k}" for k in range(len(levels))]
+    return ", ".join(f"{name} {level}" for name, level in zip(names, levels, strict=True))
 
 
 def _bits(series: Mapping[str, Any]) -> str:
@@ -74,28 +110,36 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def _series(series: Series) -> dict[str, Any]:
+    colours = COLOURS if _in_colour(series) else ()
     return {
         "name": series.name,
         "number": series.number,
         "sizes": dict(series.sizes),
         "dtype": np.dtype(series.dtype).name,
-        "channels": list(series.channels),
+        "channels": list(series.channels or colours),
         "pixel_size_um": series.pixel_size_um,
         "interval_s": series.interval_s,
         "bits": series.bits,
-        "grey": _grey_levels(series),
+        "grey": _grey_levels(series, len(colours)),
     }
 
 
-def _grey_levels(series: Series) -> list[list[float]]:
-    """Lowest and highest level of each channel in a few planes; none of too large pictures."""
-    if math.prod(series.picture_shape) > MAX_MEGAPIXELS * 1e6:
+def _grey_levels(series: Series, colours: int) -> list[list[float]]:
+    """Lowest and highest level of each channel in a few planes; none of too large pictures.
+
+    Args:
+        series: any.
+        colours: 3 of a colour picture, whose channels they are; 0: it is grey.
+    """
+    if _too_large(series):
         return []
     found = []
     others = [letter for letter in series.outer if letter != "C"]
     shape = [series.sizes[letter] for letter in others]
     numbers = np.linspace(0, math.prod(shape) - 1, _LOOKED_AT).round().astype(int)
-    for channel in range(series.sizes.get("C", 1)):
+    channels = series.sizes.get("C", 1)
+    by_colour = colours and channels == 1
+    for channel in range(colours if by_colour else channels):
         levels = []
         for number in dict.fromkeys(numbers.tolist()):
             at = np.unravel_index(number, shape) if shape else ()
@@ -104,6 +148,8 @@ def _grey_levels(series: Series) -> list[list[float]]:
                 place["C"] = channel
             if series.places(series.present, place):
                 pixels = series.read(place)
+                if by_colour and pixels.ndim == 3:
+                    pixels = pixels[..., channel]
                 levels += [float(pixels.min()), float(pixels.max())]
         if levels and np.isfinite(levels).all():
             found.append([min(levels), max(levels)])
@@ -131,9 +177,8 @@ def _commands(file: ImageFile) -> list[dict[str, str]]:
         if len(set(names)) < n:
             names = list(map(str, range(n)))
         chosen = [([*options, f"--channel {name}"], f"{counts}, channel {name}") for name in names]
-    elif "S" in first.sizes and not _is_grey(first):
-        choices = ("luminance", "red", "green", "blue")
-        chosen = [([*options, f"--channel {c}"], f"{counts}, {c}") for c in choices]
+    elif _in_colour(first):
+        chosen = [([*options, f"--channel {c}"], f"{counts}, {c}") for c in COLOUR_CHANNELS]
     else:
         chosen = [(options, counts)]
     pages = first.sizes.get("I", 1)
@@ -150,10 +195,18 @@ def _frames(series: Series) -> str:
     return f"{n} {kind}{'s' * (n > 1)}"
 
 
-def _is_grey(series: Series) -> bool:
-    """Whether a colour picture has three equal channels, in its first plane."""
+def _in_colour(series: Series) -> bool:
+    """Whether the three channels of a colour picture differ, in its first plane."""
+    if "S" not in series.sizes:
+        return False
+    if _too_large(series):
+        return True
     pixels = series.read(dict.fromkeys(series.outer, 0))
-    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+    return pixels.ndim == 3 and not (pixels == pixels[..., :1]).all()
+
+
+def _too_large(series: Series) -> bool:
+    return series.sizes["Y"] * series.sizes["X"] > MAX_MEGAPIXELS * 1e6
 
 
 def _command(path: Path, options: Sequence[str]) -> str:

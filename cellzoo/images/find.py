@@ -60,9 +60,6 @@ class Found:
                 for suffix, number in sorted(self.passed_over.items())
             )
             said.append(f"Passed over {n} file{'s' * (n > 1)} that cannot be read: {kinds}.")
-            for form in FORMATS:
-                if not form.installed and any(s in self.passed_over for s in form.suffixes):
-                    said.append(f"For {form.name} {form.cure}")
         if self.left_out:
             n = len(self.left_out)
             said.append(
@@ -97,7 +94,8 @@ def search_images(paths: Sequence[Path]) -> Found:
     Folders are searched with their subfolders, symbolic links included; hidden files and folders
     (`.name`, such as the `._name` twins macOS writes), files of other types, and what Cellpose,
     StarDist, ilastik or cellzoo left beside an image are passed over. A file named directly is
-    taken as it is, to be read or refused.
+    taken as it is, to be read or refused: so is one that is missing while another path is there,
+    and one of a folder whose reader is not installed.
 
     Args:
         paths: files and folders.
@@ -107,16 +105,17 @@ def search_images(paths: Sequence[Path]) -> Found:
         path is spelled.
 
     Raises:
-        UserError: a path is missing, or nothing is found.
+        UserError: all paths are missing, or nothing is found.
     """
+    paths = [Path(path) for path in paths]
+    if paths and not any(os.path.lexists(as_on_disk(path)) for path in paths):
+        raise UserError(f"{paths[0]}: there is no such file or folder, check the path")
     found = Found()
     known: dict[str, Path] = {}
-    for path in map(Path, paths):
+    for path in paths:
         path = as_on_disk(path)
         if path.is_dir() and not _is_picture_folder(path):
             files = _images_below(path, found)
-        elif not os.path.lexists(path):
-            raise UserError(f"{path}: there is no such file or folder, check the path")
         else:
             files = [path]
         for file in files:
@@ -163,7 +162,7 @@ def _images_below(folder: Path, found: Found) -> list[Path]:
     for path in names:
         suffix = path.suffix.lower()
         form = format_named(path)
-        if form is not None and form.installed:
+        if form is not None:
             images.append(path)
         elif suffix not in _NO_PICTURES:
             found.passed_over[suffix] += 1

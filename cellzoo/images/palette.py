@@ -19,9 +19,12 @@ def meaning(index: np.ndarray, palette: np.ndarray) -> np.ndarray:
     if is_display_table(palette):
         return index
     looked_up = palette[np.minimum(index, len(palette) - 1)]
-    if (palette == palette[:, :1]).all():
-        return np.ascontiguousarray(looked_up[..., 0])
-    return looked_up
+    return looked_up if in_colour(palette) else np.ascontiguousarray(looked_up[..., 0])
+
+
+def in_colour(palette: np.ndarray) -> bool:
+    """Whether a table `[n, 3]` holds a picture's colours, neither greys nor those of a display."""
+    return not is_display_table(palette) and not (palette == palette[:, :1]).all()
 
 
 def is_display_table(palette: np.ndarray) -> bool:

@@ -1,6 +1,5 @@
 """The frames of a file, whatever its format."""
 
-import math
 import os
 import re
 import stat
@@ -273,7 +272,7 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
     Raises:
         UserError: it is.
     """
-    numbers = math.prod(series.picture_shape)
+    numbers = series.sizes["Y"] * series.sizes["X"]
     if numbers > max_megapixels * 1e6:
         raise UserError(
             f"{path}: has pictures of {series.sizes['X']} x {series.sizes['Y']} px "

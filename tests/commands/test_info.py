@@ -73,3 +73,75 @@ def test_it_starts_without_tensorflow(tmp_path):
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def palette_png(path):
+    from PIL import Image
+
+    Image.fromarray(colours()).quantize(16).save(path)
+
+
+def colours():
+    picture = np.repeat(THREE[0][..., None], 3, axis=2)
+    picture[..., 0] //= 2
+    picture[..., 2] //= 4
+    return picture
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.webp", "a.tif"])
+def test_a_colour_picture_has_four_commands(tmp_path, name):
+    path, picture = tmp_path / name, colours()
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if name == "a.webp" else []
+    cv2.imwrite(str(path), picture[..., ::-1], lossless)
+    (facts,) = describe([path])
+    (series,) = facts["series"]
+    assert series["sizes"]["S"] == 3 and series["channels"] == ["red", "green", "blue"]
+    if name != "a.jpg":
+        expected = [[picture[..., k].min(), picture[..., k].max()] for k in range(3)]
+        assert series["grey"] == expected
+    chosen = [command["command"].rpartition("--channel ")[2] for command in facts["commands"]]
+    assert chosen == ["red", "green", "blue", "luminance"]
+    text = info(path).output
+    assert "grey levels: red " in text and "0: red, 1: green, 2: blue" in text
+
+
+def test_an_indexed_picture_in_colour_is_one(tmp_path):
+    pytest.importorskip("PIL")
+    palette_png(tmp_path / "a.png")
+    (facts,) = describe([tmp_path / "a.png"])
+    assert facts["series"][0]["sizes"]["S"] == 3 and len(facts["commands"]) == 4
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.webp"])
+def test_a_grey_picture_has_one_command(tmp_path, name):
+    cv2.imwrite(str(tmp_path / name), THREE[0])
+    (facts,) = describe([tmp_path / name])
+    assert len(facts["commands"]) == 1 and len(facts["series"][0]["grey"]) == 1
+    assert facts["series"][0]["channels"] == []
+
+
+def test_a_missing_file_is_an_error_beside_others(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), THREE[0])
+    done = info(tmp_path / "none.png", tmp_path / "a.png")
+    assert done.exit_code == 1
+    assert "none.png: cannot be opened" in done.stderr and "a.png: PNG" in done.stdout
+
+
+def test_files_that_are_alike_are_summarised(tmp_path):
+    for k in range(5):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), THREE[k % 3])
+    cv2.imwrite(str(tmp_path / "5.png"), THREE[0][:30])
+    text = info(tmp_path).output
+    assert "0.png: PNG" in text and f"and 4 more like it, to {tmp_path / '4.png'}" in text
+    assert "1.png" not in text and "5.png: PNG" in text
+    assert len(json.loads(info("--json", tmp_path).stdout)) == 6
+
+
+def test_nobody_who_reads_on_is_no_error(tmp_path):
+    files = [tmp_path / f"{k}.png" for k in range(3)]
+    for k, file in enumerate(files):
+        cv2.imwrite(str(file), THREE[0][: 20 + k])
+    command = [sys.executable, "-m", "cellzoo.cli", "info", *map(str, files)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running.stdout.close()
+    assert running.stderr.read() == b"" and running.wait() == 0

@@ -11,7 +11,7 @@ import numpy as np
 from cellzoo.errors import UserError
 from cellzoo.images.grey import cut_off, no_pixels, one_bit
 from cellzoo.images.imagefile import ImageFile, Series
-from cellzoo.images.palette import meaning
+from cellzoo.images.palette import in_colour, meaning
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Deflate packs at most 1032 bytes into one: a header that promises more is damaged.
@@ -43,8 +43,10 @@ def open_png(path: Path, stored: bool) -> ImageFile:
     if depth == 16 and kind == 0:
         bits = next((content[0] for name, content in chunks if name == b"sBIT" and content), None)
 
+    colour = bool(kind & 2)
     if kind == 3 and palette is not None:
         table = np.frombuffer(palette, np.uint8)[: len(palette) // 3 * 3].reshape(-1, 3)
+        colour = in_colour(table) and not stored
 
         def decode() -> np.ndarray:
             index = _decoded(_as_grey_png(chunks, header), path)
@@ -57,7 +59,7 @@ def open_png(path: Path, stored: bool) -> ImageFile:
             return _decoded(data if len(plain) == len(chunks) else _png(plain), path)
 
     dtype = np.uint16 if depth == 16 else np.uint8
-    return _picture(path, "PNG", height, width, decode, dtype, bits)
+    return _picture(path, "PNG", (height, width), colour, decode, dtype, bits)
 
 
 def open_jpeg(path: Path, stored: bool) -> ImageFile:
@@ -76,13 +78,14 @@ def open_jpeg(path: Path, stored: bool) -> ImageFile:
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
+            colour = data[at + 9 : at + 10] not in (b"", b"\1")
             break
         at += 2 + length
     else:
         raise cut_off(path)
     if height == 0 or width == 0:
         raise no_pixels(path)
-    return _picture(path, "JPEG", height, width, lambda: _decoded(data, path))
+    return _picture(path, "JPEG", (height, width), colour, lambda: _decoded(data, path))
 
 
 def open_bmp(path: Path, stored: bool) -> ImageFile:
@@ -101,9 +104,11 @@ def open_bmp(path: Path, stored: bool) -> ImageFile:
     row = (width * depth + 31) // 32 * 4
     if packing in (0, 3) and offset + row * height > len(data):
         raise cut_off(path)
+    colour = depth > 8
     if depth == 8 and packing == 0:
         entries = struct.unpack_from("<I", data, 46)[0] or 256
         table = np.frombuffer(data, np.uint8, min(entries, 256) * 4, 14 + size).reshape(-1, 4)
+        colour = in_colour(table[:, 2::-1]) and not stored
 
         def decode() -> np.ndarray:
             index = np.frombuffer(data, np.uint8, row * height, offset).reshape(height, row)
@@ -114,7 +119,7 @@ def open_bmp(path: Path, stored: bool) -> ImageFile:
         def decode() -> np.ndarray:
             return _decoded(data, path)
 
-    return _picture(path, "BMP", height, width, decode)
+    return _picture(path, "BMP", (height, width), colour, decode)
 
 
 def open_webp(path: Path, stored: bool) -> ImageFile:
@@ -134,25 +139,25 @@ def open_webp(path: Path, stored: bool) -> ImageFile:
         width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", data, 26))
     else:
         raise cut_off(path)
-    return _picture(path, "WebP", height, width, lambda: _decoded(data, path))
+    return _picture(path, "WebP", (height, width), True, lambda: _decoded(data, path))
 
 
 def _picture(
     path: Path,
     name: str,
-    height: int,
-    width: int,
+    size: tuple[int, int],
+    colour: bool,
     decode: Callable[[], np.ndarray],
     dtype: type = np.uint8,
     bits: int | None = None,
 ) -> ImageFile:
     def read(place: Mapping[str, int]) -> np.ndarray:
         pixels = decode()
-        if pixels.shape[:2] != (height, width):
+        if pixels.shape[:2] != size:
             raise cut_off(path)
         return pixels
 
-    sizes = {"Y": height, "X": width}
+    sizes = {"Y": size[0], "X": size[1], **({"S": 3} if colour else {})}
     series = Series(sizes=sizes, dtype=np.dtype(dtype), read=read, bits=bits)
     return ImageFile(path=path, format=name, series=[series])
 
