@@ -295,7 +295,7 @@ def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
     left = iter(reasons)
     monkeypatch.setattr(Counter, "_flag", lambda self, prepared, size: next(left, ""))
-    known = SimpleNamespace(in_lowest_sixteenth=False)
+    known = SimpleNamespace(in_lowest_sixteenth=False, sizes=None)
     monkeypatch.setattr(Run, "out_of_distribution", lambda self: known)
     result = evaluate(twin.path)
     assert result.flagged == 1 / 8
