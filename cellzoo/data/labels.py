@@ -31,6 +31,8 @@ from cellzoo.images import SUFFIXES
 log = logging.getLogger("cellzoo")
 
 _COLUMNS = ("image", "count", "group", "series", "split", "time", "kind", "mask", "label_image")
+# Without these, scores would be too good, or labels be missing, and nothing would show it.
+_NEVER_MISSPELLED = ("count", "group", "split")
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 
 
@@ -138,8 +140,12 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                 "write counts without a comma, and put other values that contain one in double "
                 "quotes"
             )
-        # Spreadsheets leave out the commas of empty cells at the end of a line.
-        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        if len(cells) < len(header):
+            raise UserError(
+                f"{path}: line {line}: has {len(cells)} of {len(header)} values, so a value may be "
+                "in the wrong column, write a separator for each empty value, too"
+            )
+        values = dict(zip(header, cells, strict=True))
         try:
             for column in {"image", "mask", "label_image"} & values.keys():
                 values[column] = files.spelled(values[column])
@@ -191,6 +197,15 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
         raise UserError(
             f"{path}: line {line}: is no header, begin the file with the line image,count"
         )
+    for column in sorted(set(header) - set(_COLUMNS)):
+        near = difflib.get_close_matches(column, set(_COLUMNS) - set(header), n=1, cutoff=0.75)
+        if near and near[0] in _NEVER_MISSPELLED:
+            raise UserError(
+                f"{path}: line {line}: the column {column} is nearly {near[0]}, rename it to "
+                f"{near[0]}, or to something less alike if it is another thing"
+            )
+        if near:
+            log.warning("%s: the column %s is not read; is it the %s?", path, column, near[0])
     for column in ("image", "count"):
         if column not in header and not (column == "count" and "label_image" in header):
             raise UserError(
@@ -199,10 +214,6 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
     for column in set(header) - {""}:
         if header.count(column) > 1:
             raise UserError(f"{path}: line {line}: names the column {column} twice, rename one")
-    for column in set(header) - set(_COLUMNS):
-        near = difflib.get_close_matches(column, set(_COLUMNS) - set(header), n=1, cutoff=0.8)
-        if near:
-            log.warning("%s: the column %s tells nothing; is it the %s?", path, column, near[0])
     return header
 
 

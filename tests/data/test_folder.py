@@ -123,7 +123,7 @@ def test_an_image_without_a_split_joins_its_groups(folder):
         "image,count\r\nimages/a.png,3\r\n",
         " Image , Count \n images/a.png , 3 \n\n",
         '"image","count"\n"images/a.png","3.0"\n',
-        "image,count,split,group\nimages/a.png,3\n",
+        "image,count,split,group\nimages/a.png,3,,\n",
         "image,count\nimages\\a.png,3\n",
         ",image,count\n0,images/a.png,3\n",
         "sep=;\nimage;count\nimages/a.png;3\n",
@@ -211,11 +211,17 @@ def test_a_name_in_the_other_unicode_form_is_one_image(folder, forms):
 
 def test_a_column_that_is_nearly_ours_is_named(folder, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
-    header = "image,count,groups,time,times,operator"
+    header = "image,count,kinds,time,times,operator"
     (folder / "labels.csv").write_text(f"{header}\nimages/a.png,3,g,1,1,me\n")
     load(folder)
     (said,) = set(caplog.messages)  # caught once or twice, as other tests left the logger
-    assert "the column groups tells nothing; is it the group?" in said
+    assert "the column kinds is not read; is it the kind?" in said
+
+
+def test_columns_that_only_resemble_ours_are_ignored(folder):
+    header = "image,count,amount,spot,operator,group"
+    (folder / "labels.csv").write_text(f"{header}\nimages/a.png,3,1,2,me,g\n")
+    assert load(folder)[0].counts[0] == 3
 
 
 def test_the_sizes_of_the_files_are_kept(folder):
@@ -237,6 +243,11 @@ BROKEN_LABELS = {
     "no count column": ("image,split\nimages/a.png,train\n", "line 1", "no column count"),
     "no image column": ("file,count\nimages/a.png,3\n", "line 1", "no column image"),
     "column twice": ("image,count,count\nimages/a.png,3,4\n", "line 1", "count twice"),
+    "group misspelled": ("image,count,gruop\nimages/a.png,3,g\n", "line 1", "rename it to group"),
+    "group in plural": ("image,count,groups\nimages/a.png,3,g\n", "line 1", "nearly group"),
+    "count misspelled": ("image,cuont\nimages/a.png,3\n", "line 1", "rename it to count"),
+    "split misspelled": ("image,count,spilt\nimages/a.png,3,test\n", "line 1", "nearly split"),
+    "value left out": ("image,group,count\nimages/a.png,3\n", "line 2", "2 of 3 values"),
     "decimal comma of another country": (
         "image;count\nimages/a.png;3,5\n", "line 2", "'3,5' is not a whole number"
     ),
