@@ -372,6 +372,7 @@ def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, wri
     pictures = {file.stem for file in result.files if file.suffix == ".png"}
     assert pictures == {"predicted", "error_by_count", "views", "worst"}
     assert "Learning curves: there is no history of a training." in result.not_shown
+    assert "Residuals by time: no column time." in result.not_shown
 
 
 def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypatch, write_cells):

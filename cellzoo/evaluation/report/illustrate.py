@@ -128,9 +128,9 @@ def _by_time(findings: Findings, folder: Path, made: Illustrations) -> list[Pict
     images, residuals = findings.images, findings.residuals
     known = np.zeros(len(images), bool) if images.times is None else ~np.isnan(images.times)
     if len(np.unique(images.times[known] if known.any() else [])) < 2:
-        made.not_shown.append(
-            "Residuals by time: the column time of the labels has fewer than two different numbers."
-        )
+        none = images.times is None
+        why = "no column time" if none else "the scored images have fewer than two different times"
+        made.not_shown.append(f"Residuals by time: {why}.")
         return []
     file = folder / "residuals_by_time.png"
     times, own = images.times[known], residuals[known]
