@@ -30,8 +30,8 @@ MAX_FRAMES = 120  # of a fit; more are averaged in blocks, they would say nothin
 # future lifetimes and what the cells' ages contribute; the ages are forgotten within FORGET/rate.
 LIFETIMES, AGES, FORGET = 0.08, 0.05, 0.15
 # What the misreading may be: multiples of what is expected, and its memory from frame to frame.
-_SIZES = (0.4, 0.8, 1.2, 1.8)
-_MEMORIES = (0.0, 0.4, 0.7, 0.85)
+_SIZES = (0.6, 1.0, 1.5, 2.2)
+_MEMORIES = (0.0, 0.6, 0.85)
 _ROUNDING = 1 / 12  # variance of what rounding takes away
 _NORMAL = 1.959964
 
