@@ -23,10 +23,10 @@ _SIZE_TOLERANCE = 1.25  # times which cells may be larger or smaller, once resiz
 # Cells look larger or smaller: an image zoomed by a step of this list looks more like the training
 # images than it does itself. Measured on the images of the zoo's counters, and those zoomed.
 _ZOOM_STEP = 1.25
-_ZOOM_STEPS = range(-5, 8)  # cells look 1/3 to 4.8 times as large
+_ZOOM_STEPS = range(-4, 8)  # cells look 0.4 to 4.8 times as large
 _ZOOMED_SIDE = 512  # of the middle of an image that is zoomed
 _ZOOM_WEIGHTS = (0, 1, 3)  # of features that noise hardly changes, against all of them
-_ZOOM_SUSPECT = 0.7  # of the threshold: nearer images are not zoomed
+_ZOOM_SUSPECT = 0.7  # of the threshold: nearer images are not zoomed; others are made smaller
 _ZOOM_GAIN = 0.6  # times which the distance must become, or less
 _ZOOM_REST = 2.2  # times the threshold that the zoomed image may be away
 _ZOOM_LEAST = 1.15  # smaller differences are not said
@@ -204,7 +204,8 @@ class OutOfDistribution:
         unlike = distance > self.threshold
         if unlike and self.distances(features(1 - image)[None])[0] <= self.threshold:
             return [_SWAPPED]
-        times, explained = self._times_as_large(image)
+        # Enlarging is slow, so that only images that are flagged anyway are enlarged.
+        times, explained = self._times_as_large(image, _ZOOM_STEPS if unlike else _ZOOM_STEPS[4:])
         said = []
         if times is not None:
             said.append(f"cells about {times:.1f} times as large as in the training images")
@@ -229,10 +230,14 @@ class OutOfDistribution:
         others = [word for word in most if squares[word] > self.threshold**2]
         return list(dict.fromkeys(cut_off + (others or ([] if cut_off else most[:1]))))
 
-    def _times_as_large(self, image: np.ndarray) -> tuple[float | None, bool]:
+    def _times_as_large(self, image: np.ndarray, steps: range) -> tuple[float | None, bool]:
         """How large the cells of an image are against those in the training images.
 
         The image is zoomed until it looks like those. Blur or noise may look the same.
+
+        Args:
+            image: ``[h, w]`` in [0, 1].
+            steps: of zooming that are tried.
 
         Returns:
             About how many times as large; None where that explains too little. And whether the
@@ -241,11 +246,11 @@ class OutOfDistribution:
         tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in image.shape]
         image = image[tuple(slice(top, top + _ZOOMED_SIDE) for top in tops)]
         zoomed = []
-        for step in _ZOOM_STEPS:
+        for step in steps:
             sides = (max(1, round(side / _ZOOM_STEP**step)) for side in image.shape)
             zoomed.append(features(resize(image, tuple(sides))))
         scaled = (np.stack(zoomed) - self.center) / self.scale
-        own = _ZOOM_STEPS.index(0)
+        own = steps.index(0)
         everything = _distances(scaled, self.prototypes).min(axis=1)
         steady = _distances(scaled[:, _STEADY], self.prototypes[:, _STEADY]).min(axis=1)
         logs = np.log(np.maximum([everything, steady], 1e-9))
@@ -258,7 +263,7 @@ class OutOfDistribution:
             return None, False
         before, here, after = curve[best - 1 : best + 2]
         bend = before - 2 * here + after
-        step = _ZOOM_STEPS[best] + (0.5 * (before - after) / bend if bend > 0 else 0.0)
+        step = steps[best] + (0.5 * (before - after) / bend if bend > 0 else 0.0)
         times = _ZOOM_STEP**step
         if max(times, 1 / times) < _ZOOM_LEAST:
             return None, False

@@ -10,12 +10,13 @@ import pytest
 import tifffile
 
 from cellzoo.counters.base import Counter
+from cellzoo.counters.entries import Entry
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.pixel_size import rescaled
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.evaluate import evaluate
-from cellzoo.images import Frame, resize
+from cellzoo.images import Frame, Notes, resize
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
 from cellzoo.training.fit import fit
@@ -150,6 +151,23 @@ def test_preprocessing_of_an_export_keeps_it():
     assert Preprocessing.from_metadata({"preprocessing": asdict(TRAINED)}) == TRAINED
     earlier = {k: v for k, v in asdict(TRAINED).items() if k != "pixel_size_um"}
     assert Preprocessing.from_metadata({"intake": earlier}).pixel_size_um is None
+
+
+def test_a_counter_in_tiles_takes_a_part_of_an_original_for_what_it_is():
+    """Its network's size is that of a whole original, shrunk: a part may have that size, too."""
+    counter = load_counter("zoo:bbbc005")
+    image = np.random.default_rng(1).integers(0, 99, (520, 696)).astype(np.uint8)
+
+    def prepared(pixels, pixel_size_um):
+        entry = Entry(Path("a.png"), frame=Frame(pixels, Path("a.png"), 0, pixel_size_um))
+        counter.prepare(entry, Notes())
+        return entry.prepared.shape
+
+    assert prepared(image[:136, :184], 0.5) == (136, 184)  # nothing is known: shrunk already
+    counter.preprocessing = replace(counter.preprocessing, pixel_size_um=0.5)
+    assert prepared(image[:136, :184], 0.5) == (36, 49)
+    assert prepared(image[::2, ::2], 1.0) == prepared(image, 0.5) == (136, 184)
+    assert prepared(image, 0.25) == (68, 92)
 
 
 # From the training files to the counter
