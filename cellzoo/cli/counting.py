@@ -201,10 +201,10 @@ def growth(
 
     Example: cellzoo growth counts.csv -o growth --by medium --series chambers.csv
     """
+    from cellzoo.images import parse_interval
     from cellzoo.timelapse.analysis import growth, summary
-    from cellzoo.timelapse.series import parse_interval
 
-    hours = None if interval is None else parse_interval(interval)
+    hours = None if interval is None else parse_interval(interval) / 3600
     analysis, files = growth(
         counts, out, interval=hours, by=by, pair=pair, series_table=series_table
     )

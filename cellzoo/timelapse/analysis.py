@@ -1,6 +1,7 @@
 """``cellzoo growth``: a table of counts to growth rates, as tables, figures and a page."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -191,7 +192,7 @@ def _read_conditions(file: Path) -> dict[str, dict[str, str]]:
     """The rows of a table of series, by their series."""
     try:
         text = file.read_text(encoding="utf-8-sig")
-        rows = list(csv.DictReader(text.splitlines(), strict=True))
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): correct --series.") from None
     except (UnicodeDecodeError, csv.Error):

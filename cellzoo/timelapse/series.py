@@ -1,6 +1,7 @@
 """Series of counts, one per chamber, from the table that ``cellzoo count`` writes."""
 
 import csv
+import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -9,11 +10,9 @@ import numpy as np
 
 from cellzoo.data.times import read_times
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import natural_key
+from cellzoo.images import natural_key, numbered
 
-_INTERVAL = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|min|h|d)", re.IGNORECASE)
-_HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "min": 1 / 60, "h": 1.0, "d": 24.0}
-_NUMBER = re.compile(r"(\d+)(?=\D*$)")  # the last one of a name
+_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,6 @@ class Series:
     high: np.ndarray
     flags: tuple[str, ...]
     columns: dict[str, str] = field(default_factory=dict)
-
-
-def parse_interval(text: str) -> float:
-    """Hours of an interval as written on a command line, such as ``20min``.
-
-    Raises:
-        UsageError: it is none.
-    """
-    found = _INTERVAL.fullmatch(text.strip())
-    if not found or float(found[1]) <= 0:
-        raise UsageError(
-            f"--interval {text!r} is no time between two frames: write a number and s, min, h or "
-            "d, such as 20min."
-        )
-    return float(found[1]) * _HOURS[found[2].lower()]
 
 
 def read_series(file: Path, interval: float | None = None) -> list[Series]:
@@ -112,7 +96,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError:
         raise UserError(f"{file} is no UTF-8 text: name a counts.csv of cellzoo count.") from None
     try:
-        reader = csv.DictReader(text.splitlines(), strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
     except csv.Error as error:
         raise UserError(f"{file} is no table ({error}): name a counts.csv.") from None
@@ -141,16 +125,11 @@ def _frame(
 ) -> _Frame:
     """A row with its series, its hour and its numbers."""
     image = row["image"]
-    path, found = PurePosixPath(image.replace("\\", "/")), None
+    series, number = image, np.nan
     if image in several:
-        series, number = image, _number(file, line, row, "frame")
-    else:
-        found = _NUMBER.search(path.stem)
-        # cell_t003_ch1 and cell_t004_ch1 are one series, and so are 3.png and 4.png of a folder.
-        stem = _NUMBER.sub("", path.stem).strip("_- .") if found else path.stem
-        series = str(path.with_name(stem)) if stem and found else str(path.parent)
-        series = series if found else image
-        number = float(found[1]) if found else np.nan
+        number = _number(file, line, row, "frame")
+    elif found := _numbered(image):
+        series, number = found
     series = row.get("series") or series
     if interval is not None:
         if np.isnan(number):
@@ -171,6 +150,16 @@ def _frame(
     if row.get("error"):
         count = np.nan
     return _Frame(line, series, hour, count, low, high, row.get("flag", ""), row)
+
+
+def _numbered(image: str) -> tuple[str, int] | None:
+    """Series and number of a file such as ``well1_t003.png``, or else of ``003.png``."""
+    path = PurePosixPath(image.replace("\\", "/"))
+    found = numbered(Path(path))
+    if found or not (last := _LAST_NUMBER.search(path.stem)):
+        return found
+    name = f"{path.stem[: last.start()]}*{path.stem[last.end() :]}{path.suffix}"
+    return str(path.with_name(name)), int(last[0])
 
 
 def _number(file: Path, line: int, row: dict[str, str], key: str) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from cellzoo.errors import UserError
 from cellzoo.timelapse import report
-from cellzoo.timelapse.series import parse_interval, read_series
+from cellzoo.timelapse.series import read_series
 
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
@@ -126,10 +126,16 @@ def test_tables_without_series_and_times(tmp_path):
         read_series(table)
     found = {one.name: one for one in read_series(table, interval=0.5)}
     assert found["stack.tif"].times.tolist() == [0, 0.5, 1]
-    numbered = next(one for name, one in found.items() if "well1" in name)
+    numbered = found["day/well1_t*.png"]
     assert numbered.counts.tolist() == [9, 10, 11]
     assert np.diff(numbered.times).tolist() == [0.5, 0.5]
-    assert np.diff(found["other"].times).tolist() == [1.0]  # frame 2 is a gap
+    assert np.diff(found["other/*.png"].times).tolist() == [1.0]  # frame 2 is a gap
+
+
+def test_a_channel_after_the_number_of_the_frame_is_not_its_number(tmp_path):
+    rows = [f"a_t{k:03d}_ch1.png,0,{k},,,,m,1,,," for k in (1, 2)]
+    (found,) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=2)
+    assert found.times.tolist() == [2, 4]
 
 
 def test_frames_with_an_error_are_left_out(tmp_path):
@@ -156,8 +162,3 @@ def test_tables_that_cannot_be_used_say_why(tmp_path, text, words):
     (tmp_path / "c.csv").write_text(text)
     with pytest.raises(UserError, match=re.escape(words)):
         read_series(tmp_path / "c.csv")
-
-
-def test_intervals():
-    assert parse_interval("20min") == pytest.approx(1 / 3)
-    assert parse_interval("1 h") == 1
