@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellzoo import zoo
 from cellzoo.backend import start_tensorflow
+from cellzoo.files import path_text
 
 if TYPE_CHECKING:
     from cellzoo.evaluation.report.evaluation import Evaluation
@@ -50,6 +51,8 @@ def fit(
     """
     from cellzoo.recipe import load_recipe, other_form
 
+    recipe = path_text(recipe, "recipe")
+    out = None if out is None else Path(path_text(out, "out"))
     changed = dict(settings or {})
     words = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in changed.items()]
     other = other_form(recipe, words, quick)
@@ -59,7 +62,7 @@ def fit(
     start_tensorflow()
     from cellzoo.training.fit import fit as train
 
-    return train(chosen, None if out is None else Path(out), fresh, other).path
+    return train(chosen, out, fresh, other).path
 
 
 def evaluate(
@@ -85,10 +88,10 @@ def evaluate(
     Raises:
         UserError: there is no model or no image to score, or ``out`` holds something else.
     """
-    folder = zoo.find(os.fspath(model))
+    folder = zoo.find(path_text(model, "model"))
+    data = None if data is None else Path(path_text(data, "data"))
+    place = None if out is None else Path(path_text(out, "out"))
     start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate as score
 
-    data = None if data is None else Path(data)
-    place = None if out is None else Path(out)
     return score(folder, data, place, trust=trust, allow_copies=allow_copies)

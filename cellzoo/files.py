@@ -19,7 +19,7 @@ from typing import Any
 
 import filelock
 
-from cellzoo.errors import UserError
+from cellzoo.errors import UsageError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,21 @@ LOCK_FILE = ".lock"  # stays: a process that waits holds the same file open
 # A path from the root, or from a drive, within other text such as {folder: /home/me/cells}.
 _ABSOLUTE = re.compile(r"""(?<![\w.~/\\])(?:~|[A-Za-z]:)?[/\\](?=[\w.])[^\s,;"'{}\[\]]+""")
 _NOTES = "README.md"  # whoever adds a note to it damages nothing
+
+
+def path_text(given: object, what: str) -> str:
+    """A path as text.
+
+    Args:
+        given: by a user of Python.
+        what: it is the path of, such as ``"model"``.
+
+    Raises:
+        UsageError: it is no path.
+    """
+    if isinstance(given, str | os.PathLike) and isinstance(text := os.fspath(given), str):
+        return text
+    raise UsageError(f"{what} is of type {type(given).__name__}: give a path or a name as text.")
 
 
 def check_new_file(out: Path) -> None:

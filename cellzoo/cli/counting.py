@@ -145,7 +145,7 @@ def count(
 
     Example: cellzoo count images/ --model localhost:8500/twindensity_bf
     """
-    from cellzoo.commands.count import count_files, summary
+    from cellzoo.commands.count import count_files, summary, without_intervals
     from cellzoo.files import check_new_file
     from cellzoo.images import parse_intensity, parse_interval
 
@@ -169,7 +169,7 @@ def count(
     failed = [row for row in rows if row.error]
     for row in failed:
         click.echo(f"Error: {row.error}", err=True)
-    click.echo(summary(rows, out))
+    print_lines(filter(None, [without_intervals(rows, counter), summary(rows, out)]))
     sys.exit(1 if failed else 0)
 
 

@@ -45,11 +45,12 @@ def list_(what: str | None, name: str | None) -> None:
 def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
     """Check recipes without running them.
 
-    RECIPES are files, or names of recipes of the package.
+    RECIPES are files, or names of recipes of the package. The folder of images and its table of
+    labels must be there, unless the recipe is one of the package.
 
     Example: cellzoo check my.yaml
     """
-    from cellzoo.recipe import check_space, load_recipe, other_form
+    from cellzoo.recipe import check_space, load_recipe, other_form, shipped
     from cellzoo.recipe.check import check_recipe
     from cellzoo.runs import check_start
 
@@ -61,6 +62,12 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
                 check_recipe(form)
                 check_start(form)
                 check_space(form)
+            try:
+                forms[0].data.natural.check_files()
+            except UserError as error:
+                if not shipped.is_shipped(path):
+                    raise
+                click.echo(f"Warning: {path}: {error}", err=True)
             click.echo(f"{path}: ok")
         except UserError as error:
             click.echo(f"Error: {error}", err=True)

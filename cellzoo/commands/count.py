@@ -14,7 +14,7 @@ from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError
-from cellzoo.files import NewCsv, csv_safe, readable
+from cellzoo.files import NewCsv, csv_safe, path_text, readable
 from cellzoo.images import numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
 
@@ -91,8 +91,9 @@ def count_files(
             in a file beside it, and the sentence says in which.
         UsageError: what to take of files is written wrongly.
     """
-    if isinstance(paths, str | os.PathLike):
+    if not isinstance(paths, list | tuple):
         paths = [paths]
+    paths = [path_text(path, "paths") for path in paths]
     header = [field.name for field in fields(CountRow)]
     table = None if out is None else NewCsv(Path(out), header)
     try:
@@ -122,7 +123,7 @@ def _count_files(
         if table:
             table.write(_cells(rows[-1]))
 
-    counter = load_counter(model) if isinstance(model, str | os.PathLike) else model
+    counter = model if isinstance(model, Counter) else load_counter(model)
     counter.check_pixel_size(reading.get("pixel_size_um"))
     found = search_images([Path(path) for path in paths])
     found.say()
@@ -175,7 +176,22 @@ def _series_and_time(
 def summary(rows: Sequence[CountRow], out: Path) -> str:
     """How many frames were counted, and where the counts are, in a line."""
     failed = sum(bool(row.error) for row in rows)
-    return f"counted {len(rows) - failed} frames, {failed} failed: {out}"
+    if rows and failed == len(rows):
+        return f"counted no frame, {out} has only the errors of all {failed}"
+    n = len(rows) - failed
+    return f"counted {n} frame{'s' * (n != 1)}, {failed} failed: {out}"
+
+
+def without_intervals(rows: Sequence[CountRow], counter: Counter) -> str:
+    """How many frames have no interval, and why, in a line; empty where all have one."""
+    counted = [row for row in rows if not row.error]
+    n = sum(row.count_low == "" for row in counted)
+    if not n:
+        return ""
+    why = counter.no_interval
+    if not why:
+        why = "another size than in training" if counter.any_size else f"{counter.name} gives none"
+    return f"no interval for {n} of {len(counted)} frame{'s' * (len(counted) != 1)}: {why}"
 
 
 def _row(entry: Entry, counter: Counter) -> CountRow:

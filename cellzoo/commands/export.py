@@ -212,8 +212,10 @@ def _metadata(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "finished": run.finished,
         "preprocessing": asdict(counter.preprocessing),
         "interval": counter.interval.metadata() if counter.interval else None,
+        "no_interval": counter.no_interval or None,
         "out_of_distribution": known.metadata() if known else None,
         "training_mean": counter.training_mean,
+        "training_counts": counter.training_counts,
         "signatures": sorted([*graph.signatures, METADATA_SIGNATURE]),
         "parameters": int(sum(np.prod(p.shape) for p in graph.parameters)),
         "simulated": section.simulated,
@@ -240,7 +242,7 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 |---|---|---|
 {chr(10).join(rows)}
 
-95 % interval: {_interval(counter.interval)}.
+95 % interval: {_interval(counter.interval, counter.no_interval)}.
 
 {metadata["parameters"]:,} parameters. Exported with {versions}. `checksums.txt` has the SHA-256 of
 every file, which shows damage but not who made the model; `{TEST_VECTOR_FILE}` has images with the
@@ -249,9 +251,9 @@ a net and not a wall, so load models of people you know.
 """
 
 
-def _interval(interval: Interval | None) -> str:
+def _interval(interval: Interval | None, why: str) -> str:
     if interval is None:
-        return "none can be promised (too few validation labels, or the run is not finished): NaN"
+        return f"none can be promised ({why}): NaN"
     facts = interval.metadata()
     share = ""
     if interval.images:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from cellzoo.counters.entries import Entry, Images, entries_of, with_options
+from cellzoo.counters.extrapolation import beyond_training, in_pixels
 from cellzoo.counters.pixel_size import rescaled
 from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.counters.stream import count_entries
@@ -117,6 +118,8 @@ class Counter(ABC):
         interval: around its counts; None: none can be promised, or only the model knows it.
         run: the run folder that it comes from; None of an export or a served model.
         training_mean: mean count of the training images; None: it is not known.
+        training_counts: least and most of these counts; None: they are not known.
+        no_interval: why none of its counts has an interval, in a few words; empty if some have.
         weights_count: number of its trained weights; 0 of a classical counter, and where it is not
             known.
         any_size: images of any size are counted in tiles, with cells as large as in training.
@@ -135,6 +138,8 @@ class Counter(ABC):
     interval: Interval | None = None
     run: "Run | None" = None
     training_mean: float | None = None
+    training_counts: tuple[int, int] | None = None
+    no_interval: str = ""
     weights_count: int = 0
     any_size: bool = False
     reads_synthetic: bool = False
@@ -401,10 +406,23 @@ class Counter(ABC):
         """Mask and probability of a prepared image, both in the size that they come in."""
         raise NotImplementedError
 
-    def _flag(self, prepared: np.ndarray, size: tuple[int, int] | None) -> str:
-        """Every reason why a prepared image is unlike the training images, the gravest first.
+    def flag(self, entry: Entry) -> str:
+        """Every reason why a counted image is unlike the training images, the gravest first.
 
         They are joined by ``"; "``; empty where nothing is noticed.
+        """
+        reasons = [self._flag(entry.prepared, entry.size)]
+        size, trained = entry.size or entry.prepared.shape, None
+        if self.any_size and entry.prepared.shape != self.preprocessing.size:
+            trained = self.preprocessing.original_size or self.preprocessing.size
+        if self.training_counts:
+            reasons.append(beyond_training(entry.raw, self.training_counts[1], size, trained))
+        if trained and self.interval and np.isnan(entry.low):
+            reasons.append(f"{in_pixels(size)}, trained on {in_pixels(trained)[:-3]}: no interval")
+        return "; ".join(filter(None, reasons))
+
+    def _flag(self, prepared: np.ndarray, size: tuple[int, int] | None) -> str:
+        """The reasons that the image alone gives, whatever its count, see :meth:`flag`.
 
         Args:
             prepared: ``[h, w]``.

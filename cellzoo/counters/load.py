@@ -8,6 +8,7 @@ from cellzoo import zoo
 from cellzoo.backend import start_tensorflow
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UserError
+from cellzoo.files import path_text
 
 if TYPE_CHECKING:
     from cellzoo.counters.of_run import RunCounter
@@ -27,10 +28,11 @@ def load_counter(
 
     Raises:
         UserError: there is nothing of that name.
+        UsageError: it is no name.
     """
     from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 
-    name = os.fspath(model)
+    name = path_text(model, "model")
     if is_served(name):
         from cellzoo.counters.served import ServedCounter, parse_address
 

@@ -1,6 +1,7 @@
 """What the counters of run folders have in common."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.errors import UserError
 from cellzoo.images import sides
 from cellzoo.runs import Run
-from cellzoo.trust.intervals import Interval
+from cellzoo.trust.intervals import Interval, too_few_to_promise
 
 
 class RunCounter(Counter):
@@ -35,11 +36,15 @@ class RunCounter(Counter):
         self.version = run.version
         scores = run.validation_scores()
         self.training_mean = scores.get("training_mean")
+        if counts := scores.get("training_counts"):
+            self.training_counts = (counts[0], counts[1])
         # That of the best checkpoint; no errors of the others are kept to make theirs from.
         try:
             self.interval = Interval.from_metadata(scores if selection == "best" else {})
             if self.interval:
                 self.interval.ends(np.zeros(1))  # of numbers that are none this makes an error
+            else:
+                self.no_interval = _why_no_interval(run, scores, selection)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise UserError(
                 f"{run.validation_file} is damaged: copy the run folder anew, or delete the file "
@@ -65,6 +70,15 @@ class RunCounter(Counter):
         if self.interval is None:
             return without_interval(raw)
         return raw, *self.interval.ends(raw)
+
+
+def _why_no_interval(run: Run, scores: dict[str, Any], selection: str) -> str:
+    if run.finished and selection != "best":
+        return "only those of the best checkpoint are known"
+    if not run.finished:
+        return "it was trained elsewhere" if run.imported else "its training is not finished"
+    calibration = scores.get("calibration") or {}
+    return too_few_to_promise(calibration.get("images"), calibration.get("groups"))
 
 
 def without_interval(raw: np.ndarray) -> Columns:

@@ -156,6 +156,26 @@ def out_of_distribution_of(metadata: dict[str, Any]) -> OutOfDistribution | None
     return OutOfDistribution.from_metadata(metadata.get("out_of_distribution", earlier))
 
 
+def training_counts_of(metadata: dict[str, Any]) -> tuple[int, int] | None:
+    """Least and most count of a SavedModel's training images; None if it does not say.
+
+    Raises:
+        TypeError, ValueError: it is damaged.
+    """
+    found = metadata.get("training_counts")
+    if found is None:
+        return None
+    least, most = found
+    return int(least), int(most)
+
+
+def no_interval_of(metadata: dict[str, Any]) -> str:
+    """Why a SavedModel gives no intervals; empty if it does."""
+    if metadata.get("interval"):
+        return ""
+    return str(metadata.get("no_interval") or "too few labelled validation images or groups")
+
+
 def count_in_parts(
     count: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, batch: int
 ) -> Columns:

@@ -11,7 +11,9 @@ from cellzoo.counters.preprocessing import (
     METADATA_FILE,
     Columns,
     Preprocessing,
+    no_interval_of,
     out_of_distribution_of,
+    training_counts_of,
 )
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
@@ -54,6 +56,8 @@ class SavedModelCounter(Counter):
             self.metadata: dict[str, Any] = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(self.metadata)
             self.out_of_distribution = out_of_distribution_of(self.metadata)
+            self.training_counts = training_counts_of(self.metadata)
+            self.no_interval = no_interval_of(self.metadata)
             if not trust:
                 check_operations(folder)
             self._model = tf.saved_model.load(str(folder))

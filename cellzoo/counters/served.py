@@ -21,7 +21,9 @@ from cellzoo.counters.preprocessing import (
     Columns,
     Preprocessing,
     count_in_parts,
+    no_interval_of,
     out_of_distribution_of,
+    training_counts_of,
 )
 from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
@@ -288,6 +290,8 @@ class ServedCounter(Counter):
             metadata = json.loads(text)
             self.preprocessing = Preprocessing.from_metadata(metadata)
             self.out_of_distribution = out_of_distribution_of(metadata)
+            self.training_counts = training_counts_of(metadata)
+            self.no_interval = no_interval_of(metadata)
             self.training_mean = metadata.get("training_mean")
             self.weights_count = metadata.get("parameters", 0)
         except grpc.RpcError as error:

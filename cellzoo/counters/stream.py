@@ -153,4 +153,4 @@ def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> 
             continue
         entry.raw, entry.low, entry.high, entry.seconds = raw, low, high, seconds
         if flags:
-            entry.flag = counter._flag(entry.prepared, entry.size)
+            entry.flag = counter.flag(entry)

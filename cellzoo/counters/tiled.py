@@ -79,6 +79,7 @@ class TiledCounter(NetworkCounter):
         other._models = {"natural": domain_counter(other.network)}
         other.tiled = TiledMaps(other.network, self.tiled.tiling)
         other.interval, other._graph = None, None
+        other.no_interval = "another threshold than in training"
         return other
 
     def _threshold(self) -> Threshold | None:

@@ -87,17 +87,26 @@ class Table:
     other_files: set[Path]  # named in other columns: masks
 
 
-def read_labels(path: Path) -> Table:
-    """Reads a table of labels; no image is opened.
+def check_table(path: Path) -> None:
+    """Refuses a table of labels that is not there.
 
     Raises:
-        UserError: the table cannot be used; the sentence names the line.
+        UserError: there is none.
     """
     if not path.is_file():
         raise UserError(
             f"{path}: there is no such file, add it or, if nothing is labelled, set "
             "data.natural.labels: null"
         )
+
+
+def read_labels(path: Path) -> Table:
+    """Reads a table of labels; no image is opened.
+
+    Raises:
+        UserError: the table cannot be used; the sentence names the line.
+    """
+    check_table(path)
     table = Table({}, set())
     for line, values in read_rows(path)[1]:
         row, file, frame = _parse_row(path, line, values)

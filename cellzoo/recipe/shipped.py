@@ -53,6 +53,11 @@ def find(recipe: Path | str) -> Path:
     raise _missing(recipe)
 
 
+def is_shipped(recipe: Path | str) -> bool:
+    """Whether a path or a name stands for a recipe of the package, see :func:`find`."""
+    return find(recipe).resolve().parent == FOLDER.resolve()
+
+
 def copy(name: str, folder: Path = Path()) -> Path:
     """Puts a recipe of the package into a folder, to be edited there.
 

@@ -290,6 +290,7 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "images": len(validation),
         **scores,
         "interval": interval.metadata() if interval else None,
+        "calibration": {"images": len(part), "groups": len(np.unique(part.groups))},
         "training_mean": float(known.mean()) if len(known) else None,
         "training_counts": [int(known.min()), int(known.max())] if len(known) else None,
         "pixel_size_um": training.pixel_size_um,

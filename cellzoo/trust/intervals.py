@@ -173,6 +173,22 @@ class Interval:
         return f"count +- {', '.join(factors)} times {root} for counts from 0, {cuts} on"
 
 
+def too_few_to_promise(images: int | None, groups: int | None) -> str:
+    """Why no interval can be promised, in a few words, see :meth:`Interval.fit`.
+
+    Args:
+        images: labelled validation images that could be calibrated on; None: not known.
+        groups: that they come from; None: not known.
+    """
+    if images is not None and images < _FEWEST_IMAGES:
+        return f"{images} of {_FEWEST_IMAGES} labelled validation images that are needed"
+    if groups is not None and groups < _FEWEST_GROUPS:
+        return f"{groups} of {_FEWEST_GROUPS} groups of validation images that are needed"
+    return (
+        f"fewer than {_FEWEST_IMAGES} labelled validation images or {_FEWEST_GROUPS} groups of them"
+    )
+
+
 def conformal_rank(images: int, level: float = LEVEL) -> int:
     """Which of the sorted scores of so many images bounds a new one with probability ``level``.
 

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import importlib.util
 import os
 import shutil
 from dataclasses import replace
@@ -15,10 +16,11 @@ from click.testing import CliRunner
 
 from cellzoo import files
 from cellzoo.cli import main
-from cellzoo.commands.count import CountRow, count_files
+from cellzoo.commands.count import CountRow, count_files, summary, without_intervals
 from cellzoo.counters import stream
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry
+from cellzoo.counters.extrapolation import beyond_training
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError, UserError
@@ -99,6 +101,75 @@ def test_intervals_are_empty_where_none_can_be_promised(folder, tmp_path):
     without, promised = rows_of(tmp_path / "a.csv")[2], rows_of(tmp_path / "b.csv")[2]
     assert (without["count_low"], without["count_high"]) == ("", "")
     assert (promised["count_low"], promised["count_high"]) == ("9.500", "10.500")
+
+
+def test_a_line_says_why_intervals_are_missing(folder):
+    counter = GreyCounter()
+    rows = count_files([folder], counter)
+    assert without_intervals(rows, counter) == "no interval for 3 of 3 frames: grey gives none"
+    counter.no_interval = "5 of 19 labelled validation images that are needed"
+    assert without_intervals(rows[:1], counter).endswith("1 of 1 frame: " + counter.no_interval)
+    rows[0].count_low = rows[1].count_low = "0.000"
+    counter.no_interval, counter.any_size = "", True
+    assert without_intervals(rows, counter).endswith("1 of 3 frames: another size than in training")
+    assert without_intervals(rows[:2], counter) == ""
+
+
+def test_a_count_above_those_of_training_is_flagged(folder):
+    counter = GreyCounter()
+    counter.training_counts = (0, 9)
+    above = "white; 10 cells, above the 9 of the training images"
+    assert counter.count([folder]).flags == ["", "", above]
+    counter.training_counts = (0, 10)
+    assert counter.count([folder]).flags == ["", "", "white"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "size", "expected"),
+    [
+        (119.6, (256, 256), ""),
+        (120.6, (256, 256), "121 cells in 256 x 256 px, above the 30 in 128 x 128 px of the"),
+        (30.4, (64, 64), ""),
+        (31, (64, 96), "31 cells in 96 x 64 px, above the 30 in 128 x 128 px of the"),
+    ],
+)
+def test_a_larger_picture_may_hold_more_cells(raw, size, expected):
+    said = beyond_training(raw, 30, size, (128, 128))
+    assert said == (expected and f"{expected} training images")
+
+
+def test_what_is_missing_gets_a_row_and_the_others_go_on(folder, tmp_path, monkeypatch):
+    (folder / "t3.nd2").write_bytes(b"\xda\xce\xbe\x0a" + bytes(100))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "nd2" else find_spec(name)
+    )
+    rows = count_files([tmp_path / "none.png", folder], GreyCounter())
+    assert [str(row.count) for row in rows] == ["", "0", "2", "", "10"]
+    assert "none.png: cannot be opened" in rows[0].error
+    assert "pip install 'cellzoo[nd2]'" in rows[3].error
+    with pytest.raises(UserError, match="none.png: there is no such file"):
+        missing = [tmp_path / "none.png", tmp_path / "nil.png"]
+        count_files(missing, GreyCounter(), tmp_path / "a.csv")
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_the_summary_says_what_is_in_the_table(folder, tmp_path):
+    rows = count_files([folder], GreyCounter())
+    assert summary(rows[:1], Path("a.csv")) == "counted 1 frame, 0 failed: a.csv"
+    (tmp_path / "b.png").write_bytes(b"")
+    rows = count_files([tmp_path / "b.png"], GreyCounter())
+    assert summary(rows, Path("a.csv")) == "counted no frame, a.csv has only the errors of all 1"
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"zoo:ldc", ["zoo:ldc"]])
+def test_what_is_no_name_is_refused_in_a_sentence(folder, wrong):
+    with pytest.raises(UsageError, match="model is of type"):
+        load_counter(wrong)
+    with pytest.raises(UsageError, match="model is of type"):
+        count_files(folder, wrong)
+    with pytest.raises(UsageError, match="paths is of type"):
+        count_files([None if wrong == ["zoo:ldc"] else wrong], GreyCounter())
 
 
 def test_counts_are_rounded_halves_up(tmp_path):
@@ -529,6 +600,8 @@ def test_a_large_image_is_counted_in_windows_of_the_training_size():
     ramp = np.linspace(-0.1, 0.1, 256, dtype=np.float32)
     lights = (drawn, np.clip(drawn + ramp, 0, 1))
     even, uneven = (counter.count(images, scaled=True).raw for images in lights)
+    sized = "256 x 256 px, trained on 128 x 128: no interval"
+    assert all(sized in flag for flag in counter.count(drawn, scaled=True).flags)
     np.testing.assert_allclose(uneven, even, rtol=0.3)
     at_once = counter.network({"natural": drawn + ramp, "synthetic": drawn})["natural_count"]
     assert (np.asarray(at_once) > 1.5 * even).all()

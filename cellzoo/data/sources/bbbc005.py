@@ -126,6 +126,10 @@ class BBBC005(Source):
         """Simulated fluorescence, BBBC005."""
         return "simulated fluorescence, BBBC005"
 
+    def check_files(self) -> None:
+        """The folder, see :meth:`Source.check_files`."""
+        check_folder(self.folder)
+
     def read(
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
     ) -> tuple[ImageSet, list[Skipped]]:

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
+from cellzoo.data.labels import check_table
 from cellzoo.data.reading import Reading
 from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
 from cellzoo.data.splits import split_by_group
@@ -103,6 +104,12 @@ class Folder(Source):
     def describe(self) -> str:
         """The folder's name."""
         return f"folder {Path(self.folder).name}"
+
+    def check_files(self) -> None:
+        """Folder and table of labels, see :meth:`Source.check_files`."""
+        folder = check_folder(self.folder)
+        if self.labels is not None:
+            check_table(folder / self.labels)
 
     def check(self, size: Size) -> None:
         """Checks what is chosen of the files, see :meth:`Source.check`."""

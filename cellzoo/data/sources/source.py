@@ -67,6 +67,13 @@ class Source(Section):
     def describe(self) -> str:
         """Which images these are, in a few words that say so if they are simulated."""
 
+    def check_files(self) -> None:  # noqa: B027, most have none
+        """Looks whether the folder is there, and its table, without reading them.
+
+        Raises:
+            UserError: one of them is not.
+        """
+
     def check(self, size: Size) -> None:
         """Finds values that fit their keys but cannot be used, without loading an image.
 
