@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cellzoo.data.image_set import ImageSet
     from cellzoo.models.section import FittedCounter
 
-_VALIDATION_NUMBERS = ("images", "training_mean", "interval_half_width")
+_VALIDATION_NUMBERS = ("images", "training_mean", "interval_half_width", "steps")
 _SPLITS_CURE = "copy the run folder anew: else nobody knows what the training saw"
 
 

@@ -12,6 +12,8 @@ from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 
 NOT_STATED = "not stated"
+# Below these a network has hardly seen its images. They are a rule of thumb.
+_FEW_EPOCHS, _FEW_STEPS = 5, 300
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ def lone_images(recipe: Recipe, sizes: list[SplitSize]) -> bool:
     """Whether no two images of a folder are of one group, perhaps for want of a column."""
     alone = bool(sizes) and all(size.images == size.groups for size in sizes)
     return alone and recipe.data.natural.has_label_table
+
+
+def short_training(run: Run) -> str:
+    """A sentence where a network was trained for a short time; else empty."""
+    epochs, steps = len(run.history()), run.validation_scores().get("steps")
+    if not epochs or (epochs >= _FEW_EPOCHS and (steps is None or steps >= _FEW_STEPS)):
+        return ""
+    length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+    length += "" if steps is None else f", {steps} steps"
+    return f"The training was short ({length}): a longer one may count better."
 
 
 def licence(recipe: Recipe) -> str:

@@ -18,6 +18,7 @@ import yaml
 from cellzoo.cards.about_run import (
     licence,
     lone_images,
+    short_training,
     split_sizes,
     training_command,
     versions_in_words,
@@ -27,6 +28,8 @@ from cellzoo.files import without_folders, write_atomically
 from cellzoo.images import sides
 from cellzoo.runs import Run
 from cellzoo.scores.table import COUNT_SCORES, INTERVAL_SCORES, headline_in_words, known_scores
+from cellzoo.scores.uncertainty import against_mean
+from cellzoo.trust.intervals import too_few_to_promise
 
 log = logging.getLogger("cellzoo")
 
@@ -142,6 +145,8 @@ def run_blocks(run: Run) -> dict[str, str]:
         augmented_views=recipe.count.test_time_augmentation,
         reports=[report for report in map(_report, files) if report],
         mae=COUNT_SCORES["mae"],
+        no_interval=_no_interval(validation),
+        short_training=short_training(run),
         validation={
             "images": validation.get("images"), "scores": headline_in_words(validation)
         },
@@ -157,6 +162,14 @@ def run_blocks(run: Run) -> dict[str, str]:
     )  # fmt: skip
 
 
+def _no_interval(validation: dict[str, Any]) -> str:
+    """Why a finished run promises no interval; empty where it does, or that was not kept."""
+    calibration = validation.get("calibration")
+    if validation.get("interval") or not calibration:
+        return ""
+    return too_few_to_promise(calibration["images"], calibration["groups"])
+
+
 def _report(file: Path) -> dict[str, Any] | None:
     """What the card shows of a report of ``evaluate``; None without scores, or of another file."""
     try:
@@ -164,19 +177,25 @@ def _report(file: Path) -> dict[str, Any] | None:
         if not report["scores"] or not report["subject"]:
             return None
         floor = report.get("mean_prediction_mae")
+        floor = None if floor is None else float(floor)
+        images, intervals = int(report["images"]), dict(report["intervals"])
+        groups = int(report.get("groups", images))
         # Earlier versions said it in words alone.
         earlier = "validation" if report["subject"].startswith("validation split") else ""
         return {
-            "images": int(report["images"]),
+            "images": images,
             "subject": report["subject"],
             "protocol": report["protocol"],
             "scored_on": report.get("scored_on", earlier),
             "scores": known_scores(_numbers(report["scores"])),
-            "intervals": dict(report["intervals"]),
+            "intervals": intervals,
             "count_interval": known_scores(
                 _numbers(report.get("count_interval") or {}), INTERVAL_SCORES
             ),
-            "mean_prediction_mae": None if floor is None else float(floor),
+            "mean_prediction_mae": floor,
+            "against_mean": against_mean(
+                images, groups, float(report["scores"]["mae"]), intervals.get("mae"), floor
+            ),
         }
     except (ValueError, KeyError, TypeError, AttributeError):  # somebody's own
         return None

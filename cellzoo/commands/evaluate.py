@@ -33,4 +33,7 @@ def scores_in_words(result: Evaluation) -> list[str]:
     if result.mean_prediction_mae is not None:
         mae = COUNT_SCORES["mae"].text(result.mean_prediction_mae)
         lines.append(f"  always predicting the training mean: MAE {mae}")
+    if result.no_intervals:
+        lines.append(f"  no intervals: {result.no_intervals}")
+    lines += [f"  {line}" for line in (result.against_mean, result.short_training) if line]
     return lines

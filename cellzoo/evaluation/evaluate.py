@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from cellzoo import zoo
+from cellzoo.cards.about_run import short_training
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.base import Counter, Counts
 from cellzoo.counters.load import load_run
@@ -115,6 +116,7 @@ def evaluate(
     result = _score(material, findings, seen)
     if on_scores:
         on_scores(result)
+    log.info("drawing the report ...")
     what = data.resolve().name if data else str(material.images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
     if out is None:
@@ -238,6 +240,7 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         subject=material.subject,
         scored_on=material.scored_on,
         images=len(images),
+        groups=len(set(images.groups)),
         scores=count_metrics(true, raw) if labelled else {},
         intervals=score_intervals(true, raw, groups=images.groups) if labelled else {},
         count_interval=interval_metrics(true, low, high) if labelled else None,
@@ -248,6 +251,8 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         skipped=material.skipped,
         by_kind=_by_kind(images, raw) if labelled else {},
         segmentation=mask_scores(counter, images),
+        no_intervals=findings.why_no_intervals,
+        short_training=short_training(counter.run) if counter.run else "",
     )
 
 

@@ -62,6 +62,13 @@ class Findings:
         return self.counts.raw - self.images.counts
 
     @property
+    def why_no_intervals(self) -> str:
+        """Why no count has an interval, in words; empty where some have one."""
+        if not np.isnan(self.counts.low).all():
+            return ""
+        return self.counter.no_interval or "this protocol gives none"
+
+    @property
     def simulated(self) -> bool:
         """Whether the images are simulated ones of the recipe."""
         return not self.folder and self.counter.run.recipe.data.natural.simulated

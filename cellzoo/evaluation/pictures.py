@@ -7,6 +7,7 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import flat_features
 from cellzoo.evaluation.report.figures import Column, outlined
 from cellzoo.recipe import Recipe
+from cellzoo.scores.counts import shown_count
 
 TITLES = {
     "natural": "natural",
@@ -53,7 +54,7 @@ def columns(
         domain: ``"natural"`` or ``"synthetic"``.
     """
     captions = [
-        f"{counted:.1f} counted" if np.isnan(true) else f"{true:.0f} true, {counted:.1f} counted"
+        ("" if np.isnan(true) else f"{true:.0f} true, ") + f"{shown_count(counted)} counted"
         for true, counted in zip(counts, predicted, strict=True)
     ]
     shown = [Column(TITLES[domain], images, captions, domain)]
@@ -62,7 +63,7 @@ def columns(
             if name != domain:
                 own = name.rpartition("_to_")[2] if "_to_" in name else domain
                 counts = counter.count(pictures, scaled=True, domain=own, flags=False)
-                counted = [f"{count:.1f} counted" for count in counts.raw]
+                counted = [f"{shown_count(count)} counted" for count in counts.raw]
                 shown.append(Column(TITLES[name], pictures, counted, own))
     elif counter.can_segment:
         found = counter.segment(images, scaled=True)

@@ -12,6 +12,11 @@ def round_count(predicted: np.ndarray) -> np.ndarray:
     return np.maximum(np.floor(np.asarray(predicted, float) + 0.5), 0)
 
 
+def shown_count(raw: float) -> str:
+    """A count for people, whole as scores take it, and before rounding: ``2 (1.6)``."""
+    return f"{round_count(raw):.0f} ({raw:.1f})"
+
+
 def mean_absolute_error(counts: np.ndarray, predicted: np.ndarray) -> float:
     """Mean of ``|predicted - true|``, cells."""
     return float(np.abs(predicted - counts).mean())

@@ -15,6 +15,40 @@ FEWEST_GROUPS, FEWEST_TRAININGS = 5, 3
 _MOST_PARTS = 200  # groups are left out together where there are more
 
 
+def against_mean(
+    images: int,
+    groups: int,
+    mae: float,
+    ends: Sequence[float] | None,
+    mean_prediction_mae: float | None,
+) -> str:
+    """A sentence where a counter is not shown to be better than always predicting the mean.
+
+    Args:
+        images: that were scored.
+        groups: that they come from.
+        mae: mean absolute error of the counter, cells.
+        ends: of its 95 % interval; None: there is none.
+        mean_prediction_mae: error of always predicting the mean, cells; None: not known.
+
+    Returns:
+        Empty where the counter is better, or nothing is known.
+    """
+    if mean_prediction_mae is None:
+        return ""
+    if ends is None and groups < FEWEST_GROUPS:
+        return (
+            f"{images} images of {groups} groups cannot tell this counter from always predicting "
+            "the mean."
+        )
+    low, high = ends or (mae, mae)
+    if low > mean_prediction_mae:
+        return "This counter is worse than always predicting the mean."
+    if high >= mean_prediction_mae:
+        return f"{images} images cannot tell this counter from always predicting the mean."
+    return ""
+
+
 def score_intervals(
     counts: np.ndarray,
     predicted: np.ndarray,

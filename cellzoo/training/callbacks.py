@@ -133,6 +133,12 @@ class EpochEnd(keras.callbacks.Callback):
             self.model.stop_training = True
         self._save(at_once=last or reason is not None)
 
+    @property
+    def saved_epoch(self) -> int:
+        """The epoch whose weights count: the best one, or the last that was validated."""
+        none_better = self.best_epoch == self.count_start
+        return self.validated if self.settings.select == "last" or none_better else self.best_epoch
+
     def _validate(self) -> dict[str, float]:
         predicted = predict(self.counter, self.validation.images)
         return count_metrics(self.validation.counts, predicted)

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from cellzoo.cards.about_run import short_training
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
@@ -37,7 +38,7 @@ from cellzoo.training.resume import open_run
 from cellzoo.training.start import check_leakage, compare_with_start
 from cellzoo.training.stream import tf_dataset
 from cellzoo.training.trainer import Trainer
-from cellzoo.trust.intervals import Interval
+from cellzoo.trust.intervals import Interval, too_few_to_promise
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 log = logging.getLogger("cellzoo")
@@ -123,18 +124,19 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
         )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
+    test = f", {len(natural.of('test'))} for test" if "test" in wanted else ""
     log.info(
-        "%s: %d%s natural training images (%d labelled), %d labelled for validation",
-        recipe.name, len(training), simulated, training.labelled.sum(), len(validation),
+        "%s: %d%s natural training images (%d labelled), %d labelled for validation%s",
+        recipe.name, len(training), simulated, training.labelled.sum(), len(validation), test,
     )  # fmt: skip
     if recipe.classical:
         write_environment(run)
-        seconds = fit_classical(run, training, validation)
+        seconds, steps = fit_classical(run, training, validation), None
     else:
-        seconds = _train_network(run, training, validation, other, devices)
+        seconds, steps = _train_network(run, training, validation, other, devices)
     if not devices.chief:
         return run
-    _finish(run, training, validation, seconds)
+    _finish(run, training, validation, seconds, steps)
     for file in skipped:
         log.warning("skipped %s: %s", file.name, file.reason)
     return run
@@ -174,8 +176,8 @@ def _look_at_scale(recipe: Recipe, training: ImageSet) -> None:
 
 def _train_network(
     run: Run, training: ImageSet, validation: ImageSet, other: Recipe | None, devices: Devices
-) -> float:
-    """Trains epoch by epoch and returns the seconds that it took, earlier starts included."""
+) -> tuple[float, int]:
+    """Trains epoch by epoch; returns the seconds and the steps, earlier starts included."""
     recipe = run.recipe
     batches = training_batches(recipe, training, devices.replicas)
     steps_per_epoch = recipe.train.steps_per_epoch or batches.steps_per_pass
@@ -209,7 +211,10 @@ def _train_network(
             run.path,
         )
         raise
-    return run.history()[-1]["seconds"] if devices.chief else float("nan")
+    if not devices.chief:
+        return float("nan"), 0
+    last = run.history()[-1]
+    return last["seconds"], round(last["epoch"]) * steps_per_epoch
 
 
 def _fetch_from_chief(run: Run, devices: Devices) -> None:
@@ -268,7 +273,9 @@ def _fit_epochs(
         raise
 
 
-def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) -> None:
+def _finish(
+    run: Run, training: ImageSet, validation: ImageSet, seconds: float, steps: int | None
+) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
     predicted = load_run(run.path).count(validation.images, scaled=True, flags=False).raw
     known = training.counts[training.labelled]
@@ -295,13 +302,40 @@ def _finish(run: Run, training: ImageSet, validation: ImageSet, seconds: float) 
         "training_counts": [int(known.min()), int(known.max())] if len(known) else None,
         "pixel_size_um": training.pixel_size_um,
         "seconds": seconds,
+        "steps": steps,
     }
     run.write_json(str(run.validation_file.relative_to(run.path)), summary)
     write_model_card(run)
     simulated = "simulated " if run.recipe.data.natural.simulated else ""
-    log.info("validation: %s of %d %simages", headline_in_words(scores), len(validation), simulated)
+    log.info(
+        "validation: %s of %d %simages%s",
+        headline_in_words(scores), len(validation), simulated, _how_scored(run, validation),
+    )  # fmt: skip
+    if interval:
+        log.info("95 %% intervals from %d images of %d groups", interval.images, interval.groups)
+    else:
+        log.info("No intervals: %s.", too_few_to_promise(len(part), len(set(part.groups))))
+    short = short_training(run)
+    if short:
+        log.info(short)
     if run.recipe.train.start_from:
         compare_with_start(run, validation, scores["mae_raw"])
+
+
+def _how_scored(run: Run, validation: ImageSet) -> str:
+    """Why these scores may be in no epoch's line; empty for a counter without a network."""
+    if run.recipe.classical:
+        return ""
+    settings = run.recipe.train
+    epoch = EpochEnd(run, validation, 0).saved_epoch
+    how = [f"weights of epoch {epoch}, by train.select: {settings.select}"]
+    turns = run.recipe.count.test_time_augmentation
+    if turns > 1:
+        how.append(f"test-time augmentation: mean of {turns} counts")
+    chooses = choosing(validation, settings)
+    if chooses.any() and not chooses.all():
+        how.append(f"the epochs' lines are of the {chooses.sum()} that chose them")
+    return f" ({'; '.join(how)})"
 
 
 @contextmanager

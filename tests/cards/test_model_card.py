@@ -82,6 +82,12 @@ def test_a_card_says_what_the_run_knows(run):
         "| train | 3 | 1 | 2 |", "| test | 1 | 1 | 1 |", "MAE 1.25 cells, exact 50.0 %.",
     ):  # fmt: skip
         assert words in text, words
+    assert "cannot tell" not in text
+    near = {**evaluation, "groups": 7, "mean_prediction_mae": 1.3}
+    run.write_json("report/evaluation_test.json", near)
+    write_model_card(run)
+    sentence = "7 images cannot tell this counter from always predicting the mean."
+    assert sentence in card.read_text()
     assert "not finished" not in text and "999" not in text and "MRE" not in text
     assert "No group (chamber, time-lapse, layout) is in two splits." in text
     (run.path / "splits.csv").write_text("image,group,split,labelled\na,a,train,1\nb,b,test,1\n")

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import logging
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cellzoo.commands.evaluate import scores_in_words
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.errors import UsageError, UserError
@@ -22,6 +24,7 @@ from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures, illustrate
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
+from cellzoo.scores.counts import shown_count
 
 TWIN = """\
 name: twin
@@ -152,9 +155,10 @@ def test_pictures_are_counted_by_the_half_they_belong_to(twin):
     shown = columns(counter, images, np.array([1, 2, np.nan]), np.array([1.26, 2, 3]))
     assert [column.title for column in shown] == ["natural", "reconstruction", "as synthetic"]
     assert [column.scale for column in shown] == ["natural", "natural", "synthetic"]
-    assert shown[0].captions == ["1 true, 1.3 counted", "2 true, 2.0 counted", "3.0 counted"]
+    captions = ["1 true, 1 (1.3) counted", "2 true, 2 (2.0) counted", "3 (3.0) counted"]
+    assert shown[0].captions == captions
     translated = counter.count(shown[2].pictures, scaled=True, domain="synthetic").raw
-    assert shown[2].captions == [f"{count:.1f} counted" for count in translated]
+    assert shown[2].captions == [f"{shown_count(count)} counted" for count in translated]
     network = counter.network({"natural": images, "synthetic": images}, training=False)
     back = columns(counter, images, np.zeros(3), np.zeros(3), "synthetic")
     assert [column.title for column in back] == ["synthetic", "reconstruction", "as natural"]
@@ -320,7 +324,9 @@ def test_a_folder_may_be_looked_at_by_a_run_that_had_no_labels(twin, write_cells
     assert "this folder and training images" in numbers["mixing"]
 
 
-def test_scores_are_there_before_figures_take_their_time(twin, monkeypatch):
+def test_scores_are_there_before_figures_take_their_time(twin, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    caplog.set_level(logging.INFO)
     said = []
 
     def slow(findings, latents, folder):
@@ -330,6 +336,7 @@ def test_scores_are_there_before_figures_take_their_time(twin, monkeypatch):
     monkeypatch.setattr("cellzoo.evaluation.evaluate.illustrate", slow)
     evaluate(twin.path, on_scores=lambda result: said.append(result.scores["mae"]))
     assert len(said) == 2 and said[1] == "figures"
+    assert set(caplog.messages) == {"drawing the report ..."}
 
 
 def test_the_folder_it_was_trained_on_is_called_so(twin, tmp_path, caplog):
@@ -365,14 +372,27 @@ def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, wri
         "data: {natural: {source: folder, folder: cells}}\n"
         "model: {name: brightness, image_size: 16}\n"
     )
-    assert run_cli("fit", "grey.yaml", "--out", "run").exit_code == 0
+    fitted = run_cli("fit", "grey.yaml", "--out", "run")
+    assert fitted.exit_code == 0
+    said = (tmp_path / "run" / "run.log").read_text()
+    table = rows_of(tmp_path / "run" / "splits.csv")
+    of = {s: sum(row["split"] == s for row in table) for s in ("train", "validation", "test")}
+    assert f"{of['validation']} labelled for validation, {of['test']} for test" in said
+    missing = f"{of['validation']} of 19 labelled validation images"
+    assert f"No intervals: {missing}" in said
     card = (tmp_path / "run" / "README.md").read_text()
     assert "- counts: 0 to 4 cells" in card and "No evaluation yet" in card
     result = evaluate(tmp_path / "run")
     pictures = {file.stem for file in result.files if file.suffix == ".png"}
-    assert pictures == {"predicted", "error_by_count", "views", "worst"}
+    # One image has more cells than any in training.
+    assert pictures == {"predicted", "error_by_count", "views", "worst", "flagged"}
     assert "Learning curves: there is no history of a training." in result.not_shown
     assert "Residuals by time: no column time." in result.not_shown
+    page = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert f"No intervals: {missing}" in page
+    assert f"  no intervals: {result.no_intervals}" in scores_in_words(result)
+    assert result.no_intervals.startswith(missing)
+    assert f"This run promises none: {missing}" in (tmp_path / "run" / "README.md").read_text()
 
 
 def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypatch, write_cells):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from cellzoo.scores.table import count_metrics
-from cellzoo.scores.uncertainty import difference, holm, score_intervals
+from cellzoo.scores.uncertainty import against_mean, difference, holm, score_intervals
 
 
 def noisy_counts(n, seed=1):
@@ -24,6 +24,22 @@ def test_the_interval_holds_the_score_and_has_the_width_of_theory():
     error = np.abs(predicted - counts)
     low, high = intervals["mae_raw"]
     assert high - low == pytest.approx(2 * 1.96 * error.std() / np.sqrt(400), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("groups", "ends", "mean", "said"),
+    [
+        (6, (0.5, 1.9), 2.0, ""),
+        (6, (0.5, 2.0), 2.0, "6 images cannot tell this counter from always predicting the mean."),
+        (6, (0.5, 2.0), 0.4, "This counter is worse than always predicting the mean."),
+        (4, None, 2.0, "6 images of 4 groups cannot tell this counter from always predicting "
+         "the mean."),
+        (6, None, 2.0, ""),  # every image has the same error, 1
+        (6, (0.5, 2.0), None, ""),
+    ],
+)  # fmt: skip
+def test_a_counter_is_compared_with_the_mean(groups, ends, mean, said):
+    assert against_mean(6, groups, 1.0, ends, mean) == said
 
 
 def test_more_images_narrow_the_interval_and_a_lower_level_too():

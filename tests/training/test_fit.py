@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,12 @@ def test_a_run_folder_holds_what_it_promises(uninterrupted):
     assert scores["images"] == 20
     # The default selection keeps the checkpoint with the lowest validation error.
     assert scores["mae_raw"] == pytest.approx(rows["validation_mae_raw"].min(), rel=1e-4)
+    assert scores["steps"] == 48
+    said = (uninterrupted / "run.log").read_text()
+    best = int(np.argmin(rows["validation_mae_raw"])) + 1
+    assert f"20 simulated images (weights of epoch {best}, by train.select: best)" in said
+    assert re.search(r"No intervals: \d of 5 groups of validation images that are needed\.\n", said)
+    assert "The training was short (6 epochs, 48 steps): a longer one may count better." in said
 
 
 def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(

@@ -8,12 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellzoo.scores.counts import round_count
-from cellzoo.trust.intervals import Interval, conformal_rank, covered_share
+from cellzoo.trust.intervals import Interval, conformal_rank, covered_share, too_few_to_promise
 
 
 @pytest.mark.parametrize("n", [0, 1, 18])
 def test_too_few_images_promise_nothing(n):
     assert Interval.fit(np.zeros(n), np.ones(n)) is None
+
+
+def test_what_is_lacking_is_said_with_numbers():
+    assert too_few_to_promise(6, 5) == "6 of 19 labelled validation images that are needed"
+    assert too_few_to_promise(19, 3) == "3 of 5 groups of validation images that are needed"
 
 
 @given(st.integers(19, 5000))

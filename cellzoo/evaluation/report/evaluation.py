@@ -22,13 +22,13 @@ from cellzoo.cards.about_run import (
     versions_in_words,
 )
 from cellzoo.counters.base import Counts
-from cellzoo.data.image_set import ImageSet, Skipped
+from cellzoo.data.image_set import Skipped
 from cellzoo.evaluation.findings import Findings
 from cellzoo.evaluation.report.illustrate import Illustrations
 from cellzoo.evaluation.report.page import write_page
 from cellzoo.files import csv_safe, finite, write_atomically, write_csv
 from cellzoo.runs import Run
-from cellzoo.scores.counts import round_count
+from cellzoo.scores.counts import round_count, shown_count
 from cellzoo.scores.table import (
     COUNT_SCORES,
     HEADLINE,
@@ -36,6 +36,7 @@ from cellzoo.scores.table import (
     MASK_SCORES,
     known_scores,
 )
+from cellzoo.scores.uncertainty import against_mean
 
 WORST_ROWS, COUNTED_ROWS = 10, 25
 
@@ -52,6 +53,7 @@ class Evaluation:
         subject: which images, in words; says so if they are simulated.
         scored_on: which images, in a word.
         images: how many images were scored or, where none has a count, counted.
+        groups: that they come from.
         scores: see :func:`cellzoo.scores.counts.count_metrics`; empty where no image has a
             count, and so are the intervals.
         intervals: 95 % interval of each score.
@@ -66,6 +68,8 @@ class Evaluation:
         skipped: files that could not be read, if the recipe says to skip them.
         by_kind: scores of each kind of image, where the data has kinds: BBBC005's stains.
         segmentation: see :func:`cellzoo.evaluation.masks.mask_scores`.
+        no_intervals: why no count has an interval, in words; empty where some have one.
+        short_training: a sentence where a network was trained for a short time; else empty.
         not_shown: which figures are missing and why, in sentences; filled by the report.
         files: what was written, the report first; filled by the report.
     """
@@ -73,6 +77,7 @@ class Evaluation:
     subject: str
     scored_on: ScoredOn
     images: int
+    groups: int
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     count_interval: dict[str, float] | None
@@ -83,8 +88,18 @@ class Evaluation:
     skipped: list[Skipped]
     by_kind: dict[str, dict[str, float]]
     segmentation: dict[str, float] | None
+    no_intervals: str = ""
+    short_training: str = ""
     not_shown: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+
+    @property
+    def against_mean(self) -> str:
+        """See :func:`cellzoo.scores.uncertainty.against_mean`; empty without scores."""
+        if not self.scores:
+            return ""
+        mae, ends = self.scores["mae"], self.intervals.get("mae")
+        return against_mean(self.images, self.groups, mae, ends, self.mean_prediction_mae)
 
 
 @dataclass(frozen=True)
@@ -127,7 +142,7 @@ def write_evaluation(
     Returns:
         The files, the report first, and those of the figures.
     """
-    numbers = about.scored | _numbers(result, about.protocol, findings.images)
+    numbers = about.scored | _numbers(result, about.protocol)
     report = out / "index.html"
     files = [report, out / f"{about.stem}.json"]
     write_atomically(files[-1], json.dumps(numbers, indent=2, allow_nan=False) + "\n")
@@ -145,14 +160,14 @@ def write_evaluation(
     return [*files, *(picture.file for picture in made.pictures)]
 
 
-def _numbers(result: Evaluation, protocol: str, images: ImageSet) -> dict[str, Any]:
+def _numbers(result: Evaluation, protocol: str) -> dict[str, Any]:
     """What the JSON file holds; what is not a number is null."""
     numbers = {
         "subject": result.subject,
         "scored_on": result.scored_on,
         "protocol": protocol,
         "images": result.images,
-        "groups": len(set(images.groups)),
+        "groups": result.groups,
         "scores": result.scores,
         "intervals": result.intervals,
         "count_interval": result.count_interval,
@@ -253,7 +268,7 @@ def _write_page(
         headline_names=[score.name for score in HEADLINE],
         kinds=[[kind, *_headline(scores)] for kind, scores in result.by_kind.items()],
         thresholds=_shown_thresholds(thresholds) if thresholds else None,
-        groups=len(set(images.groups)),
+        groups=result.groups,
         lowest=images.counts.min(),
         highest=images.counts.max(),
         mean=images.counts.mean(),
@@ -304,7 +319,7 @@ def _worst(findings: Findings) -> list[list[str]]:
     images, counts = findings.images, findings.counts
     order = np.argsort(-np.abs(findings.residuals), kind="stable")[:WORST_ROWS]
     return [
-        [str(images.names[k]), f"{images.counts[k]:.0f}", f"{counts.raw[k]:.1f}",
+        [str(images.names[k]), f"{images.counts[k]:.0f}", shown_count(counts.raw[k]),
          _interval(counts, k), str(images.groups[k])]
         for k in order
     ]  # fmt: skip
@@ -313,7 +328,7 @@ def _worst(findings: Findings) -> list[list[str]]:
 def _first(findings: Findings) -> list[list[str]]:
     names, counts = findings.images.names, findings.counts
     shown = range(min(len(names), COUNTED_ROWS))
-    return [[str(names[k]), f"{counts.raw[k]:.1f}", _interval(counts, k)] for k in shown]
+    return [[str(names[k]), shown_count(counts.raw[k]), _interval(counts, k)] for k in shown]
 
 
 def _interval(counts: Counts, k: int) -> str:

@@ -3,6 +3,7 @@
 What they say in words is in ``templates/figures.html.j2``.
 """
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from cellzoo.evaluation.report.figures import Column
 from cellzoo.evaluation.report.page import Picture
 from cellzoo.files import csv_safe
 from cellzoo.scores.counts import round_count
+
+log = logging.getLogger("cellzoo")
 
 SHOWN_IMAGES = 6
 
@@ -91,6 +94,7 @@ def _errors(findings: Findings, folder: Path, made: Illustrations) -> list[Pictu
         "correlation": _correlation(images.counts, counts.raw),
         "intervals": len(inside),
         "missed": (~inside).sum(),
+        "why_no_intervals": findings.why_no_intervals,
     }
     pictures = [Picture(file, values)]
     file = folder / "error_by_count.png"
@@ -200,6 +204,7 @@ def _embedding(latents: Latents | None, folder: Path, made: Illustrations) -> li
             f"Shared representation: fewer than {MIN_POINTS} images, in which UMAP finds nothing."
         )
         return []
+    log.info("placing images in the plane (UMAP) ...")
     try:
         plane = umap_plane(np.concatenate([part.features for part in parts.values()]))
     except ImportError:
