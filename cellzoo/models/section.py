@@ -49,6 +49,14 @@ class ModelSection(Section):
         return False
 
     @property
+    def masks_cure(self) -> str:
+        """Where it :attr:`needs_masks`: what to set to do without, ``set model.head: additive``.
+
+        Empty where there is no such key.
+        """
+        return ""
+
+    @property
     def learns_from_unlabelled(self) -> bool:
         """Whether natural images without a count teach it something."""
         return False

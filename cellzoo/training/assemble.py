@@ -23,9 +23,10 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
         UserError: the model learns from masks alone what the images have none for.
     """
     if recipe.model.needs_masks and (natural.masks is None or not natural.has_mask.any()):
+        cure = f", or {recipe.model.masks_cure}" if recipe.model.masks_cure else ""
         raise UserError(
-            "model.head: regressor counts a mask, which it learns from masks: add a mask column to "
-            "labels.csv that names some of labelled training images, or set model.head: additive."
+            f"model {recipe.model.name} learns from masks: add a mask column to labels.csv that "
+            f"names some of labelled training images{cure}."
         )
     size = recipe.image_size
     return TrainingBatches(

@@ -12,6 +12,7 @@ import pytest
 from cellzoo.counters.load import load_run
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
+from cellzoo.models import DCC
 from cellzoo.recipe import load_recipe
 from cellzoo.training.fit import fit
 
@@ -84,12 +85,16 @@ def test_other_sizes_are_brought_to_the_scale_of_training(tmp_path, recipe):
     assert load_run(run.path)._prepare(frame, scaled=False).shape == (64, 48)
 
 
-def test_a_regressor_needs_masks(tmp_path, recipe):
+def test_a_regressor_needs_masks(tmp_path, recipe, monkeypatch):
     wanted = recipe("regressor")
     folder = wanted.data.natural.folder
     shutil.rmtree(Path(folder) / "masks")
-    with pytest.raises(UserError, match="learns from masks: add a mask column"):
+    said = "model dcc learns from masks: add a mask column .*, or set model.head: additive."
+    with pytest.raises(UserError, match=said):
         fit(wanted, tmp_path / "run")
+    monkeypatch.setattr(DCC, "masks_cure", "")
+    with pytest.raises(UserError, match=r"labelled training images\.$"):
+        fit(wanted, tmp_path / "other")
 
 
 def test_only_masks_that_number_their_cells_tell_them_apart():

@@ -65,6 +65,11 @@ class DCC(Network):
         """Whether it counts a mask, which it learns from masks alone."""
         return self.head == "regressor"
 
+    @property
+    def masks_cure(self) -> str:
+        """The head that needs none."""
+        return "set model.head: additive"
+
     def check(self) -> None:
         """See :meth:`cellzoo.models.section.ModelSection.check`."""
         stride = 2 ** len(self.channels)
