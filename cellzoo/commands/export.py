@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from cellzoo import __version__
 from cellzoo.cards.model_card import CARD_FILE, exported_card
-from cellzoo.counters.graph import MAX_PIXELS, CountingGraph
+from cellzoo.counters.graph import MAX_PIXELS, CountingGraph, Signature
 from cellzoo.counters.load import load_run
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import (
@@ -131,18 +131,21 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     signatures = graph.signatures
     metadata = _metadata(counter, graph)
     text = json.dumps(metadata, indent=2) + "\n"
-    all_signatures = {**signatures, METADATA_SIGNATURE: _metadata_signature(text)}
-    tf.saved_model.save(graph, str(folder), signatures=all_signatures)
+    functions = {name: entry.function for name, entry in signatures.items()}
+    all_functions = {**functions, METADATA_SIGNATURE: _metadata_signature(text)}
+    tf.saved_model.save(graph, str(folder), signatures=all_functions)
     (folder / "assets.extra").mkdir()
-    examples = {name: _example(name, counter.preprocessing.size) for name in signatures}
+    size = counter.preprocessing.size
+    examples = {name: _example(entry.dtype, size) for name, entry in signatures.items()}
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
         for name, images in examples.items():
             writer.write(_warmup_record(counter.run.recipe.name, name, images))
-    outputs = {name: signatures[name](images) for name, images in examples.items()}
+    outputs = {name: functions[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
     write_atomically(folder / METADATA_FILE, text)
     _verify(folder, examples, outputs)
-    write_atomically(folder / CARD_FILE, exported_card(counter.run, _interface(counter, metadata)))
+    interface = _interface(counter, signatures, metadata)
+    write_atomically(folder / CARD_FILE, exported_card(counter.run, interface))
     write_checksums(folder)
 
 
@@ -155,14 +158,14 @@ def _metadata_signature(text: str) -> Callable:
     return metadata
 
 
-def _example(signature: str, size: tuple[int, int]) -> np.ndarray:
-    """Two images of noise, as the signature takes them."""
+def _example(dtype: tf.DType, size: tuple[int, int]) -> np.ndarray:
+    """Two images of noise, as a signature of this type takes them."""
     grey = np.random.default_rng(0).integers(0, 256, (2, *size))
-    if signature == "uint8":
+    if dtype == tf.uint8:
         return grey.astype(np.uint8)
-    if signature == "uint16":
+    if dtype == tf.uint16:
         return (257 * grey).astype(np.uint16)
-    if signature == "encoded":
+    if dtype == tf.string:
         files = [cv2.imencode(".png", image)[1].tobytes() for image in grey.astype(np.uint8)]
         return np.array(files, object)
     return (grey / 255).astype(np.float32)
@@ -227,11 +230,16 @@ def _metadata(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
     }
 
 
-def _interface(counter: RunCounter, metadata: dict[str, Any]) -> str:
+def _interface(
+    counter: RunCounter, signatures: dict[str, Signature], metadata: dict[str, Any]
+) -> str:
     """The part of the model card that a run has no use for."""
     height, width = counter.preprocessing.size
     others = "resized to" if counter.preprocessing.resize else "refused unless they are"
-    rows = ["| {} | {} | {} |".format(*row) for row in _signature_rows(metadata)]
+    rows = [(name, entry.images, entry.outputs) for name, entry in signatures.items()]
+    answer = f"`{METADATA_SIGNATURE}`: how images are read, and what the model is, as JSON"
+    rows.append((METADATA_SIGNATURE, "instead `asked`: string `[batch]`, anything", answer))
+    table = "\n".join("| `{}` | {} | {} |".format(*row) for row in rows)
     versions = ", ".join(f"{name} {number}" for name, number in metadata["versions"].items())
     return f"""## Inputs and outputs
 Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
@@ -240,7 +248,7 @@ Images are {width} x {height} pixels; others are {others} that size. Sides of {M
 
 | signature | `images` | outputs |
 |---|---|---|
-{chr(10).join(rows)}
+{table}
 
 95 % interval: {_interval(counter.interval, counter.no_interval)}.
 
@@ -264,22 +272,3 @@ def _interval(interval: Interval | None, why: str) -> str:
         f"{interval.formula()}, never below 0, with the whole count always inside "
         f"(conformal prediction on the validation split{share}; for images like those)"
     )
-
-
-def _signature_rows(metadata: dict[str, Any]) -> list[tuple[str, str, str]]:
-    counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
-    pixels = "`[batch, height, width]`"
-    rows = {
-        "serving_default": (f"float32 {pixels}", counts),
-        "uint8": (f"uint8 {pixels}", counts),
-        "uint16": (f"uint16 {pixels}", counts),
-        "unit": (f"float32 {pixels}, scaled to 0 to 1 already", counts),
-        "encoded": ("string `[batch]`: PNG (8, 16 bit) or JPEG files", counts),
-        "embedding": (f"float32 {pixels}", "`embedding`: float32 `[batch, features]`"),
-        "mask": (f"float32 {pixels}", "`mask` (0 or 1), `probability`: float32, network's size"),
-        "metadata": (
-            "instead `asked`: string `[batch]`, anything",
-            "`metadata`: how images are read, and what the model is, as JSON",
-        ),
-    }
-    return [(f"`{name}`", *row) for name, row in rows.items() if name in metadata["signatures"]]

@@ -6,6 +6,7 @@ shapes with the signature, and a wrong rank that reaches a convolution ends its 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -19,6 +20,26 @@ from cellzoo.trust.intervals import Interval
 MAX_PIXELS = 2**28  # of a batch, before resizing
 OUTPUTS = ("count", "count_low", "count_high")
 _SHORTEST_FILE = 33  # bytes: a PNG's signature and header
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function of an export, and what its README says of it.
+
+    Attributes:
+        function: of a tensor ``images``; None where the network has no such output.
+        images: type and shape of the tensor, Markdown.
+        outputs: names, types and shapes, Markdown.
+    """
+
+    function: Callable | None
+    images: str
+    outputs: str
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Of ``images``; string: files of pictures."""
+        return self.function.input_signature[0].dtype
 
 
 class CountingGraph(tf.Module):
@@ -81,18 +102,26 @@ class CountingGraph(tf.Module):
         self.segment = function(self._segment, tf.float32) if "mask" in parts else None
 
     @property
-    def signatures(self) -> dict[str, Callable]:
-        """Signature name -> function, as a SavedModel has them; the input is ``images``."""
-        found = {
-            "serving_default": self.count_float32,
-            "uint8": self.count_uint8,
-            "uint16": self.count_uint16,
-            "unit": self.count_unit,
-            "encoded": self.count_encoded,
-            "embedding": self.embed,
-            "mask": self.segment,
+    def signatures(self) -> dict[str, Signature]:
+        """What a SavedModel has of this network, by name; the input is ``images``."""
+        counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
+        pixels = "`[batch, height, width]`"
+        vector = "`embedding`: float32 `[batch, features]`"
+        masks = "`mask` (0 or 1), `probability`: float32, network's size"
+        table = {
+            "serving_default": Signature(self.count_float32, f"float32 {pixels}", counts),
+            "uint8": Signature(self.count_uint8, f"uint8 {pixels}", counts),
+            "uint16": Signature(self.count_uint16, f"uint16 {pixels}", counts),
+            "unit": Signature(
+                self.count_unit, f"float32 {pixels}, scaled to 0 to 1 already", counts
+            ),
+            "encoded": Signature(
+                self.count_encoded, "string `[batch]`: PNG (8, 16 bit) or JPEG files", counts
+            ),
+            "embedding": Signature(self.embed, f"float32 {pixels}", vector),
+            "mask": Signature(self.segment, f"float32 {pixels}", masks),
         }
-        return {name: function for name, function in found.items() if function is not None}
+        return {name: entry for name, entry in table.items() if entry.function is not None}
 
     @property
     def local_functions(self) -> dict[str, Callable]:

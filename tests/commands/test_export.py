@@ -81,6 +81,8 @@ def test_what_lies_beside_the_graph(exported):
     assert {request.model_spec.name for request in records} == {"tiny"}
     card = (exported / "README.md").read_text()
     assert "training was not finished" in card and "16 x 16 pixels" in card
+    assert all(f"| `{name}` | " in card for name in [*names, "metadata"]) and "| `mask`" not in card
+    assert "| `uint8` | uint8 `[batch, height, width]` | `count`, `count_low`" in card
     assert "| `serving_default` |" in card and "## Intended use" in card
 
 

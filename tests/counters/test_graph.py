@@ -259,7 +259,7 @@ def test_refuses_values(strict, name, values):
     images = np.full((2, 16, 24), 0.5, np.float32)
     images[1, 3, 3] = values
     with pytest.raises(tf.errors.InvalidArgumentError, match="must lie in|NaN or infinity"):
-        strict.signatures[name](images)
+        strict.signatures[name].function(images)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -277,7 +277,8 @@ def session(strict, tmp_path_factory):
     A session, unlike Python's functions, does not compare shapes with the signature.
     """
     folder = tmp_path_factory.mktemp("graph") / "1"
-    tf.saved_model.save(strict, str(folder), signatures=strict.signatures)
+    functions = {name: entry.function for name, entry in strict.signatures.items()}
+    tf.saved_model.save(strict, str(folder), signatures=functions)
     opened = tf.compat.v1.Session(graph=tf.Graph())
     with opened.graph.as_default():
         loaded = tf.compat.v1.saved_model.load(opened, ["serve"], str(folder))
@@ -328,7 +329,7 @@ def test_no_shape_but_the_right_one_passes(session, name):
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_nothing_reaches_a_convolution_unchecked(strict, resizing, name):
     for module in (strict, resizing):
-        graph = module.signatures[name].get_concrete_function().graph
+        graph = module.signatures[name].function.get_concrete_function().graph
         (start,) = (op for op in graph.get_operations() if op.outputs and op.name == "images")
         reached, waiting = set(), [start]
         while waiting:  # all that an input comes to without passing a checked gate
