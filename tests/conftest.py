@@ -6,6 +6,8 @@ images are repeated here, so that the figures committed with the tests bite with
 
 import json
 import os
+import sys
+import types
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +17,21 @@ import pytest
 # For the workers of pytest-xdist and the processes that tests start: they share the processor, and
 # threads that wait for each other over small matrices take all of it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+class _FirstTwo:
+    """Stands for UMAP, whose import and compilation take 17 s: the plane of two features."""
+
+    def __init__(self, **settings):
+        pass
+
+    def fit_transform(self, features):
+        return np.asarray(features)[:, :2]
+
+
+# Its own test, tests/evaluation/test_embedding.py, has the real one.
+sys.modules["umap"] = types.ModuleType("umap")
+sys.modules["umap"].UMAP = _FirstTwo
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("no_deadline", deadline=None)

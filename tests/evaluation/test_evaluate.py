@@ -18,7 +18,6 @@ from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import findings
-from cellzoo.evaluation.embedding import umap_plane
 from cellzoo.evaluation.evaluate import evaluate, images_as_trained
 from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures, illustrate
@@ -41,10 +40,9 @@ _SAVE = figures._save
 
 @pytest.fixture(autouse=True)
 def quick_pictures(monkeypatch):
-    """Figures of one pixel, and a plane without UMAP, whose import and compilation take 20 s."""
+    """Figures of one pixel."""
     pixel = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
     monkeypatch.setattr(figures, "_save", lambda figure, file, share=1: file.write_bytes(pixel))
-    monkeypatch.setattr(illustrate, "umap_plane", lambda features: features[:, :2])
     monkeypatch.setattr(findings, "SYNTHETIC_IMAGES", 30)
 
 
@@ -357,7 +355,6 @@ def test_training_images_that_are_gone_are_no_reason_to_fail(twin, tmp_path):
 
 def test_without_umap_a_sentence_says_so(twin, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    monkeypatch.setattr(illustrate, "umap_plane", umap_plane)
     result = evaluate(twin.path)
     assert "embedding.png" not in names(result.files)
     assert "Shared representation: install umap-learn to see it." in result.not_shown
