@@ -382,6 +382,10 @@ def test_a_counter_without_a_latent_has_fewer_figures(tmp_path, monkeypatch, wri
     result = evaluate(tmp_path / "run")
     pictures = {file.stem for file in result.files if file.suffix == ".png"}
     # One image has more cells than any in training.
+    (table,) = (file for file in result.files if file.name.endswith("_counts.csv"))
+    with table.open(newline="") as file:
+        flags = {row["flag"] for row in csv.DictReader(file)} - {""}
+    assert flags and all(flag.endswith("above the 4 of the training images") for flag in flags)
     assert pictures == {"predicted", "error_by_count", "views", "worst", "flagged"}
     assert "Learning curves: there is no history of a training." in result.not_shown
     assert "Residuals by time: no column time." in result.not_shown
