@@ -4,13 +4,12 @@ Keras is imported by what loads or builds a network alone: its import takes 3 s.
 """
 
 import csv
-import datetime
 import io
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -460,29 +459,6 @@ def build_network(recipe: Recipe, pretrained: bool = True) -> "keras.Model":
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
     return recipe.model.build(domains, recipe.seed, pretrained)
-
-
-def new_run_folder(recipe: Recipe) -> Path:
-    """A folder ``runs/<recipe>/<time>`` that does not exist yet."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / recipe.name / stamp
-    tries = 1
-    while folder.exists():
-        tries += 1
-        folder = folder.with_name(f"{stamp}-{tries}")
-    return folder
-
-
-def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
-    """The newest interrupted run under ``runs/`` whose recipe ``same`` says is this one."""
-    for file in sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"), reverse=True):
-        try:
-            run = Run(file.parent)
-        except UserError:  # of a version that knew other keys
-            continue
-        if not run.finished and same(run.recipe):
-            return run.path
-    return None
 
 
 def check_start(recipe: Recipe) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cellzoo.recipe import load_recipe
-from cellzoo.runs import Run, latest_unfinished
-from cellzoo.training.resume import open_run
+from cellzoo.runs import Run
+from cellzoo.training.resume import latest_unfinished, open_run
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 

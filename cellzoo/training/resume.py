@@ -1,13 +1,14 @@
 """Which run a training goes on with, and that no other process trains it."""
 
-from collections.abc import Iterator
+import datetime
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.files import lock
 from cellzoo.recipe import Recipe
-from cellzoo.runs import Run, latest_unfinished, new_run_folder, recipe_file
+from cellzoo.runs import Run, recipe_file
 
 
 @contextmanager
@@ -53,3 +54,26 @@ def _changes(old: Recipe, new: Recipe) -> list[str]:
         fitted = ("train.epochs:", "loss.count_start_epoch:")
         changes = [change for change in changes if not change.startswith(fitted)]
     return changes
+
+
+def new_run_folder(recipe: Recipe) -> Path:
+    """A folder ``runs/<recipe>/<time>`` that does not exist yet."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / recipe.name / stamp
+    tries = 1
+    while folder.exists():
+        tries += 1
+        folder = folder.with_name(f"{stamp}-{tries}")
+    return folder
+
+
+def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
+    """The newest interrupted run under ``runs/`` whose recipe ``same`` says is this one."""
+    for file in sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"), reverse=True):
+        try:
+            run = Run(file.parent)
+        except UserError:  # of a version that knew other keys
+            continue
+        if not run.finished and same(run.recipe):
+            return run.path
+    return None
