@@ -149,6 +149,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                 "write counts without a comma, and put other values that contain one in double "
                 "quotes"
             )
+        if len(cells) == 1 and header[0] == "image":
+            cells = [*cells, *[""] * (len(header) - 1)]  # Excel leaves out what is empty at the end
         if len(cells) < len(header):
             raise UserError(
                 f"{path}: line {line}: has {len(cells)} of {len(header)} values, so a value may be "

@@ -707,3 +707,9 @@ def test_a_recipe_says_which_channel_plane_and_bits_are_meant(tmp_path):
     np.testing.assert_allclose(images.images[0], planes[1, 0] / 8190, atol=1e-6)
     with pytest.raises(UsageError, match="data.natural.z"):
         Folder(folder=str(tmp_path), z="middle").check(8)
+
+
+def test_a_row_that_is_a_name_alone_is_an_unlabelled_image(folder):
+    images, _ = load(folder, "image,count,group\nimages/a.png,3,x\nimages/b.png\n")
+    by_name = dict(zip(images.names, images.counts, strict=True))
+    assert by_name["images/a.png"] == 3 and np.isnan(by_name["images/b.png"])
