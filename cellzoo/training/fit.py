@@ -34,6 +34,7 @@ from cellzoo.training.callbacks import (
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.environment import write_environment
+from cellzoo.training.interrupts import BetweenSteps
 from cellzoo.training.resume import open_run
 from cellzoo.training.start import check_leakage, compare_with_start
 from cellzoo.training.stream import tf_dataset
@@ -241,9 +242,10 @@ def _fit_epochs(
     done = first_epoch >= epochs or epoch_end.reason_to_stop() is not None
     if devices.chiefs_number(done):
         return
-    callbacks: list[keras.callbacks.Callback] = [epoch_end]
+    interrupts = BetweenSteps()
+    callbacks: list[keras.callbacks.Callback] = [interrupts, epoch_end]
     if devices.machines > 1:
-        callbacks = [Together(epoch_end if devices.chief else None, devices)]
+        callbacks[1] = Together(epoch_end if devices.chief else None, devices)
     steps = (first_epoch * steps_per_epoch, epochs * steps_per_epoch)
     if keras.backend.backend() == "tensorflow":
         folder = run.path / "tensorboard"
@@ -256,15 +258,16 @@ def _fit_epochs(
     else:
         stream = batches.between(*steps)
     try:
-        trainer.fit(
-            stream,
-            initial_epoch=first_epoch,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+        with interrupts.waiting():
+            trainer.fit(
+                stream,
+                initial_epoch=first_epoch,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
     except BaseException as error:
         # Else Keras's frames keep the stream until Python ends, where TensorFlow waits for the
         # thread that makes the next batch, and that thread for Python, for ever.
