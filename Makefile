@@ -17,8 +17,11 @@ $(VENV)/installed: setup.py setup.cfg pyproject.toml
 demo: $(VENV)/installed
 	$(BIN)/cellzoo demo --out $(DEMO)
 
+# One thread for each of the two workers: with more they wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
 
 # Tests that take minutes, or gigabytes.
 slow: $(VENV)/installed

@@ -82,6 +82,7 @@ def counted(counter, files):
 
 @pytest.fixture(scope="module", params=list(LOOKS))
 def name(request):
+    """A counter of the zoo."""
     return request.param
 
 
@@ -111,6 +112,14 @@ def test_the_counts_tell_pictures_apart(here):
     assert len({numbers[0] for numbers in here.values()}) == len(here)
 
 
+SLOW = ("simulated_pc", "bbbc005")  # 15 s each; the others are of the same kinds, or smaller
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in LOOKS],
+    indirect=True,
+)
 def test_export_and_server_count_as_the_run_folder(name, files, here, tmp_path):
     from cellzoo.commands.export import export
     from cellzoo.counters.load import load_counter
