@@ -5,7 +5,7 @@ import numpy as np
 from cellzoo.counters.base import Domain
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import Columns
-from cellzoo.images import Frame, resize
+from cellzoo.images import Frame
 from cellzoo.runs import Run
 
 
@@ -19,12 +19,7 @@ class ClassicalCounter(RunCounter):
         self.can_segment = run.recipe.model.segments
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
-        image = self.preprocessing.unit(frame, scaled)
-        if image.shape == self.preprocessing.size:
-            return image
-        if self.preprocessing.resize:
-            return resize(image, self.preprocessing.size)
-        raise self.preprocessing.refusal(frame, self.name)
+        return self.preprocessing.fitted(frame, self.name, scaled)
 
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
         return self.with_interval(self._model.count(images))

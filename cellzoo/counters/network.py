@@ -11,7 +11,7 @@ from cellzoo.counters.network_parts import domain_counter, predict, translations
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
-from cellzoo.images import Frame, resize
+from cellzoo.images import Frame
 from cellzoo.models.thresholds import Threshold
 from cellzoo.runs import Run
 
@@ -59,12 +59,7 @@ class NetworkCounter(RunCounter):
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         if self.graph():
             return self.preprocessing.prepare(frame, self.name, scaled)
-        image = self.preprocessing.unit(frame, scaled)
-        if image.shape == self.preprocessing.size:
-            return image
-        if self.preprocessing.resize:
-            return resize(image, self.preprocessing.size)
-        raise self.preprocessing.refusal(frame, self.name)
+        return self.preprocessing.fitted(frame, self.name, scaled)
 
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
         graph = self.graph()

@@ -102,6 +102,24 @@ class Preprocessing:
         intensity = "dtype" if scaled else self.intensity
         return to_unit(frame.pixels, intensity, name=str(frame.path))
 
+    def fitted(self, frame: Frame, name: str, scaled: bool = False) -> np.ndarray:
+        """A frame's grey levels as float32 in [0, 1], in the counter's size.
+
+        Args:
+            frame: see :meth:`prepare`.
+            name: of the counter, for errors.
+            scaled: see :meth:`prepare`.
+
+        Raises:
+            UserError: see :meth:`unit`, or the frame has another size and is not resized.
+        """
+        image = self.unit(frame, scaled)
+        if image.shape == self.size:
+            return image
+        if self.resize:
+            return resize(image, self.size)
+        raise self.refusal(frame, name)
+
     def refusal(self, frame: Frame, name: str) -> UserError:
         """What to say of a frame of another size."""
         height, width = frame.pixels.shape
