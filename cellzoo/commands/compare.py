@@ -10,7 +10,7 @@ import numpy as np
 
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
-from cellzoo.data.copies import COPIES_CURE, check_splits, fingerprints
+from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, pairs, table
@@ -122,7 +122,7 @@ def compare(
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
     for every in every_image.values():
         if not entrants[0].run.recipe.data.natural.allows_copies:
-            check_splits(every, fingerprints(every.images), COPIES_CURE)
+            check_splits(every, fingerprints(every.images))
     split = split_to_score(every_image[min(every_image)])
     images = {seed: _scored(every, split) for seed, every in every_image.items()}
     out.mkdir(parents=True, exist_ok=True)

@@ -29,10 +29,6 @@ _WEIGHTS = (1 - np.exp(-0.5 * 3.0**2 * np.add.outer(_SQUARED, _SQUARED)))[_KEPT]
 # lines were copies, but for a few images with next to nothing in them. Those differ in detail.
 _SIGNS_AGREE, _SHAPES_AGREE, _DETAIL_AGREES = 0.65, 0.9, 0.7
 _DETAIL_SIDE, _DETAIL_WIDTH = 128, 3.0  # px, and px of the Gaussian taken away
-COPIES_CURE = (
-    "give both the same group in labels.csv, so that they stay together, or set "
-    "data.natural.copies: allow"
-)
 _AT_A_TIME = 2048  # images: memory holds so many squared numbers
 
 
@@ -106,13 +102,12 @@ def copies(
     return [pairs[other] for other in sorted(pairs)]
 
 
-def check_splits(images: ImageSet, prints: np.ndarray, cure: str) -> None:
+def check_splits(images: ImageSet, prints: np.ndarray) -> None:
     """Sees to it that no image is a copy of one in another split.
 
     Args:
         images: of all splits.
         prints: their fingerprints, int8 ``[n, LENGTH]``.
-        cure: what to do about it, a clause.
 
     Raises:
         UserError: some are; the sentence names the first pair and how many there are.
@@ -131,7 +126,8 @@ def check_splits(images: ImageSet, prints: np.ndarray, cure: str) -> None:
         raise UserError(
             f"{images.names[second]} ({images.splits[second]} split) shows the same as "
             f"{images.names[first]} ({images.splits[first]} split){more}, so scores would be too "
-            f"good: {cure}."
+            "good: give both the same group in labels.csv, so that they stay together, or set "
+            "data.natural.copies: allow."
         )
 
 

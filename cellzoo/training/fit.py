@@ -15,7 +15,7 @@ from cellzoo.cards.about_run import short_training
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
-from cellzoo.data.copies import COPIES_CURE, check_splits, fingerprints
+from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import PIXELS_DIFFER, SPLITS, ImageSet
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
@@ -111,7 +111,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     run.keep_splits(natural)
     prints = fingerprints(natural.images)
     if not recipe.data.natural.allows_copies:
-        check_splits(natural, prints, COPIES_CURE)
+        check_splits(natural, prints)
     seen = check_leakage(run, natural, prints)
     training, validation = natural.of("train"), natural.of("validation")
     _look_at_range(recipe, training.images)
