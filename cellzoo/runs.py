@@ -66,6 +66,18 @@ class Seen:
     taught: np.ndarray
     chosen_on: np.ndarray
 
+    @property
+    def everything(self) -> np.ndarray:
+        """Fingerprints of both."""
+        return np.concatenate([self.taught, self.chosen_on])
+
+    def joined(self, other: "Seen") -> "Seen":
+        """What either has seen."""
+        return Seen(
+            np.concatenate([self.taught, other.taught]),
+            np.concatenate([self.chosen_on, other.chosen_on]),
+        )
+
 
 class Run:
     """A run folder, ``runs/<recipe>/<time>/``.

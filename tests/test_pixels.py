@@ -10,12 +10,12 @@ the pixels agree to 1e-5.
 
 import hashlib
 import json
-import platform
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processor import processor
 
 from cellzoo.data.image_set import ImageSet
 from cellzoo.recipe import load_recipe
@@ -24,16 +24,6 @@ from cellzoo.simulators.fluorescence import Fluorescence
 
 FILE = Path(__file__).with_name("pixels.json")
 BASE = Path(__file__).parents[1] / "recipes" / "twinvae_bf.yaml"
-
-
-def processor():
-    """What decides how sums are rounded: the instructions that the processor has."""
-    flags = ""
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        words = next((line for line in lines if line.startswith("flags")), "").split()
-        flags = " ".join(sorted(w for w in words if w.startswith(("avx", "fma", "amx"))))
-    return f"{platform.machine()} {flags}"
 
 
 def training_images():

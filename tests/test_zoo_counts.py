@@ -9,7 +9,6 @@ export and the server agree bit for bit.
 """
 
 import json
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from processor import processor
 
 FILE = Path(__file__).with_name("zoo_counts.json")
 # Background, level of the rim, level of the inside, radius: what the counter takes for a cell.
@@ -58,16 +58,6 @@ def write_pictures(name, folder):
         part = picture(name, 7, 5)[: small[0], : small[1]]
         cv2.imwrite(str(folder / "5_small.png"), np.ascontiguousarray(part))
     return sorted(folder.iterdir())
-
-
-def processor():
-    """What decides how sums are rounded: the instructions that the processor has."""
-    flags = ""
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        words = next((line for line in lines if line.startswith("flags")), "").split()
-        flags = " ".join(sorted(w for w in words if w.startswith(("avx", "fma", "amx"))))
-    return f"{platform.machine()} {flags}"
 
 
 def counted(counter, files):

@@ -80,15 +80,12 @@ def check_leakage(run: Run, images: ImageSet, prints: np.ndarray) -> Seen:
             "too good if some of them are held out here.", name,
         )  # fmt: skip
         return seen
-    both = Seen(*(np.concatenate(pair) for pair in zip(_parts(theirs), _parts(seen), strict=True)))
+    both = theirs.joined(seen)
     source = run.recipe.data.natural
     if source.reads_files and source.allows_copies:
         return both
-    held_out = {
-        "validation": theirs.taught, "test": np.concatenate(_parts(theirs))
-    }  # fmt: skip
     found = []
-    for split, known in held_out.items():
+    for split, known in (("validation", theirs.taught), ("test", theirs.everything)):
         members = np.flatnonzero(images.splits == split)
         found += [members[pair.second] for pair in copies(known, prints[members])]
     if found:
@@ -98,10 +95,6 @@ def check_leakage(run: Run, images: ImageSet, prints: np.ndarray) -> Seen:
             f"out now: {_cure(start)}."
         )
     return both
-
-
-def _parts(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    return seen.taught, seen.chosen_on
 
 
 def _cure(start: Run) -> str:
