@@ -47,6 +47,8 @@ class Entrant:
     run: Run
     label: str | None = None
 
+    recipe = property(lambda self: self.run.recipe)  # as a run to come has one
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -112,12 +114,12 @@ def compare(
             plan += _trainings(path, label, out / "runs", settings, quick, seeds, natural_only)
     _check_folders(plan)  # these before hours of training
     _check_same_sections(plan)
-    check_output(out, any(isinstance(s, _Training) and s.folder.exists() for s in plan))
-    entrants = label_methods([step if isinstance(step, Entrant) else step.train() for step in plan])
-    labels = {str(entrant.label) for entrant in entrants}
+    plan = label_methods(plan)
+    labels = sorted({str(step.label) for step in plan})
     if reference is not None and reference not in labels:
-        known = ", ".join(sorted(labels))
-        raise UsageError(f"--reference {reference} is none of the methods: {known}.")
+        raise UsageError(f"--reference {reference} is none of the methods: {', '.join(labels)}.")
+    check_output(out, any(isinstance(s, _Training) and s.folder.exists() for s in plan))
+    entrants = [step if isinstance(step, Entrant) else step.train() for step in plan]
     by_seed = _check_comparable(entrants)
     every_image = {seed: _natural(runs[0].run) for seed, runs in by_seed.items()}
     for every in every_image.values():
@@ -245,16 +247,16 @@ def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick:
             load_recipe(paths[0], [setting])
 
 
-def label_methods(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Gives each run without a label one that tells its method apart from the others.
+def label_methods(plan: Sequence["Entrant | _Training"]) -> list["Entrant | _Training"]:
+    """Gives each run without a label, or run to come, one that sets its method apart.
 
     Runs of one method differ in their seed alone. Methods are called by their model, and where two
     would be called the same, by the values in which they differ from the first of them.
     """
     methods: dict[str, list[Recipe]] = {}
     labelled = []
-    for entrant in entrants:
-        recipe, label = entrant.run.recipe, entrant.label
+    for step in plan:
+        recipe, label = step.recipe, step.label
         if label is None:
             name = _model_in_words(recipe)
             same_name = methods.setdefault(name, [])
@@ -263,7 +265,7 @@ def label_methods(entrants: Sequence[Entrant]) -> list[Entrant]:
             label = name
             if differences := _differences(same_name[0], recipe):
                 label = ", ".join([name, *(_value_in_words(line) for line in differences[:3])])
-        labelled.append(replace(entrant, label=label))
+        labelled.append(replace(step, label=label))
     return labelled
 
 
@@ -324,9 +326,7 @@ def _check_same_sections(plan: Sequence[Entrant | _Training]) -> None:
         UserError: two do not; the sentence names the first key that differs.
     """
     found = [
-        (step.run.path, _identity(step.run.recipe))
-        if isinstance(step, Entrant)
-        else (step.folder, _identity(step.recipe))
+        (step.run.path if isinstance(step, Entrant) else step.folder, _identity(step.recipe))
         for step in plan
     ]
     first, section = found[0]

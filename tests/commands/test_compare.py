@@ -349,3 +349,15 @@ def test_one_section_of_data_for_all_makes_recipes_of_different_data_comparable(
             compare([recipe], tmp_path / "out", settings=[data])
     assert seen[0] == seen[1]
     assert (seen[0]["folder"], seen[0]["labelled"]) == ("cells", 5)
+
+
+def test_a_reference_that_is_no_method_is_refused_before_any_training(
+    tmp_path, tiny_recipe, write_cells, monkeypatch, run_cli
+):
+    monkeypatch.chdir(tmp_path)
+    write_cells(tmp_path / "cells")
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    result = run_cli("compare", "mine=tiny.yaml", "--reference", "yours", "--out", "out")
+    assert result.exit_code == 2
+    assert "--reference yours is none of the methods: mine." in result.stderr
+    assert not (tmp_path / "out").exists()
