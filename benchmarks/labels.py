@@ -15,7 +15,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from table import add_rows, print_markdown, read_rows
+from table import add_rows, over_seeds, print_markdown, read_rows
 from training import budget, options, train, validation_columns
 
 KEY = ("network", "labels", "seed", "minutes_asked")
@@ -108,12 +108,12 @@ def by_network(rows: list[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
-    """Prints the mean errors over seeds as Markdown."""
+    """Prints the mean errors with intervals over seeds as Markdown."""
     errors = by_network(rows)
     table = []
     for labels in LABELS:
         name, number = ("all", ALL) if labels == "null" else (labels, int(labels))
-        means = [f"{np.mean(by[number]):.2f}" if number in by else "" for by in errors.values()]
+        means = [over_seeds(by[number]) if number in by else "" for by in errors.values()]
         table.append([name, *means])
     print_markdown(["labels", *errors], table)
 

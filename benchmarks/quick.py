@@ -2,18 +2,24 @@
 
     python benchmarks/quick.py recipes/twindensity_bf.yaml --variants twin --seeds 1 2 --minutes 4
 
-Runs `cellzoo fit --quick` and `cellzoo evaluate` one after the other, adds a row per run to the
-CSV and prints the CSV as a Markdown table. A recipe whose images come from `data/` wants them
-there, a link will do. A run folder of the same commit that is there already is not trained again.
+Runs `cellzoo fit --quick`, scores the last checkpoint on the images of `fresh.py`, the same for
+all seeds, adds a row per run to the CSV and prints means over seeds as a Markdown table. A recipe
+whose images come from `data/` wants them there, a link will do. A run folder of the same commit
+that is there already is not trained again.
 """
 
 import argparse
-import json
-import subprocess
 from pathlib import Path
 
-from table import add_rows, print_markdown, read_rows
-from training import CELLZOO, budget, minutes_trained, options, rounded, train
+import numpy as np
+from fresh import test_images
+from table import add_rows, by, over_seeds, print_markdown, read_rows
+from training import budget, minutes_trained, options, rounded, train
+
+from cellzoo.counters.load import load_run
+from cellzoo.runs import Run
+from cellzoo.scores.table import count_metrics, interval_metrics
+from cellzoo.scores.uncertainty import score_intervals
 
 KEY = ("recipe", "variant", "seed", "minutes_asked")
 VARIANTS = {"twin": [], "natural only": ["data.synthetic=null"]}
@@ -39,46 +45,44 @@ def main() -> None:
 def run(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, object]:
     """Trains and scores one model."""
     minutes = "" if arguments.minutes is None else f"{arguments.minutes:g}"
-    settings = [*arguments.settings, *VARIANTS[variant], f"seed={seed}"]
+    settings = [*arguments.settings, *VARIANTS[variant], f"seed={seed}", "train.select=last"]
     settings += [budget(arguments.minutes)] if minutes else []
     words = [str(arguments.recipe), "--quick", *options(settings)]
     parts = [arguments.recipe.stem, variant.replace(" ", "-"), minutes, str(seed)]
     folder, origin = train(words, arguments.runs, "-".join(filter(None, parts)))
-    subprocess.run([*CELLZOO, "evaluate", str(folder)], check=True)
-    (report,) = (folder / "report").glob("evaluation_*.json")
-    result = json.loads(report.read_text(encoding="utf-8"))
-    low, high = result["intervals"].get("mae", (float("nan"),) * 2)  # none of a single group
+    images, which = test_images(Run(folder).recipe)
+    counts = load_run(folder, "last").count(images.images, scaled=True, flags=False)
+    ends = score_intervals(images.counts, counts.raw, groups=images.groups)
+    low, high = ends.get("mae", (float("nan"),) * 2)  # none of a single group
+    covered = interval_metrics(images.counts, counts.low, counts.high)["coverage"]
     return {
         "recipe": arguments.recipe.name,
         "variant": variant,
         "seed": seed,
         "minutes_asked": minutes,
-        "split": result["subject"],
-        "images": result["images"],
-        **rounded(result["scores"], ("mae", "mre", "exact", "mae_raw", "bias_raw")),
+        "scored_on": which,
+        "images": len(images),
+        "groups": len(set(images.groups)),
+        **rounded(
+            count_metrics(images.counts, counts.raw), ("mae", "mre", "exact", "mae_raw", "bias_raw")
+        ),
         "mae_low": f"{low:.4f}",
         "mae_high": f"{high:.4f}",
-        **rounded(result, ("mean_prediction_mae",)),
+        "coverage": f"{covered:.4f}",
+        "mean_prediction_mae": f"{np.abs(images.counts - images.counts.mean()).mean():.4f}",
         "training_minutes": minutes_trained(folder),
         **origin,
     }
 
 
 def print_table(file: Path) -> None:
-    """Prints the CSV as Markdown."""
-    columns = ["recipe", "variant", "seed", "MAE (95 % interval)", "MRE", "exact", "minutes"]
-    table = []
-    for row in read_rows(file):
-        mae, low, high = (float(row[key]) for key in ("mae", "mae_low", "mae_high"))
-        table.append([
-            row["recipe"],
-            row["variant"],
-            row["seed"],
-            f"{mae:.2f} ({low:.2f}-{high:.2f})",
-            f"{100 * float(row['mre']):.1f} %" if row["mre"] else "",
-            f"{100 * float(row['exact']):.0f} %",
-            row["training_minutes"],
-        ])  # fmt: skip
+    """Prints means over seeds as Markdown."""
+    columns = ["recipe", "variant", "minutes", "scored on", "images", "MAE", "exact"]
+    table, keys = [], ("recipe", "variant", "minutes_asked", "scored_on", "images")
+    for key, rows in by(read_rows(file), keys).items():
+        exact = np.mean([float(row["exact"]) for row in rows])
+        mae = over_seeds([float(row["mae"]) for row in rows])
+        table.append([*key, mae, f"{100 * exact:.0f} %"])
     print_markdown(columns, table)
 
 

@@ -8,6 +8,9 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from scipy.special import stdtrit
+
 
 def origin(command: Sequence[str]) -> dict[str, str]:
     """The columns that say where a row comes from.
@@ -61,6 +64,24 @@ def add_rows(file: Path, rows: Sequence[dict[str, object]], key: Sequence[str]) 
         writer = csv.DictWriter(stream, list(columns))
         writer.writeheader()
         writer.writerows([*kept, *rows])
+
+
+def by(rows: Iterable[dict[str, str]], keys: Sequence[str]) -> dict[tuple, list[dict[str, str]]]:
+    """The rows of each combination of some columns, in the order of the table."""
+    parts: dict[tuple, list[dict[str, str]]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return parts
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """Mean, 95 % interval for other seeds by Student's t, and all values; no interval of two."""
+    number, mean = len(values), float(np.mean(values))
+    each = ", ".join(f"{value:.2f}" for value in values)
+    if number < 3:
+        return f"{mean:.2f}" if number == 1 else f"{mean:.2f} ({each})"
+    reach = float(stdtrit(number - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(number))
+    return f"{mean:.2f}, {max(mean - reach, 0):.2f} to {mean + reach:.2f} ({each})"
 
 
 def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

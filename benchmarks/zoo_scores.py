@@ -18,6 +18,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from fresh import CALIBRATION_SEED, FRESH, TEST_SEED, labelled
 from table import add_rows, origin, print_markdown, read_rows
 
 from cellzoo import zoo
@@ -30,7 +31,6 @@ from cellzoo.scores.table import COUNT_SCORES, count_metrics, interval_metrics
 from cellzoo.scores.uncertainty import score_intervals
 from cellzoo.trust.intervals import Interval
 
-FRESH, CALIBRATION_SEED, TEST_SEED = 1000, 7001, 7002
 KEY = ("counter", "version")
 
 
@@ -102,11 +102,6 @@ def covered(part: np.ndarray, images: ImageSet, low, high, name: str) -> str:
     """How many of a part of the images lie inside their intervals."""
     share = interval_metrics(images.counts[part], low[part], high[part])["coverage"]
     return f"{name} {100 * share:.1f} %"
-
-
-def labelled(images: ImageSet) -> ImageSet:
-    """Those with a count."""
-    return images.take(images.labelled)
 
 
 def fit(images: ImageSet, predicted: np.ndarray) -> Interval:
