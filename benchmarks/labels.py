@@ -15,8 +15,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from table import add_rows, over_seeds, print_markdown, read_rows
-from training import budget, options, train, validation_columns
+from fresh import labelled
+from table import add_rows, origin, over_seeds, print_markdown, read_rows
+from training import budget, options, rounded, train, validation_columns
+
+from cellzoo.recipe import load_recipe
+from cellzoo.scores.table import count_metrics
 
 KEY = ("network", "labels", "seed", "minutes_asked")
 LABELS = ["0", "10", "25", "50", "100", "200", "null"]  # null: all
@@ -29,13 +33,20 @@ NETWORKS = {
     "the paper's Twin-VAE": ["recipes/twinvae_ldc.yaml"],
     "EfficientNet-B0": ["recipes/efficientnet_ldc.yaml", "--quick"],
 }
-WITHOUT_SYNTHETIC = ("the same, real images only", "EfficientNet-B0")
+FOLDER = "data.natural={source: folder, folder: data/ldc, size: resize}"
+# Classical counters: recipe and settings. They are fitted on the labelled training images alone.
+CLASSICAL = {
+    "watershed, grid search": ("recipes/watershed_ldc.yaml", []),
+    "brightness histogram": ("recipes/brightness.yaml", [FOLDER]),
+    "mean grey level": ("recipes/brightness_mean.yaml", [FOLDER]),
+}
+WITHOUT_SYNTHETIC = ("the same, real images only", "EfficientNet-B0", *CLASSICAL)
 
 
 def main() -> None:
     """Parses, runs, writes, draws and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=[*NETWORKS, *CLASSICAL])
     parser.add_argument("--labels", nargs="+", choices=LABELS, default=LABELS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--minutes", type=float, default=1)
@@ -46,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for labels in arguments.labels:
-            for network in arguments.networks:
+            for network in arguments.networks or [*NETWORKS, *CLASSICAL]:
                 if labels == "0" and network in WITHOUT_SYNTHETIC:
                     continue  # it would not learn what a count is
                 add_rows(arguments.csv, [run(arguments, network, labels, seed)], KEY)
@@ -58,6 +69,8 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace, network: str, labels: str, seed: int) -> dict[str, object]:
     """Trains one network; what it scored on the validation split."""
+    if network in CLASSICAL:
+        return fit_classical(arguments, network, labels, seed)
     settings = [f"data.natural.labelled={labels}", f"seed={seed}", budget(arguments.minutes)]
     settings.append("train.select=last")
     if arguments.weights and network == "EfficientNet-B0":
@@ -72,6 +85,30 @@ def run(arguments: argparse.Namespace, network: str, labels: str, seed: int) -> 
         "minutes_asked": f"{arguments.minutes:g}",
         **validation_columns(folder),
         **origin,
+    }
+
+
+def fit_classical(
+    arguments: argparse.Namespace, network: str, labels: str, seed: int
+) -> dict[str, object]:
+    """Fits a classical counter in seconds; what it scored on the validation split."""
+    file, settings = CLASSICAL[network]
+    settings = [*settings, f"data.natural.labelled={labels}", f"seed={seed}"]
+    recipe = load_recipe(file, settings)
+    images, _ = recipe.data.natural.load(recipe.image_size, seed, ("train", "validation"))
+    training, validation = (labelled(images.of(split)) for split in ("train", "validation"))
+    counter = recipe.model.fit(training.images, training.counts)
+    scores = count_metrics(validation.counts, counter.count(validation.images))
+    return {
+        "network": network,
+        "labels": labels,
+        "seed": seed,
+        "minutes_asked": f"{arguments.minutes:g}",
+        "minutes": "",
+        "images": len(validation),
+        **rounded(scores, ("mae", "exact", "mae_raw", "bias_raw")),
+        "split": "validation",
+        **origin(["python", "benchmarks/labels.py", "--networks", network]),
     }
 
 
@@ -104,7 +141,8 @@ def by_network(rows: list[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
     for row in rows:
         labels = ALL if row["labels"] == "null" else int(row["labels"])
         errors[row["network"]][labels].append(float(row["mae"]))
-    return {network: errors[network] for network in NETWORKS if network in errors}
+    names = [*NETWORKS, *CLASSICAL]
+    return {network: errors[network] for network in names if network in errors}
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
