@@ -1,7 +1,11 @@
-"""Where the cells of a counted image are, as far as its mask tells."""
+"""Where the cells of a counted image are, as far as its mask or its dots say."""
 
 import cv2
 import numpy as np
+
+# Standard deviation in pixels of the Gaussian that a dot becomes. A click is some pixels off the
+# middle of its cell. Losses compare sums over blocks of 4 and 16 pixels, to which 2 is near enough.
+DOT_SIGMA = 2.0
 
 
 def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
@@ -34,3 +38,27 @@ def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
             cells[1 + np.argsort(cells[1:] - share, kind="stable")[:rest]] += 1
     cells[0] = 0
     return (cells / np.maximum(areas, 1)).astype(np.float32)[parts]
+
+
+def cells_at(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Spreads each dot over the pixels around it: what a density map should be.
+
+    A dot is a Gaussian of :data:`DOT_SIGMA` pixels. What would lie outside the image is inside,
+    too, so that a dot at the border is one cell as well, and windows count whole cells.
+
+    Args:
+        points: ``[k, 2]``, x before y, in pixels, all within the image.
+        shape: height and width of the image.
+
+    Returns:
+        Cells per pixel, float32 ``[h, w]``, with the sum k.
+    """
+    columns, rows = (_gaussians(points[:, axis], side) for axis, side in enumerate(reversed(shape)))
+    return (rows.T @ columns).astype(np.float32)
+
+
+def _gaussians(middles: np.ndarray, side: int) -> np.ndarray:
+    """A row for each of k places along an axis, ``[k, side]``, each with the sum 1."""
+    away = np.arange(side) - np.asarray(middles, float)[:, None]
+    values = np.exp(-(away**2) / (2 * DOT_SIGMA**2))
+    return values / values.sum(axis=1, keepdims=True)

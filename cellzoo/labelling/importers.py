@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cellzoo.data.points import POINTS_FILE, points_text
 from cellzoo.errors import UserError
 from cellzoo.files import write_new
 from cellzoo.labelling.forms import FILES, TABLES, Form
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
-POINTS_FILE = "points.csv"
 _WORKBOOKS = (b"PK", b"\xd0\xcf\x11\xe0")  # Excel's, the new ones being zip archives
 
 
@@ -81,17 +81,18 @@ def import_labels(
         _note_frames(read, around)
     notes = list(dict.fromkeys(note for around in surroundings.values() for note in around.notes))
     labels = _merged(labels)
-    cells = [(label, cell) for label in labels for cell in label.cells or ()]
+    cells = sum(len(label.cells or ()) for label in labels)
     if cells and points.exists():
         raise _exists(points)
     _write(out, _table(labels, out.parent))
     if cells:
         try:
-            _write(points, _points(labels, out.parent))
+            found = {_name(label, out.parent): label.cells for label in labels if label.cells}
+            _write(points, points_text(found))
         except BaseException:
             out.unlink(missing_ok=True)
             raise
-    return Imported(out, len(labels), points if cells else None, len(cells), notes)
+    return Imported(out, len(labels), points if cells else None, cells, notes)
 
 
 def _form(file: LabelFile) -> Form:
@@ -179,17 +180,6 @@ def _table(labels: Sequence[Labelled], folder: Path) -> str:
     return _csv(["image", "count", *more], rows)
 
 
-def _points(labels: Sequence[Labelled], folder: Path) -> str:
-    """The text of ``points.csv``."""
-    cells = [(_name(label, folder), cell) for label in labels for cell in label.cells or ()]
-    classes = any(cell.kind for _, cell in cells)
-    rows = [
-        [name, _place(cell.x), _place(cell.y), *([cell.kind] if classes else [])]
-        for name, cell in cells
-    ]
-    return _csv(["image", "x", "y", *(["class"] if classes else [])], rows)
-
-
 def _csv(header: list[str], rows: list[list[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
@@ -207,10 +197,6 @@ def _relative(path: str, folder: Path) -> str:
 
 def _text(count: float) -> str:
     return "" if math.isnan(count) else str(int(count))
-
-
-def _place(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,20 +9,12 @@ from pathlib import Path
 
 from cellzoo.data.labels import parse_count
 from cellzoo.data.names import NamedFiles, folded, picture_stems
+from cellzoo.data.points import Point
 from cellzoo.data.table import read_csv_rows
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import find_images, open_image
 
 _HEAD = 4096  # bytes that say what a file is
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Where a cell is: pixels, 0 in the middle of the first one; its class, if any."""
-
-    x: float
-    y: float
-    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Labelled:
     frame: int | None
     count: float
     where: tuple[Path, int | None]
-    cells: Sequence[Cell] | None = None
+    cells: Sequence[Point] | None = None
     more: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -345,7 +337,7 @@ def _within(stem: str, text: str) -> bool:
 
 def grouped(
     file: LabelFile,
-    cells: Iterable[tuple[Path, int | None, Cell | None]],
+    cells: Iterable[tuple[Path, int | None, Point | None]],
 ) -> list[Labelled]:
     """One label for each image and frame that cells lie in.
 
@@ -353,7 +345,7 @@ def grouped(
         file: that lists the cells.
         cells: image, frame, and the cell, None where its place is not known.
     """
-    found: dict[tuple[Path, int | None], list[Cell | None]] = {}
+    found: dict[tuple[Path, int | None], list[Point | None]] = {}
     for image, frame, cell in cells:
         found.setdefault((image, frame), []).append(cell)
     labels = []

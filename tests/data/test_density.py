@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellzoo.data.density import cells_per_pixel
+from cellzoo.data.density import cells_at, cells_per_pixel
 
 
 def test_parts_share_the_count_by_area_in_whole_cells():
@@ -55,3 +55,18 @@ def test_the_sum_is_the_count(count, seed):
     mask = (np.random.default_rng(seed).random((12, 9)) < 0.3).astype(np.uint8)
     mask[0, 0] = 1
     assert cells_per_pixel(mask, count).sum() == pytest.approx(count, abs=1e-4)
+
+
+def test_a_dot_is_a_gaussian_around_its_place():
+    density = cells_at(np.array([[10.0, 6.0]]), (21, 25))
+    assert density.shape == (21, 25) and density.dtype == np.float32
+    assert np.unravel_index(density.argmax(), density.shape) == (6, 10)
+    assert density[6, 10] == pytest.approx(1 / (2 * np.pi * 2**2), rel=0.01)
+    assert density[6, 12] / density[6, 10] == pytest.approx(np.exp(-0.5), rel=1e-4)
+
+
+@given(st.lists(st.tuples(st.floats(-0.5, 16.49), st.floats(-0.5, 8.49)), max_size=40))
+def test_every_dot_is_one_cell_even_in_a_corner(points):
+    density = cells_at(np.array(points).reshape(-1, 2), (9, 17))
+    assert density.sum() == pytest.approx(len(points), abs=1e-4)
+    assert (density >= 0).all()

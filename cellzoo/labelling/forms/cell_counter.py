@@ -2,7 +2,8 @@
 
 from xml.etree import ElementTree
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 
 def recognises(file: LabelFile) -> bool:
@@ -31,7 +32,7 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
                 for axis in "XYZ"
             )
             frame = around.frame_of_plane(file, None, image, int(plane))
-            cells.append((image, frame, Cell(x, y, title)))
+            cells.append((image, frame, Point(x, y, title)))
             types.add(title)
     if len(types) > 1:
         shown = ", ".join(sorted(types))

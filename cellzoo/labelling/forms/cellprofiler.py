@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
 _PLACES = (("location_center_x", "location_center_y"), ("areashape_center_x", "areashape_center_y"))
 
@@ -25,9 +26,9 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
         ]
     named = file if _names(file) else _image_table(file)
     places = next((pair for pair in _PLACES if set(pair) <= set(file.header)), None)
-    cells: dict[str, list[Cell | None]] = {}
+    cells: dict[str, list[Point | None]] = {}
     for line, values in file.values:
-        cell = places and Cell(*(file.number(line, values[axis]) for axis in places))
+        cell = places and Point(*(file.number(line, values[axis]) for axis in places))
         cells.setdefault(values["imagenumber"], []).append(cell)
     labels, seen = [], set()
     for _, values, image, frame in _images(named, around):

@@ -3,7 +3,8 @@
 import json
 import math
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
 _HALF_PIXEL = 0.5  # boxes are measured from the corner of the first pixel
 
@@ -69,16 +70,16 @@ def _labelled(
     return Labelled(image, None, float(len(annotations)), (file.path, None), known)
 
 
-def _cell(annotation: dict, kind: str) -> Cell | None:
+def _cell(annotation: dict, kind: str) -> Point | None:
     """The middle of the visible key points, else of the box."""
     numbers = annotation.get("keypoints") or []
     points = [numbers[k : k + 3] for k in range(0, len(numbers), 3)]
     seen = [(float(x), float(y)) for x, y, visible in points if visible]
     if seen:
         x, y = (sum(axis) / len(seen) for axis in zip(*seen, strict=True))
-        return Cell(x, y, kind)
+        return Point(x, y, kind)
     box = annotation.get("bbox")
     if not box:
         return None
     left, top, width, height = map(float, box)
-    return Cell(left + width / 2 - _HALF_PIXEL, top + height / 2 - _HALF_PIXEL, kind)
+    return Point(left + width / 2 - _HALF_PIXEL, top + height / 2 - _HALF_PIXEL, kind)

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 _MEASURED = {"area", "mean", "x", "y", "xm", "ym", "bx", "by", "min", "perim.", "intden", "circ."}
 _SUMMARISED = ("mean", "sd", "min", "max")  # rows that Results > Summarize adds
@@ -67,7 +68,7 @@ def read_results(file: LabelFile, around: Surroundings) -> list[Labelled]:
                 places.append(place / scale)
             if file.number(line, values.get("area") or "0") > 0:  # points have the pixel's number
                 places = [place - _HALF_PIXEL for place in places]
-            cell = Cell(*places, values.get("counter", ""))
+            cell = Point(*places, values.get("counter", ""))
         cells.append((image, frame, cell))
     labels = grouped(file, cells)
     if not labels:

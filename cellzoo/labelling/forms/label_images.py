@@ -5,9 +5,10 @@ import os
 import numpy as np
 from skimage import measure
 
+from cellzoo.data.points import Point
 from cellzoo.images import count_labels, read_mask
 from cellzoo.images.readers import format_of
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
 _MOST_PIECES = 5  # of a cell on average; grey levels of an image lie in many
 
@@ -54,10 +55,10 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
     return labels
 
 
-def _middles(mask: np.ndarray) -> list[Cell]:
+def _middles(mask: np.ndarray) -> list[Point]:
     """The mean place of the pixels of each number."""
     rows, columns = np.nonzero(mask)
     _, numbers, pixels = np.unique(mask[rows, columns], return_inverse=True, return_counts=True)
     xs, ys = (np.bincount(numbers, weights=axis, minlength=len(pixels)) / pixels
               for axis in (columns, rows))  # fmt: skip
-    return [Cell(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+    return [Point(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]

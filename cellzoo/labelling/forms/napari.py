@@ -2,7 +2,8 @@
 
 import re
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 
 def recognises(file: LabelFile) -> bool:
@@ -52,5 +53,5 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
     cells = []
     for (frame, _), corners in vertices.items():
         xs, ys = zip(*corners, strict=True)
-        cells.append((image, frame, Cell(sum(xs) / len(xs), sum(ys) / len(ys))))
+        cells.append((image, frame, Point(sum(xs) / len(xs), sum(ys) / len(ys))))
     return grouped(file, cells)

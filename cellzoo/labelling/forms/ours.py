@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from cellzoo.data.labels import file_and_frame, read_rows
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 
 def is_labels(file: LabelFile) -> bool:
@@ -37,13 +38,16 @@ def is_points(file: LabelFile) -> bool:
 
 
 def read_points(file: LabelFile, around: Surroundings) -> list[Labelled]:
-    """Every row is a cell."""
-    cells = []
+    """Every row is a cell, but one without a place: its image has none."""
+    cells, empty = [], []
     for line, values in file.values:
         image, frame = _file(values["image"], file, line, around)
+        if not values["x"] and not values["y"]:
+            empty.append(Labelled(image, frame, 0.0, (file.path, line), ()))
+            continue
         x, y = (file.number(line, values[axis]) for axis in "xy")
-        cells.append((image, frame, Cell(x, y, values.get("class", ""))))
-    return grouped(file, cells)
+        cells.append((image, frame, Point(x, y, values.get("class", ""))))
+    return [*grouped(file, cells), *empty]
 
 
 def _file(name: str, file: LabelFile, line: int, around: Surroundings) -> tuple[Path, int | None]:

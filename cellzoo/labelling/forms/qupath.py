@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.data.points import Point
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 _HALF_PIXEL = 0.5  # QuPath measures from the corner of the first pixel
 _OWN = {"num detections", "object type", "object id", "parent", "roi", "num points"}
@@ -61,7 +62,7 @@ def _of_detections(
                 )
             else:
                 x, y = (file.number(line, values[places[axis]]) for axis in "xy")
-                cell = Cell(x / scale - _HALF_PIXEL, y / scale - _HALF_PIXEL, values.get(kind, ""))
+                cell = Point(x / scale - _HALF_PIXEL, y / scale - _HALF_PIXEL, values.get(kind, ""))
         cells.append((image, None, cell))
     return grouped(file, cells)
 

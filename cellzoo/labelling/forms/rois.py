@@ -6,9 +6,10 @@ from pathlib import Path
 
 from roifile import ROI_TYPE, ImagejRoi
 
+from cellzoo.data.points import Point
 from cellzoo.errors import UserError
 from cellzoo.images.grey import refusing
-from cellzoo.labelling.label_file import Cell, LabelFile, Labelled, Surroundings, grouped
+from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 _LARGEST = 64 * 2**20  # bytes of a ROI, unpacked
 _HALF_PIXEL = 0.5  # outlines are measured from the corner of the first pixel
@@ -47,7 +48,7 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
         for (x, y), plane in zip(places, planes, strict=True):
             if roi.t_position and around.layout(image).frames > 1:
                 plane = roi.t_position * around.layout(image).per_frame
-            cells.append((image, around.frame_of_plane(file, None, image, plane), Cell(x, y)))
+            cells.append((image, around.frame_of_plane(file, None, image, plane), Point(x, y)))
     if lines:
         around.note(f"{file.path.name} has {lines} lines, which are not counted.")
     if not cells:
