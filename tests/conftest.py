@@ -4,6 +4,7 @@ Their program in evaluation mode, z = mean, gave the outputs. The rules of the p
 images are repeated here, so that the figures committed with the tests bite without the files.
 """
 
+import gc
 import json
 import os
 import sys
@@ -17,6 +18,11 @@ import pytest
 # For the workers of pytest-xdist and the processes that tests start: they share the processor, and
 # threads that wait for each other over small matrices take all of it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+# TensorFlow's and pydantic's imports leave a million objects, which each full collection walks
+# through: a tenth of the suite's time.
+gc.set_threshold(50_000, 20, 20)
 
 
 class _FirstTwo:
