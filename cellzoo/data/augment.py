@@ -1,6 +1,7 @@
 """What may happen to a training image without changing its count (Twin-VAE, section 2.3.4).
 
-A mask goes where its image goes.
+A mask goes where its image goes, and so do the places of cells, after which such an image counts
+those that it still shows.
 """
 
 import difflib
@@ -8,6 +9,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 from pydantic import Field, NonNegativeFloat, ValidationError
 
+from cellzoo.data.points import inside, resize_points
 from cellzoo.errors import UsageError
 from cellzoo.images import Size, sides
 from cellzoo.section import Section, Share
@@ -24,17 +27,23 @@ if TYPE_CHECKING:
 
 
 class Augmentation(Protocol):
-    """Changes images, and their masks alike."""
+    """Changes images, and their masks and points alike."""
 
     def __call__(
-        self, images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The images, or images and masks if masks are given; noise may leave [0, 1].
+        self,
+        images: np.ndarray,
+        seed: Sequence[int],
+        masks: np.ndarray | None = None,
+        points: Sequence[np.ndarray | None] | None = None,
+    ) -> np.ndarray | tuple:
+        """The images, or a tuple of images and what else is given; noise may leave [0, 1].
 
         Args:
             images: float32 ``[n, h, w]`` in [0, 1].
             seed: integers; the result depends on them and the arguments alone.
             masks: uint8 or uint16 ``[n, h, w]``; they play no part in what becomes of the images.
+            points: of each image the places of its cells, ``[k, 2]``, x before y; None where they
+                are not known. Those that leave the image are gone.
         """
 
 
@@ -44,8 +53,12 @@ class Augment(Section):
     Attributes:
         flip: flip at random, left to right and upside down.
         rotate: rotate at random by a multiple of 90 degrees; images that are not square stay.
+        window: side in pixels of a random part of each real training image, which is cut out first
+            and is all that the network sees at a time; the count is that of the dots in it, so
+            images without dots teach nothing. None: whole images.
         crop: side of a random crop, as a share of the image, scaled back to full size. The paper's
-            0.9 takes 115 of 128 pixels. 1 where cells lie at the border: a crop would lose them.
+            0.9 takes 115 of 128 pixels. 1 where cells lie at the border and there are no dots: a
+            crop would lose them.
         crop_probability: how often the crop happens; the paper's is 1.
         noise: standard deviation of the Gaussian pixel noise, grey levels in [0, 1] (authors'
             program: 0.0025). DeepCellCount (section 3.1) has such noise without a figure.
@@ -59,6 +72,7 @@ class Augment(Section):
             makes its count wrong.
     """
 
+    window: Annotated[int, Field(ge=16)] | None = None
     flip: bool = True
     rotate: bool = True
     crop: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -77,7 +91,7 @@ class Augment(Section):
             size: side, or height and width, of the images in pixels.
 
         Returns:
-            A function of images, a seed and perhaps masks, see :class:`Augmentation`.
+            A function of images, a seed and perhaps masks and points, see :class:`Augmentation`.
 
         Raises:
             UsageError: a transform of ``extra`` does not exist, has wrong arguments, or is not for
@@ -86,19 +100,36 @@ class Augment(Section):
         together = self._geometry(size)
 
         def augment(
-            images: np.ndarray, seed: Sequence[int], masks: np.ndarray | None = None
-        ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+            images: np.ndarray,
+            seed: Sequence[int],
+            masks: np.ndarray | None = None,
+            points: Sequence[np.ndarray | None] | None = None,
+        ) -> np.ndarray | tuple:
             random = np.random.default_rng(seed)
             # One generator for all steps: set_random_seed would give each step the same chances, so
             # that an image is flipped either both ways or not at all.
             together.set_random_state(random, Random(int(random.integers(2**31))))
-            if masks is None:
-                out = np.stack([together(image=image)["image"] for image in images])
-                return self._with_other_greys(out, random)
-            pairs = [together(image=i, mask=m) for i, m in zip(images, masks, strict=True)]
-            out = np.stack([pair["image"] for pair in pairs])
-            masks = np.stack([pair["mask"] for pair in pairs])
-            return self._with_other_greys(out, random), masks
+            done = []
+            for k, image in enumerate(images):
+                given = {"image": image}
+                if masks is not None:
+                    given["mask"] = masks[k]
+                if points is not None:
+                    given["keypoints"] = _NO_POINTS if points[k] is None else points[k]
+                done.append(together(**given))
+            out = np.stack([each["image"] for each in done])
+            out = self._with_other_greys(out, random)
+            beside = []
+            if masks is not None:
+                beside.append(np.stack([each["mask"] for each in done]))
+            if points is not None:
+                beside.append(
+                    [
+                        None if known is None else inside(each["keypoints"], image.shape)
+                        for known, each, image in zip(points, done, out, strict=True)
+                    ]
+                )
+            return (out, *beside) if beside else out
 
         return augment
 
@@ -106,7 +137,8 @@ class Augment(Section):
         """The steps that move pixels, the blur, and what the recipe adds to them."""
         albumentations = _albumentations()
         height, width = sides(size)
-        steps: list[albumentations.BasicTransform] = []
+        # The library warns where nothing could move places.
+        steps: list[albumentations.BasicTransform] = [albumentations.NoOp(p=1.0)]
         if self.crop < 1:
             crop_sides = (max(1, round(height * self.crop)), max(1, round(width * self.crop)))
             steps.append(
@@ -114,9 +146,7 @@ class Augment(Section):
                     [
                         albumentations.RandomCrop(*crop_sides),
                         # Otherwise masks move half a pixel against their images.
-                        albumentations.Resize(
-                            height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT
-                        ),
+                        _resize()(height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT),
                     ],
                     p=self.crop_probability,
                 )
@@ -128,7 +158,8 @@ class Augment(Section):
         if self.blur:
             steps.append(albumentations.Blur(blur_limit=(5, 5), p=self.blur))
         steps += [_transform(k, entry, (height, width)) for k, entry in enumerate(self.extra)]
-        return albumentations.Compose(steps)
+        places = albumentations.KeypointParams(format="xy", remove_invisible=False)
+        return albumentations.Compose(steps, keypoint_params=places)
 
     def _with_other_greys(self, out: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Contrast, gain, offset and noise, in place where that saves memory."""
@@ -156,6 +187,22 @@ def _albumentations():
     return albumentations
 
 
+@cache
+def _resize() -> type["albumentations.Resize"]:
+    """Resizing that takes places with it; albumentations leaves the first pixel's middle at 0."""
+    albumentations = _albumentations()
+
+    class Resize(albumentations.Resize):
+        def apply_to_keypoints(self, keypoints: np.ndarray, **params: Any) -> np.ndarray:
+            moved = keypoints.copy()
+            new = (self.height, self.width)
+            moved[:, :2] = resize_points(keypoints[:, :2], params["shape"][:2], new)
+            return moved
+
+    return Resize
+
+
+_NO_POINTS = np.zeros((0, 2), np.float32)
 _TRIES = 10  # of a transform: some turn an image by chance
 
 

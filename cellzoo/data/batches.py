@@ -1,14 +1,15 @@
 """Training batches as a pure function of the step, so that a resumed run sees the same ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from cellzoo.data.augment import Augmentation
-from cellzoo.data.density import cells_per_pixel
+from cellzoo.data.density import cells_at, cells_per_pixel
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.synthetic import SyntheticImages
+from cellzoo.data.windows import cut_windows
 
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -32,7 +33,8 @@ class TrainingBatches:
 
     Args:
         natural: natural training images; unlabelled ones have the count NaN. Where the set has
-            masks, a batch has them too.
+            masks, a batch has them too. An image with points counts those that augmentation leaves
+            in it.
         synthetic: source of synthetic images, or None to train on natural ones alone.
         augment: augmentation of both.
         batch: images of each domain in a batch.
@@ -41,6 +43,8 @@ class TrainingBatches:
         unlabelled: False leaves images without a count out of a set that has some, as they teach
             nothing to a network that reconstructs nothing: a natural batch is then its labelled
             share alone, or, where no image has a count, one image of weight 0.
+        window: side in pixels of what is cut out of each natural image; images whose points are not
+            known then are as good as unlabelled. None: nothing is.
         shares: devices that share a batch; of a smaller natural batch each gets as many images.
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"``.
@@ -56,6 +60,7 @@ class TrainingBatches:
         batch: int,
         labelled_share: float | None,
         unlabelled: bool = True,
+        window: int | None = None,
         shares: int = 1,
         count_mean: str,
         seed: int,
@@ -63,8 +68,9 @@ class TrainingBatches:
         """Sets up the order; no batch is made yet."""
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
-        labelled = np.flatnonzero(natural.labelled)
-        others = np.flatnonzero(~natural.labelled)
+        self.window = window
+        known = natural.labelled if window is None else natural.has_points
+        labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
         n = max(1, round(batch * (labelled_share or 1)))
         if not unlabelled and len(others) and len(labelled):
             self.streams = [(labelled, -(-n // shares) * shares)]
@@ -98,8 +104,9 @@ class TrainingBatches:
 
         All float32: images ``[batch, h, w]``, counts and weights ``[batch]``, and for a set with
         masks ``natural_mask`` ``[batch, h, w]``, 1 in a cell and 0 outside, and
-        ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask, and ``natural_density``
-        ``[batch, h, w]``, see :func:`cellzoo.data.density.cells_per_pixel`. Synthetic images have
+        ``natural_mask_weight`` ``[batch]``, 0 for an image without a mask. Where the set has masks
+        or points, also ``natural_density`` ``[batch, h, w]``, see :mod:`cellzoo.data.density`, and
+        ``natural_density_weight`` ``[batch]``, 0 for an image without either. Synthetic images have
         the last two, too: where their cells are is known.
         """
         chosen = np.concatenate(
@@ -108,36 +115,71 @@ class TrainingBatches:
                 for (stream, n), order in zip(self.streams, self.orders, strict=True)
             ]
         )
-        counts = self.natural.counts[chosen]
-        weights = np.isfinite(counts).astype(np.float32)
-        if self.count_mean == "labelled":
-            weights *= len(weights) / max(weights.sum(), 1)
-        images, seed = self.natural.images[chosen], (self.seed, 30, step)
-        y = {"natural_count": np.nan_to_num(counts), "natural_weight": weights}
-        if self.natural.masks is None:
-            x = {"natural": self.augment(images, seed)}
-        else:
-            images, masks = self.augment(images, seed, self.natural.masks[chosen])
-            x = {"natural": images}
-            y["natural_mask"] = (masks > 0).astype(np.float32)
-            y["natural_mask_weight"] = self.natural.has_mask[chosen].astype(np.float32)
-            y["natural_density"] = np.stack(
-                [
-                    cells_per_pixel(mask, None if numbered else count)
-                    for mask, numbered, count in zip(
-                        masks, self.numbered[chosen], y["natural_count"], strict=True
-                    )
-                ]
-            )
+        x, y = self._natural(chosen, step)
         if self.synthetic is not None:
             order = self.synthetic_order.take(step * self.batch_size, self.batch_size)
             images, counts, masks = self.synthetic.batch(step, order)
             x["synthetic"], masks = self.augment(images, (self.seed, 31, step), masks)
             y["synthetic_count"] = counts.astype(np.float32)
             y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
-            y["synthetic_mask_weight"] = np.ones(self.batch_size, np.float32)
+            y["synthetic_density_weight"] = np.ones(self.batch_size, np.float32)
             y["synthetic_density"] = np.stack([cells_per_pixel(mask) for mask in masks])
         return x, y
+
+    def _natural(self, chosen: np.ndarray, step: int) -> Batch:
+        """The natural images ``chosen`` in a step, and their targets."""
+        counts = self.natural.counts[chosen]
+        images, seed = self.natural.images[chosen], (self.seed, 30, step)
+        masks = None if self.natural.masks is None else self.natural.masks[chosen]
+        points = None if self.natural.points is None else self.natural.points[chosen]
+        if self.window:
+            random = np.random.default_rng((self.seed, 32, step))
+            images, masks, points = cut_windows(images, masks, points, self.window, random)
+        given = {"masks": masks, "points": points}
+        given = {name: each for name, each in given.items() if each is not None}
+        done = self.augment(images, seed, **given)
+        images, *beside = done if given else (done,)
+        masks, points = (beside.pop(0) if name in given else None for name in ("masks", "points"))
+        if points is not None:
+            here = [np.nan if places is None else len(places) for places in points]
+            counts = np.where(np.isnan(here), np.nan if self.window else counts, here)
+        weights = np.isfinite(counts).astype(np.float32)
+        if self.count_mean == "labelled":
+            weights *= len(weights) / max(weights.sum(), 1)
+        counts = np.nan_to_num(counts).astype(np.float32)
+        y = {"natural_count": counts, "natural_weight": weights}
+        if masks is not None:
+            y["natural_mask"] = (masks > 0).astype(np.float32)
+            y["natural_mask_weight"] = self.natural.has_mask[chosen].astype(np.float32)
+        if masks is not None or points is not None:
+            density, known = self._densities(chosen, images.shape[1:], masks, points, counts)
+            y["natural_density"], y["natural_density_weight"] = density, known
+        return {"natural": images}, y
+
+    def _densities(
+        self,
+        chosen: np.ndarray,
+        shape: tuple[int, int],
+        masks: np.ndarray | None,
+        points: Sequence[np.ndarray | None] | None,
+        counts: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the cells of each image are, by its dots or else its mask, and whether it has any.
+
+        Dots come first: a mask that numbers no cells shares the count among its parts.
+        """
+        density = np.zeros((len(chosen), *shape), np.float32)
+        known = np.zeros(len(chosen), np.float32)
+        for k, image in enumerate(chosen):
+            if points is not None and points[k] is not None:
+                density[k], known[k] = cells_at(points[k], shape), 1
+            elif masks is not None:
+                count = None if self.numbered[image] else counts[k]
+                density[k], known[k] = (
+                    cells_per_pixel(masks[k], count),
+                    self.natural.has_mask[image],
+                )
+        return density, known
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps ``first`` to ``last - 1``."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from cellzoo.data.dots import Dots
 from cellzoo.data.image_set import ImageSet, Skipped
 from cellzoo.data.labels import (
     Row,
@@ -18,6 +19,7 @@ from cellzoo.data.labels import (
     row_per_frame,
     splits_by_group,
 )
+from cellzoo.data.points import resize_points
 from cellzoo.data.reading import AS_IT_IS, Reading
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
@@ -40,14 +42,19 @@ def load_folder(
     size: Size,
     *,
     labels: str | None = "labels.csv",
+    points: str | None = None,
     reading: Reading = AS_IT_IS,
     on_error: Literal["stop", "skip"] = "stop",
     resize_from: tuple[int, int] | None = None,
 ) -> tuple[ImageSet, list[Skipped]]:
-    """Load every image of a folder with its count, group, split and mask.
+    """Load every image of a folder with its count, group, split, mask and points.
 
-    Images that ``labels.csv`` does not list are loaded as unlabelled. Not taken for images: files
-    named in another column of it (masks), and all else in a folder of such files that holds no
+    The count of an image with points is their number where the table leaves it out. Where the table
+    gives another one, it is taken, the image's points are not, and a warning says so. An image of
+    count 0 has points, none.
+
+    Images that neither table lists are loaded as unlabelled. Not taken for images: files named in
+    another column of ``labels.csv`` (masks), and all else in a folder of such files that holds no
     listed image.
 
     The group of an image is its ``group``, else its ``series``. A frame of a stack that has
@@ -60,6 +67,8 @@ def load_folder(
         folder: searched with its subfolders.
         size: side, or height and width, of the images the model is fed, in pixels.
         labels: the csv, relative to ``folder``; None where nothing is labelled.
+        points: the table of places, relative to ``folder``, see :mod:`cellzoo.data.points`; None
+            where there is none.
         reading: how files become images; masks are resized by the nearest pixel.
         on_error: whether an unreadable, missing or wrongly sized file stops the loading or is
             skipped.
@@ -80,6 +89,7 @@ def load_folder(
     csv_path = None if labels is None else folder / labels
     base = folder if csv_path is None else csv_path.parent
     table = Table({}, set()) if csv_path is None else read_labels(csv_path)
+    dotted = Dots(None if points is None else folder / points)
 
     found, skipped, contradicted = [], [], []
     named = _files_by_name(folder, base, table)
@@ -107,15 +117,20 @@ def load_folder(
                 elif cells not in (None, row.count):
                     contradicted.append((row, cells))
             small = None if mask is None else resize_mask(mask, size)
+            count, places = dotted.of(file, frame, len(frames), row)
+            row = replace(row, count=count)
+            if places is not None:
+                places = resize_points(places, frame.pixels.shape, sides(size))
             if np.isnan(row.pixel_size_um) and frame.pixel_size_um:
                 row = replace(row, pixel_size_um=frame.pixel_size_um)
-            found.append((image, small, row, frame.pixels.shape))
+            found.append((image, small, row, frame.pixels.shape, places))
     reader.notes.say()
     _say_contradictions(csv_path, contradicted)
+    dotted.finish(csv_path, {file for _, file in named}, stop=on_error == "stop")
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")
-    images, masks, rows, shapes = zip(*found, strict=True)
+    images, masks, rows, shapes, places = zip(*found, strict=True)
     has_mask = np.array([mask is not None for mask in masks])
     if has_mask.any():
         none = np.zeros(sides(size), np.uint8)
@@ -131,6 +146,7 @@ def load_folder(
         splits=np.array(splits_by_group(csv_path, rows, table), str),
         masks=masks if has_mask.any() else None,
         has_mask=has_mask if has_mask.any() else None,
+        points=dotted.as_column(places),
         times=None if np.isnan(times).all() else times,
         kinds=kinds if any(kinds) else None,
         sizes=np.array(shapes),

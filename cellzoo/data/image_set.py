@@ -23,6 +23,9 @@ class ImageSet:
             all 0 where an image has none. None: no image has one.
         has_mask: ``[n]`` bool: which images have a mask; None where ``masks`` is. Left out: all of
             them.
+        points: ``[n]`` objects: the places of an image's cells, float32 ``[k, 2]``, x before y, in
+            pixels of ``images``, 0 in the middle of the first one; None where they are not known.
+            None: those of no image are.
         times: ``[n]`` float32: when, in the unit of the table, hours for durations and dates; NaN =
             unknown. None: none is known.
         kinds: ``[n]`` str: kind of image, such as the stain. None: all are of one.
@@ -38,6 +41,7 @@ class ImageSet:
     splits: np.ndarray
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
+    points: np.ndarray | None = None
     times: np.ndarray | None = None
     kinds: np.ndarray | None = None
     sizes: np.ndarray | None = None
@@ -85,6 +89,13 @@ class ImageSet:
     def labelled(self) -> np.ndarray:
         """Bool ``[n]``: which images have a count."""
         return ~np.isnan(self.counts)
+
+    @property
+    def has_points(self) -> np.ndarray:
+        """Bool ``[n]``: of which images the places of the cells are known."""
+        if self.points is None:
+            return np.zeros(len(self), bool)
+        return np.array([places is not None for places in self.points], bool)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -30,6 +30,7 @@ from cellzoo.images import SUFFIXES
 
 log = logging.getLogger("cellzoo")
 
+LABELS_FILE = "labels.csv"
 _COLUMNS = ("image", "count", "group", "series", "split", "time", "kind", "mask", "label_image")
 # Without these, scores would be too good, or labels be missing, and nothing would show it.
 _NEVER_MISSPELLED = ("count", "group", "split")

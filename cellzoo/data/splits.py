@@ -95,13 +95,17 @@ def choose_labelled(
 def hide_labels(image_set: ImageSet, keep: np.ndarray) -> ImageSet:
     """The same images, unlabelled (NaN) except where ``keep`` (bool ``[n]``) is true.
 
-    Who hides a count hides the image's mask as well, from which it could be read.
+    Who hides a count hides the image's mask and points as well, from which it could be read.
     """
     counts = np.where(keep, image_set.counts, np.nan).astype(np.float32)
     has_mask = image_set.has_mask
     if has_mask is not None:
         has_mask = has_mask & (keep | ~image_set.labelled)
-    return dataclasses.replace(image_set, counts=counts, has_mask=has_mask)
+    points = image_set.points
+    if points is not None:
+        points = points.copy()
+        points[np.isnan(counts)] = None
+    return dataclasses.replace(image_set, counts=counts, has_mask=has_mask, points=points)
 
 
 def _give_smallest_group(

@@ -25,7 +25,9 @@ def check_recipe(recipe: Recipe) -> None:
             "the network when they are turned by 90 degrees: choose 4."
         )
     recipe.model.check()
-    recipe.augment.build(recipe.image_size)
+    if recipe.augment.window:
+        _check_window(recipe)
+    recipe.augment.build(recipe.augment.window or recipe.image_size)
     recipe.data.check(recipe.image_size)
     if recipe.data.natural.keeps_all_labels_hidden:
         _check_unlabelled(recipe)
@@ -37,6 +39,26 @@ def check_recipe(recipe: Recipe) -> None:
         raise UsageError(
             "loss.reconstruction is bce, a cross entropy of grey levels from 0 to 1, and "
             f"{recipe.model.name} decodes beyond these ends: set it to mse."
+        )
+
+
+def _check_window(recipe: Recipe) -> None:
+    """Sees to it that windows of images can teach the model."""
+    window, tiling = recipe.augment.window, recipe.model.tiling()
+    if tiling is None or recipe.model.needs_masks:
+        raise UsageError(
+            f"augment.window is {window}, but {recipe.model.name} does not count by places: choose "
+            "twin_density, or dcc with model.head: additive, or leave augment.window out."
+        )
+    if recipe.data.synthetic:
+        raise UsageError(
+            "augment.window cuts real images alone, and data.synthetic draws whole ones: leave one "
+            "of the two out."
+        )
+    if window > min(recipe.model.size) or window % tiling.stride:
+        raise UsageError(
+            f"augment.window is {window}: choose a multiple of {tiling.stride} that is at most "
+            f"{min(recipe.model.size)}, the side of the images."
         )
 
 

@@ -1,5 +1,7 @@
 """From a recipe to batches and a compiled trainer."""
 
+import logging
+
 import keras
 import numpy as np
 
@@ -12,6 +14,8 @@ from cellzoo.training.devices import Devices
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.start import new_network
 from cellzoo.training.trainer import Trainer
+
+log = logging.getLogger("cellzoo")
 
 
 def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> TrainingBatches:
@@ -28,18 +32,37 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
             f"model {recipe.model.name} learns from masks: add a mask column to labels.csv that "
             f"names some of labelled training images{cure}."
         )
-    size = recipe.image_size
+    size, window = recipe.image_size, recipe.augment.window
+    if window:
+        _check_dots(natural, window)
     return TrainingBatches(
         natural,
         recipe.data.synthetic_images(size, natural, recipe.seed),
-        recipe.augment.build(size),
+        recipe.augment.build(window or size),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
         unlabelled=recipe.model.learns_from_unlabelled,
+        window=window,
         shares=shares,
         count_mean=recipe.loss.count_mean,
         seed=recipe.seed,
     )
+
+
+def _check_dots(natural: ImageSet, window: int) -> None:
+    """Refuses windows of images without dots, and says how many teach nothing for lack of them."""
+    number = int((natural.labelled & ~natural.has_points).sum())
+    if not natural.has_points.any():
+        raise UserError(
+            f"augment.window is {window}, but no training image has dots, so nobody knows how many "
+            "cells a window holds: add points.csv, or set augment.window: null."
+        )
+    if number:
+        log.warning(
+            "%d of %d training images with a count have no dots and teach nothing while "
+            "augment.window is %d: dot them, or set it to null.",
+            number, natural.labelled.sum(), window,
+        )  # fmt: skip
 
 
 def new_trainer(

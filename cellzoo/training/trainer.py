@@ -27,8 +27,8 @@ class Trainer(keras.Model):
 
     ``fit`` takes a dict of images by domain, float32 ``[batch, h, w]``, and a dict of targets:
     ``<domain>_count`` and ``<domain>_weight``, float32 ``[batch]``, weight 0 for an unknown count;
-    perhaps ``<domain>_mask`` and ``<domain>_density``, float32 ``[batch, h, w]``, and
-    ``<domain>_mask_weight``.
+    perhaps ``<domain>_mask`` and ``<domain>_density``, float32 ``[batch, h, w]``, with
+    ``<domain>_mask_weight`` and ``<domain>_density_weight``.
 
     Args:
         network: a functional model with the input ``natural``, perhaps ``synthetic``, and for each
@@ -121,7 +121,7 @@ class Trainer(keras.Model):
                     y[f"{domain}_density"],
                     y_pred[f"{domain}_density"],
                     y[f"{domain}_count"],
-                    y[f"{domain}_weight"] * y[f"{domain}_mask_weight"],
+                    y[f"{domain}_weight"] * y[f"{domain}_density_weight"],
                     kind=settings.density_loss,
                 )
                 terms["density"] = (settings.density_weight, error)

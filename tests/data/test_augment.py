@@ -222,3 +222,53 @@ def test_a_transform_that_cannot_be_done_is_one_sentence(entry, sentence):
     start = r"^augment\.extra\.1"
     pattern = sentence if sentence.startswith("\\") else re.escape(sentence)
     assert re.search(start + pattern, str(error.value)) and "\n" not in str(error.value)
+
+
+def lit(points, size):
+    """An image whose pixel is 1 at each of these whole places."""
+    image = np.zeros((size, size), np.float32)
+    for x, y in np.asarray(points, int):
+        image[y, x] = 1
+    return image
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_flips_and_turns_take_points_with_their_pixels(seed):
+    points = [np.float32([[1, 2], [11, 0], [5, 5]]), np.float32([[0, 11]])]
+    images = np.stack([lit(places, 12) for places in points])
+    out, moved = augmentation(size=12, crop=1.0, noise=0.0)(images, (seed,), points=points)
+    for image, places in zip(out, moved, strict=True):
+        np.testing.assert_array_equal(lit(places, 12), image)
+
+
+def test_a_crop_keeps_the_points_within_it_at_their_light():
+    # Light of 4 x 4 pixels has its middle half a pixel after the place of its second one.
+    points = np.float32([[9.5, 29.5], [41.5, 17.5]])
+    image = np.zeros((64, 64), np.float32)
+    for x, y in points:
+        image[int(y) - 1 : int(y) + 3, int(x) - 1 : int(x) + 3] = 1
+    augment = augmentation(size=64, **NOTHING | {"crop": 0.5})
+    numbers = set()
+    for seed in range(20):
+        (out,), (moved,) = augment(image[None], (seed,), points=[points])
+        numbers.add(len(moved))
+        assert ((moved >= -0.5) & (moved < 63.5)).all()
+        if len(moved) == 1 and 5 < moved.min() and moved.max() < 58:  # wholly in view
+            y, x = (np.average(where, weights=out) for where in np.indices(out.shape))
+            np.testing.assert_allclose(moved, [[x, y]], atol=0.02)
+    assert numbers == {0, 1}  # 32 of 64 pixels never hold both
+
+
+def test_points_that_are_not_known_stay_so_and_none_stay_none():
+    augment = augmentation(size=12)
+    _, masks, points = augment(
+        IMAGES[:2], (1,), np.ones((2, 12, 12), np.uint8), [None, np.zeros((0, 2))]
+    )
+    assert masks.shape == (2, 12, 12)
+    assert points[0] is None and points[1].shape == (0, 2)
+
+
+def test_points_play_no_part_in_what_becomes_of_the_images():
+    augment = augmentation(size=12, noise=0.1)
+    out, _ = augment(IMAGES, (5,), points=[np.float32([[3, 4]])] * 6)
+    np.testing.assert_array_equal(out, augment(IMAGES, (5,)))

@@ -75,7 +75,7 @@ def test_names_shapes_and_types():
         for part in ("count", "weight")
     } | {
         "synthetic_density": ((4, 4, 4), np.float32),
-        "synthetic_mask_weight": ((4,), np.float32),
+        "synthetic_density_weight": ((4,), np.float32),
     }
 
 
@@ -297,3 +297,70 @@ def test_images_are_the_same_with_and_without_masks():
     augment = Augment().build(4)
     one, other = (batches(n, augment=augment)(2)[0] for n in (natural, with_masks))
     np.testing.assert_array_equal(one["natural"], other["natural"])
+
+
+def dotted_set():
+    """Images of 8 x 8: two dots, none, a count of 3 without dots, no count."""
+    points = np.empty(4, object)
+    points[0], points[1] = np.float32([[1, 1], [6, 6]]), np.zeros((0, 2), np.float32)
+    natural = natural_set(4)
+    counts = np.array([2, 0, 3, np.nan], np.float32)
+    images = np.tile(natural.images[:, :1, :1], (1, 8, 8))
+    return replace(natural, images=images, counts=counts, points=points)
+
+
+def keeps_points(images, seed, masks=None, points=None):
+    return images, *(each for each in (masks, points) if each is not None)
+
+
+def test_dots_become_densities_with_the_sum_of_the_counts():
+    x, y = batches(dotted_set(), augment=keeps_points)(0)
+    order = members(x["natural"])
+    known = np.array([1, 1, 0, 0], np.float32)[order]
+    np.testing.assert_array_equal(y["natural_density_weight"], known)
+    np.testing.assert_array_equal(y["natural_count"], np.array([2, 0, 3, 0])[order])
+    sums = y["natural_density"].sum(axis=(1, 2))
+    np.testing.assert_allclose(sums, np.array([2, 0, 0, 0])[order], atol=1e-5)
+    assert "natural_mask" not in y
+
+
+def test_an_image_with_dots_counts_those_that_augmentation_leaves():
+    def left_half(images, seed, points):
+        return images, [None if p is None else p[p[:, 0] < 4] for p in points]
+
+    x, y = batches(dotted_set(), augment=left_half)(0)
+    expected = np.array([1, 0, 3, 0])[members(x["natural"])]
+    np.testing.assert_array_equal(y["natural_count"], expected)
+
+
+def test_windows_count_their_dots_and_show_dotted_images_alone():
+    stream = batches(dotted_set(), augment=keeps_points, window=4, unlabelled=False)
+    counts = {0: set(), 1: set()}
+    for x, y in stream.between(0, 20):
+        assert x["natural"].shape == y["natural_density"].shape == (4, 4, 4)
+        for member, count in zip(members(x["natural"]), y["natural_count"], strict=True):
+            counts[member].add(int(count))
+        np.testing.assert_allclose(
+            y["natural_density"].sum(axis=(1, 2)), y["natural_count"], atol=1e-5
+        )
+    assert counts == {0: {0, 1}, 1: {0}}
+
+
+def test_a_window_of_an_image_without_dots_has_no_weight():
+    x, y = batches(dotted_set(), augment=keeps_points, window=4)(0)
+    dotted = np.array(members(x["natural"])) < 2
+    np.testing.assert_array_equal(y["natural_weight"] > 0, dotted)
+    np.testing.assert_array_equal(y["natural_density_weight"] > 0, dotted)
+
+
+def test_dots_say_more_than_a_mask_and_a_mask_more_than_nothing():
+    natural = dotted_set()
+    masks = np.zeros((4, 8, 8), np.uint8)
+    masks[:, :2, :2] = 1
+    natural = replace(natural, masks=masks, has_mask=np.array([True, True, True, False]))
+    x, y = batches(natural, augment=keeps_points)(0)
+    density = y["natural_density"][np.argsort(members(x["natural"]))]
+    known = y["natural_density_weight"][np.argsort(members(x["natural"]))]
+    np.testing.assert_array_equal(known, [1, 1, 1, 0])
+    assert density[0].sum() == pytest.approx(2) and not density[1].any()
+    np.testing.assert_allclose(density[2], np.where(masks[2], 3 / 4, 0))

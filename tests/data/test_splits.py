@@ -162,3 +162,14 @@ def test_who_hides_a_count_hides_the_mask_too():
     hidden = hide_labels(image_set, np.array([False, True, False]))
     assert hidden.has_mask.tolist() == [False, True, True]
     assert image_set.has_mask.all()
+
+
+def test_hidden_counts_hide_the_points():
+    points = np.empty(2, object)
+    points[0], points[1] = np.zeros((1, 2)), np.zeros((2, 2))
+    names = np.array(["a", "b"])
+    counts = np.array([1, 2], np.float32)
+    image_set = ImageSet(np.zeros((2, 4, 4)), counts, names, names, names, points=points)
+    hidden = hide_labels(image_set, np.array([True, False]))
+    assert hidden.has_points.tolist() == [True, False]
+    assert image_set.has_points.all()

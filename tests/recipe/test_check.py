@@ -103,3 +103,31 @@ def test_wrong_values_of_simulated_fluorescence(load, line, sentence):
 def test_what_no_simulated_microscope_can_give_is_found_before_it_is_asked(load, setting, sentence):
     with pytest.raises(UsageError, match=sentence):
         check_recipe(load(load.simple, setting))
+
+
+DOTTED = """\
+name: dotted
+data:
+  natural: {source: folder, folder: here}
+augment: {window: 32, crop: 1}
+model: {name: twin_density, image_size: 64}
+"""
+
+
+def test_windows_need_a_model_that_counts_by_places(load):
+    check_recipe(load(DOTTED))
+    check_recipe(load(DOTTED, "model={name: dcc, head: additive, image_size: [64, 96]}"))
+    for model in ("{name: dcc, image_size: 56}", "{name: efficientnet}"):
+        with pytest.raises(UsageError, match="augment.window is 32, but .* not count by places"):
+            check_recipe(load(DOTTED, f"model={model}"))
+
+
+@pytest.mark.parametrize("side", [36, 72])
+def test_windows_fit_the_network_and_the_images(load, side):
+    with pytest.raises(UsageError, match="choose a multiple of 8 that is at most 64, the side of"):
+        check_recipe(load(DOTTED, f"augment.window={side}"))
+
+
+def test_windows_are_of_real_images(load):
+    with pytest.raises(UsageError, match="augment.window cuts real images alone"):
+        check_recipe(load(DOTTED, "data.synthetic={preset: bf}"))

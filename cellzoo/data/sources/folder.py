@@ -9,10 +9,12 @@ from pydantic import Field, NonNegativeInt
 
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
-from cellzoo.data.labels import check_table
+from cellzoo.data.labels import LABELS_FILE, check_table
+from cellzoo.data.points import POINTS_FILE
 from cellzoo.data.reading import Reading
 from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
 from cellzoo.data.splits import split_by_group
+from cellzoo.errors import UserError
 from cellzoo.images import Selection, Size
 from cellzoo.section import Intensity, Labels, Shares
 
@@ -25,7 +27,10 @@ class Folder(Source):
 
     Attributes:
         folder: of images; a relative path starts where the command runs.
-        labels: table of counts in that folder; None if nothing is labelled.
+        labels: table of counts in that folder; None if nothing is labelled. The default may be
+            missing where the table of points is there.
+        points: table of cells' places in that folder, see :mod:`cellzoo.data.points`; the default
+            may be missing. None: no places are read.
         labelled: how many training images (or which share of them) keep their label; None: all;
             0: the synthetic images alone say what a count is.
         shares: of train, validation and test where the table has no split; None: 0.7, 0.15 and
@@ -45,7 +50,8 @@ class Folder(Source):
 
     source: Literal["folder"] = "folder"
     folder: str
-    labels: str | None = "labels.csv"
+    labels: str | None = LABELS_FILE
+    points: str | None = POINTS_FILE
     labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
     shares: Shares | None = None
     size: Literal["error", "resize"] = "error"
@@ -107,9 +113,23 @@ class Folder(Source):
 
     def check_files(self) -> None:
         """Folder and table of labels, see :meth:`Source.check_files`."""
-        folder = check_folder(self.folder)
-        if self.labels is not None:
-            check_table(folder / self.labels)
+        folder, (labels, points) = check_folder(self.folder), self._tables()
+        if labels is not None:
+            check_table(folder / labels)
+        if points is not None and not (folder / points).is_file():
+            raise UserError(
+                f"{folder / points}: there is no such file, set data.natural.points to the table "
+                "of places, or to null"
+            )
+
+    def _tables(self) -> tuple[str | None, str | None]:
+        """Tables of labels and places, without those that may be missing and are."""
+        folder, points, labels = Path(self.folder), self.points, self.labels
+        if points == POINTS_FILE and not (folder / points).is_file():
+            points = None
+        if points is not None and labels == LABELS_FILE and not (folder / labels).is_file():
+            labels = None
+        return labels, points
 
     def check(self, size: Size) -> None:
         """Checks what is chosen of the files, see :meth:`Source.check`."""
@@ -119,10 +139,13 @@ class Folder(Source):
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
     ) -> tuple[ImageSet, list[Skipped]]:
         """Reads all files, see :meth:`Source.read`."""
+        self.check_files()
+        labels, points = self._tables()
         images, skipped = load_folder(
-            check_folder(self.folder),
+            Path(self.folder),
             size,
-            labels=self.labels,
+            labels=labels,
+            points=points,
             reading=self.reading,
             on_error=self.on_error,
         )
