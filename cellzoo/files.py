@@ -174,8 +174,8 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def write_new(path: Path, text: str) -> None:
-    """Writes a text file, UTF-8, and never over one that came to be meanwhile.
+def write_new(path: Path, content: str | bytes) -> None:
+    """Writes a file, text as UTF-8, and never over one that came to be meanwhile.
 
     Raises:
         FileExistsError: it exists.
@@ -183,7 +183,7 @@ def write_new(path: Path, text: str) -> None:
     """
     temporary = temporary_beside(path)
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         _rename_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -71,6 +71,32 @@ def import_labels(
         click.echo(f"wrote the places of {imported.cells} cells to {imported.points}")
 
 
+@main.command("export-labels")
+@click.argument("points", type=PATH, metavar="POINTS")
+@click.option("--to", "form", required=True,
+              type=click.Choice(["napari", "cell-counter", "roi", "coco"]),
+              help="Points of napari, XML of Cell Counter, ROI zip of ImageJ, or COCO key points.")
+@click.option("-o", "--out", type=PATH, required=True, metavar="FOLDER",
+              help="For the files; nothing in it is overwritten.")
+@verb
+def export_labels(points: Path, form: str, out: Path) -> None:
+    """Write the places of cells as other programs read them.
+
+    POINTS is a points.csv, or a folder that has one. Images that labels.csv beside it gives a count
+    of 0 are written as images without cells. import-labels reads all these files again.
+
+    Example: cellzoo export-labels images --to napari -o napari
+    """
+    from cellzoo.labelling.exporters import export_labels
+
+    exported = export_labels(points, form, out)
+    for note in exported.notes:
+        click.echo(note, err=True)
+    click.echo(
+        f"wrote the places of {exported.cells} cells to {len(exported.files)} files in {out}"
+    )
+
+
 @main.command("import-checkpoint")
 @click.argument("file", type=PATH)
 @click.option("--out", type=PATH, required=True, help="New run folder.")

@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 from cellzoo.data.points import Point
+from cellzoo.labelling.dotted import Dotted
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 
@@ -43,3 +44,29 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
         around.note(f"{file.path.name} has no marker: {image.name} counts 0.")
         return [Labelled(image, None, 0.0, (file.path, None), ())]
     return grouped(file, cells)
+
+
+def write(dotted: Dotted) -> str:
+    """A type of marker for each class; the plugin takes whole pixels alone."""
+    planes = [(plane, cell) for plane, cells in dotted.planes() for cell in cells]
+    root = ElementTree.Element("CellCounter_Marker_File")
+    properties = ElementTree.SubElement(root, "Image_Properties")
+    _add(properties, "Image_Filename", dotted.image.name)
+    data = ElementTree.SubElement(root, "Marker_Data")
+    _add(data, "Current_Type", 0)
+    for number, kind in enumerate(dict.fromkeys(cell.kind for _, cell in planes) or [""], 1):
+        markers = ElementTree.SubElement(data, "Marker_Type")
+        _add(markers, "Type", number)
+        if kind:
+            _add(markers, "Name", kind)
+        for plane, cell in planes:
+            if cell.kind == kind:
+                marker = ElementTree.SubElement(markers, "Marker")
+                for name, value in ("X", round(cell.x)), ("Y", round(cell.y)), ("Z", plane):
+                    _add(marker, f"Marker{name}", value)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _add(parent: ElementTree.Element, tag: str, value: object) -> None:
+    ElementTree.SubElement(parent, tag).text = str(value)

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Sequence
 
 from cellzoo.data.points import Point
+from cellzoo.labelling.dotted import Dotted
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
 _HALF_PIXEL = 0.5  # boxes are measured from the corner of the first pixel
@@ -83,3 +85,39 @@ def _cell(annotation: dict, kind: str) -> Point | None:
         return None
     left, top, width, height = map(float, box)
     return Point(left + width / 2 - _HALF_PIXEL, top + height / 2 - _HALF_PIXEL, kind)
+
+
+def write(dotted: Sequence[Dotted]) -> str:
+    """An annotation with one key point for each cell; images are named as in our table."""
+    kinds = dict.fromkeys(
+        cell.kind for image in dotted for cells in image.cells.values() for cell in cells
+    )
+    numbers = {kind: number for number, kind in enumerate(kinds or [""], 1)}
+    images, annotations = [], []
+    for image in dotted:
+        if image.layout.frames > 1:
+            raise image.refused("has several frames, which COCO cannot name, save them apart")
+        layout = image.layout
+        number = len(images) + 1
+        images.append(
+            {"id": number, "file_name": image.name, "width": layout.width, "height": layout.height}
+        )
+        for cell in (cell for cells in image.cells.values() for cell in cells):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": numbers[cell.kind],
+                    "keypoints": [cell.x, cell.y, 2],  # 2: visible
+                    "num_keypoints": 1,
+                    "bbox": [cell.x, cell.y, 0, 0],
+                    "area": 0,
+                    "iscrowd": 0,
+                }
+            )
+    categories = [
+        {"id": number, "name": kind or "cell", "keypoints": ["middle"], "skeleton": []}
+        for kind, number in numbers.items()
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return json.dumps(content, ensure_ascii=False, indent=1)

@@ -3,6 +3,8 @@
 import re
 
 from cellzoo.data.points import Point
+from cellzoo.files import csv_text
+from cellzoo.labelling.dotted import Dotted
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 
@@ -55,3 +57,19 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
         xs, ys = zip(*corners, strict=True)
         cells.append((image, frame, Point(sum(xs) / len(xs), sum(ys) / len(ys))))
     return grouped(file, cells)
+
+
+def write(dotted: Dotted) -> str:
+    """A layer of points; its leading axes are those of the image, of which time says the frame."""
+    letters = dotted.layout.axes if dotted.layout.frames > 1 else ""
+    at = [k for k, letter in enumerate(letters) if letter in "TI"]
+    if letters and len(at) != 1:
+        raise dotted.refused(f"has the axes {letters}, of which not one is the frames")
+    rows = []
+    for frame, cells in dotted.cells.items():
+        leading = [0] * len(letters)
+        if letters:
+            leading[at[0]] = frame
+        rows += [[len(rows) + k, *leading, f"{p.y:g}", f"{p.x:g}"] for k, p in enumerate(cells)]
+    axes = [f"axis-{number}" for number in range(len(letters) + 2)]
+    return csv_text(["index", *axes], rows)

@@ -1,14 +1,16 @@
 """ROI files of ImageJ: one ROI, or the zip of the ROI manager."""
 
+import io
 import re
 import zipfile
 from pathlib import Path
 
 from roifile import ROI_TYPE, ImagejRoi
 
-from cellzoo.data.points import Point
+from cellzoo.data.points import Point, as_array
 from cellzoo.errors import UserError
 from cellzoo.images.grey import refusing
+from cellzoo.labelling.dotted import Dotted
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings, grouped
 
 _LARGEST = 64 * 2**20  # bytes of a ROI, unpacked
@@ -113,3 +115,21 @@ def _centroid(corners: list[tuple[float, float]]) -> tuple[float, float] | None:
     if abs(doubled) < 1e-9:
         return None
     return x0 + x_moment / (3 * doubled), y0 + y_moment / (3 * doubled)
+
+
+def write(dotted: Dotted) -> bytes:
+    """A zip with a selection of points for each frame that has cells."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as entries:
+        for plane, cells in dotted.planes():
+            if not cells:
+                continue
+            name = f"{plane:04d}"
+            roi = ImagejRoi.frompoints(
+                as_array(cells) + _HALF_PIXEL,
+                name=name,
+                position=plane - 1 if dotted.layout.frames > 1 else None,
+            )
+            roi.roitype = ROI_TYPE.POINT
+            entries.writestr(f"{name}.roi", roi.tobytes())
+    return archive.getvalue()
