@@ -16,10 +16,10 @@ _MICROMETRES = click.FloatRange(min=0, min_open=True, max=1000)
 
 
 # What to take of image files; keywords of `cellzoo.images.Reader`.
-_READING = ("axes", "channel", "z", "position", "frames", "max_megapixels")
+READING = ("axes", "channel", "z", "position", "frames", "max_megapixels")
 
 
-def _selection(function: Callable) -> Callable:
+def selection(function: Callable) -> Callable:
     """Options that say what to take of image files, see :class:`cellzoo.images.Reader`."""
     options = (
         click.option("--axes", help="Axes of stacks that do not say: TYX, or T3C2YX with lengths."),
@@ -112,7 +112,7 @@ def _is_number(text: str) -> bool:
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
-@_selection
+@selection
 @click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
               help="Grey levels of black and white; dtype: of the whole type.")
 @click.option("--pixel-size", "pixel_size_um", metavar="UM", type=_MICROMETRES,
@@ -150,7 +150,7 @@ def count(
     from cellzoo.images import parse_intensity, parse_interval
 
     check_new_file(out)
-    reading = {key: options.pop(key) for key in _READING}
+    reading = {key: options.pop(key) for key in READING}
     reading["intensity"] = None if intensity is None else parse_intensity(intensity)
     reading["pixel_size_um"] = pixel_size_um
     if interval is not None:

@@ -125,6 +125,7 @@ class Counter(ABC):
         any_size: images of any size are counted in tiles, with cells as large as in training.
         reads_synthetic: it has a half of its own for synthetic images.
         can_segment: :meth:`segment` shows where the cells are.
+        can_locate: :meth:`density_entry` shows where it finds cells.
         can_embed: :meth:`embed` gives a latent.
         can_reconstruct: :meth:`translations` shows what its decoders make of images.
         has_threshold: :meth:`with_threshold` exchanges the threshold that its mask comes from.
@@ -144,6 +145,7 @@ class Counter(ABC):
     any_size: bool = False
     reads_synthetic: bool = False
     can_segment: bool = False
+    can_locate: bool = False
     can_embed: bool = False
     can_reconstruct: bool = False
     has_threshold: bool = False
@@ -347,6 +349,14 @@ class Counter(ABC):
             probability = cv2.resize(probability, (width, height))
         return Segmentation(mask > 0, probability)
 
+    def density_entry(self, entry: Entry) -> np.ndarray:
+        """Cells in each grid cell of an image that :meth:`prepare` has prepared.
+
+        Returns:
+            float32 ``[rows, columns]``, which cover the image; only if :attr:`can_locate`.
+        """
+        return _without_padding(self._density(entry.prepared), entry.share)
+
     def embed(self, images: np.ndarray, domain: Domain = "natural") -> np.ndarray:
         """The mean of each image's latent; only if :attr:`can_embed`.
 
@@ -404,6 +414,10 @@ class Counter(ABC):
 
     def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Mask and probability of a prepared image, both in the size that they come in."""
+        raise NotImplementedError
+
+    def _density(self, prepared: np.ndarray) -> np.ndarray:
+        """Cells in each grid cell of a prepared image, padding included."""
         raise NotImplementedError
 
     def flag(self, entry: Entry) -> str:

@@ -37,6 +37,7 @@ class TiledCounter(NetworkCounter):
         self.can_segment = recipe.model.segments
         self.has_threshold = bool(recipe.model.thresholds)
         self.tiled = TiledMaps(self.network, recipe.model.tiling())
+        self.can_locate = "density" in self.tiled.models
         # Where all originals have one size, it says how large cells are once these are resized.
         original = recipe.data.natural.reading.original_size
         self.any_size = original is not None or not self.preprocessing.resize
@@ -68,6 +69,10 @@ class TiledCounter(NetworkCounter):
         probability = self.tiled.map("mask", self.preprocessing.seen(prepared, self.any_size))
         mask = np.asarray(self._threshold()(probability[None]))[0] > 0
         return mask, probability
+
+    def _density(self, prepared: np.ndarray) -> np.ndarray:
+        image = self.preprocessing.seen(prepared, self.any_size)
+        return self.tiled.map("density", image) * self.tiled.tiling.grid_cell**2
 
     def with_threshold(self, method: str) -> "TiledCounter":
         """See :meth:`cellzoo.counters.base.Counter.with_threshold`; it promises no interval."""

@@ -92,7 +92,7 @@ def load_folder(
     dotted = Dots(None if points is None else folder / points)
 
     found, skipped, contradicted = [], [], []
-    named = _files_by_name(folder, base, table)
+    named = files_by_name(folder, base, table)
     reader = reading.reader([base / name for name, _ in named])
     for name, file in named:
         rows = table.rows.get(file, {})
@@ -155,7 +155,7 @@ def load_folder(
     return image_set, skipped
 
 
-def _files_by_name(folder: Path, base: Path, table: Table) -> list[tuple[str, Path]]:
+def files_by_name(folder: Path, base: Path, table: Table) -> list[tuple[str, Path]]:
     """(name relative to the csv, resolved file), listed or not, in natural order."""
     names = {}
     for file, frames in table.rows.items():

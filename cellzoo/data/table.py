@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from cellzoo.errors import UserError
@@ -11,6 +12,23 @@ from cellzoo.errors import UserError
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Excel writes, and obeys, such a first line.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a table is written, so that it can be written again alike.
+
+    Attributes:
+        encoding: of the text, as Python calls it.
+        delimiter: between two cells.
+        stated: a first line ``sep=;`` says the delimiter.
+        line_end: of a row.
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    stated: bool = False
+    line_end: str = "\n"
 
 
 def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -28,11 +46,23 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     Raises:
         UserError: the file is missing, is no such text, or has a line that is no row.
     """
-    lines = _text(path).splitlines(keepends=True)
+    return read_csv(path)[0]
+
+
+def read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], Form]:
+    """Reads the rows, see :func:`read_csv_rows`, and how they are written.
+
+    Raises:
+        UserError: the file is missing, is no such text, or has a line that is no row.
+    """
+    content, encoding = _text(path)
+    lines = content.splitlines(keepends=True)
     skipped = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
     stated = _SEPARATOR_LINE.fullmatch(lines[skipped].strip("\r\n ")) if lines[skipped:] else None
     skipped += stated is not None
     delimiter = stated[1] if stated else _delimiter(lines[skipped:])
+    line_end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    form = Form(encoding, delimiter, stated is not None, line_end)
     text = io.StringIO("".join(lines[skipped:]), newline="")
     rows = []
     try:
@@ -49,17 +79,20 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
             raise UserError(f"{path}: line {line}: has a value of several lines, check the quotes")
         if any("\0" in cell for cell in row):
             raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
-    return [(line, row) for line, row in rows if any(row)]
+    return [(line, row) for line, row in rows if any(row)], form
 
 
-def _text(path: Path) -> str:
+def _text(path: Path) -> tuple[str, str]:
+    """The text of a file, and its encoding."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror}), check the path") from error
+    encoding = "utf-16" if raw.startswith(_UTF16) else "utf-8"
+    if raw.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"  # Excel writes a byte order mark before the header
     try:
-        # utf-8-sig: Excel writes a byte order mark before the header.
-        return raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
+        return raw.decode(encoding), encoding
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
 
