@@ -12,11 +12,12 @@ from typing import Any
 
 from cellzoo.data.labels import file_and_frame, parse_count, read_rows, resolved
 from cellzoo.data.names import NamedFiles
+from cellzoo.data.points import POINTS_FILE
 from cellzoo.errors import UserError
 from cellzoo.labelling.catalogue import Catalogue
 from cellzoo.labelling.open_table import OpenTable, write_through
 
-LABELS_FILE, POINTS_FILE, REPEATS_FILE = "labels.csv", "points.csv", "repeats.csv"
+LABELS_FILE, REPEATS_FILE = "labels.csv", "repeats.csv"
 DRAFTS_FILE = ".label_drafts.json"  # dots of frames that are not answered yet
 CHOSEN = ("random", "spread", "model", "person")  # what chose a frame to be labelled
 _MOST_CELLS = 100_000  # of a frame: what a person clicks in weeks
@@ -97,10 +98,10 @@ class Answers:
         Raises:
             UserError: a table cannot be read.
         """
-        self.folder, self.frames = folder, frames
+        self.folder, self.frames, self.labels = folder, frames, labels
         self.labels_file = folder / labels
-        self.points_file = self.labels_file.parent / POINTS_FILE
-        self.repeats_file = self.labels_file.parent / REPEATS_FILE
+        self.points_file = folder / POINTS_FILE
+        self.repeats_file = folder / REPEATS_FILE
         self._drafts_file = folder / DRAFTS_FILE
         self._lock = threading.RLock()
         self._read_at: tuple | None = None

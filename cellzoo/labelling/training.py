@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cellzoo.data.points import POINTS_FILE
 from cellzoo.errors import UsageError, UserError
 from cellzoo.labelling.answers import Answer, Answers
 from cellzoo.recipe import load_recipe
@@ -57,7 +58,8 @@ class Plan:
         natural = {
             "source": "folder",
             "folder": str(answers.folder.resolve()),
-            "labels": os.path.relpath(answers.labels_file, answers.folder),
+            "labels": answers.labels,
+            "points": POINTS_FILE,
             "labelled": None,
             "shares": None,
         }
