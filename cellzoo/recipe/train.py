@@ -37,6 +37,8 @@ class Loss(Section):
             where an image's cells are: from its mask, or because it is synthetic.
         density_loss: how an error of the density map grows, see
             :func:`cellzoo.training.losses.density_loss`.
+        density_mean: what an error of the density map is divided by, the count of each
+            ``"image"`` or of the ``"batch"``.
     """
 
     reconstruction: Literal["mse", "bce"] = "mse"
@@ -51,6 +53,7 @@ class Loss(Section):
     mask_weight: NonNegativeFloat = 1.0
     density_weight: NonNegativeFloat = 1.0
     density_loss: Literal["squared", "poisson"] = "squared"
+    density_mean: Literal["image", "batch"] = "image"
 
 
 class Train(Section):

@@ -87,12 +87,14 @@ BLOCK_LOSSES = {
 }
 
 
-def density_loss(density, predicted, counts, weights, blocks=(4, 16), kind: str = "squared"):
+def density_loss(
+    density, predicted, counts, weights, blocks=(4, 16), kind: str = "squared", mean: str = "image"
+):
     """How far a density map is from where the cells are; ours.
 
     Cells are counted in blocks of ``blocks`` pixels on a side, so that it does not matter where in
     itself a cell is counted. The errors of the blocks are summed and divided by the image's
-    count + 1: an error per cell, however many there are.
+    count + 1, or that of the batch: an error per cell, however many there are.
 
     Args:
         density: true cells per pixel, ``[batch, h, w]``.
@@ -105,17 +107,23 @@ def density_loss(density, predicted, counts, weights, blocks=(4, 16), kind: str 
             distribution with the predicted mean, under which a tenth of a cell too much weighs
             more where there is none than where there are three. Many empty places that each hold a
             little then cost what they add to the count.
+        mean: ``"image"`` divides by the count of each image, so that all images weigh the same, and
+            a cell in an image of few weighs more; where cells may be one or two, the fewer are
+            then learned. ``"batch"`` divides by the cells of the batch.
     """
     place = density.shape[1] // predicted.shape[1] if predicted.shape[1] else 1
     density = ops.expand_dims(density, -1)
     if place > 1:
         density = ops.average_pool(density, place, strides=place, padding="valid")
     both = ops.concatenate([ops.expand_dims(predicted, -1), density], axis=-1)
+    share = counts + 1.0
+    if mean == "batch":
+        share = ops.maximum(ops.mean(weights * share), 1.0)
     total = 0.0
     for side in blocks:
         places = max(side // place, 1)
-        mean = ops.average_pool(both, places, strides=places, padding="valid")
-        cells = (places * place) ** 2 * mean
+        cells = ops.average_pool(both, places, strides=places, padding="valid")
+        cells = (places * place) ** 2 * cells
         errors = BLOCK_LOSSES[kind](cells[..., 0], cells[..., 1])
-        total = total + ops.sum(errors, axis=(1, 2)) / (counts + 1.0)
+        total = total + ops.sum(errors, axis=(1, 2)) / share
     return ops.mean(weights * total)

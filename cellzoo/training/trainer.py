@@ -123,6 +123,7 @@ class Trainer(keras.Model):
                     y[f"{domain}_count"],
                     y[f"{domain}_weight"] * y[f"{domain}_density_weight"],
                     kind=settings.density_loss,
+                    mean=settings.density_mean,
                 )
                 terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():

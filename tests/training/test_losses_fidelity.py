@@ -167,6 +167,22 @@ def test_a_density_may_lie_anywhere_in_its_block_but_not_in_another():
     assert loss(4, weight=0.0) == 0
 
 
+def test_a_cell_weighs_the_same_in_every_image_of_a_batch_or_more_where_there_are_few():
+    true = np.zeros((2, 4, 4), np.float32)
+    true[:, 0, 0] = 1, 9
+    predicted = true.copy()
+    predicted[:, 0, 0] += 1, -2  # squared errors of one block: 1 and 4
+
+    def loss(mean, weights=(1, 1)):
+        maps = true, predicted, np.float32([1, 9]), np.float32(weights), (4,)
+        return float(density_loss(*maps, mean=mean))
+
+    assert loss("image") == pytest.approx((1 / 2 + 4 / 10) / 2)
+    assert loss("batch") == pytest.approx((1 + 4) / (2 + 10))
+    assert loss("batch", (0, 2)) == pytest.approx(4 / 10)
+    assert loss("batch", (0, 0)) == 0
+
+
 def test_a_coarser_density_is_compared_in_blocks_of_at_least_its_places():
     true = np.zeros((1, 16, 16), np.float32)
     true[0, 1, 1] = 1
