@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cellzoo.data.points import Point, write_points
 from cellzoo.recipe import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -84,7 +85,19 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     folder = write_cells(tmp_path / "cells", images=24, size=40)
     if recipe.model.segments and not recipe.classical:
         add_label_images(folder)
-    return [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+    settings = [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+    if recipe.augment.window:
+        add_dots(folder)
+        settings += ["model.image_size=40", "augment.window=32"]
+    return settings
+
+
+def add_dots(folder):
+    """Gives each image of a folder as many dots as it has cells by its labels.csv."""
+    with (folder / "labels.csv").open(newline="") as file:
+        counts = {row["image"]: int(row["count"]) for row in csv.DictReader(file)}
+    dots = {name: [Point(5 + 4 * k, 20) for k in range(n)] for name, n in counts.items()}
+    write_points(folder / "points.csv", dots)
 
 
 def add_label_images(folder):
@@ -161,8 +174,9 @@ def test_a_training_step(path, quick, tmp_path, write_cells, write_bbbc005):
     for domain in batches(0)[0]:
         terms = ("reconstruction", "kl", "count") if recipe.model.reconstructs else ("count",)
         assert {f"{domain}_{term}" for term in terms} <= set(logs)
-    # Without masks nothing tells where the cells of natural images are.
-    untold = {"natural_density"} & set(logs) if natural.masks is None else set()
+    # Without masks or dots nothing tells where the cells of natural images are.
+    places = natural.masks is not None or natural.has_points.any()
+    untold = set() if places else {"natural_density"} & set(logs)
     assert {name for name, value in logs.items() if not np.isfinite(value)} == untold, logs
     after = [variable.numpy() for variable in network.trainable_variables]
     assert all(np.isfinite(v).all() for v in after)

@@ -45,3 +45,12 @@ def test_a_network_of_natural_images_alone_has_one_input():
     network = TwinDensity(**SMALL).build()
     assert list(network.input) == ["natural"]
     assert set(outputs(network)) == {"natural_count", "natural_density", "natural_mean"}
+
+
+def test_images_need_not_be_square():
+    section = TwinDensity(**SMALL | {"image_size": (40, 64)})
+    assert section.size == (40, 64)
+    assert section.tiling().window == 40 and section.tiling().tile == 20
+    network = section.build()
+    count = network({"natural": np.zeros((1, 40, 64), np.float32)})["natural_density"]
+    assert count.shape == (1, 5, 8)

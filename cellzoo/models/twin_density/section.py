@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # first convolution, two in the second, which halves, and three of 8 in those behind it, with 4 to
 # spare.
 RECEPTIVE_RADIUS = 32
+Side = Annotated[int, Field(ge=16, multiple_of=8)]
 
 
 class TwinDensity(Network):
@@ -27,8 +28,8 @@ class TwinDensity(Network):
     It takes images of any size whose sides are multiples of 8, with cells as large as in training.
 
     Attributes:
-        image_size: side of the images to train on in pixels, a multiple of 8; the network is the
-            same for all.
+        image_size: side of the images to train on in pixels, a multiple of 8, or height and width;
+            the network is the same for all.
         channels: channels of the two convolutions of each encoder.
         shared_channels: channels of the shared layers and of the density's.
         latent: channels of the map from which the density is made.
@@ -45,7 +46,7 @@ class TwinDensity(Network):
     """
 
     name: Literal["twin_density"] = "twin_density"
-    image_size: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    image_size: Side | tuple[Side, Side] = 128
     channels: tuple[PositiveInt, PositiveInt] = (48, 64)
     shared_channels: PositiveInt = 64
     latent: PositiveInt = 16
@@ -58,16 +59,18 @@ class TwinDensity(Network):
     embeds: ClassVar[bool] = True
 
     def tiling(self) -> Tiling:
-        """Windows of :attr:`image_size` pixels, of which what lies a margin inside is kept.
+        """Windows as large as :attr:`image_size`, of which what lies a margin inside is kept.
 
-        Where that is less than half a side, windows are larger.
+        Where that is less than half a side, windows are larger. They are squares of the shorter
+        side.
         """
+        side = min(self.size)
         return Tiling(
             margin=RECEPTIVE_RADIUS,
             stride=8,
             grid_cell=8,
-            tile=max(self.image_size - 2 * RECEPTIVE_RADIUS, self.image_size // 2),
-            window=self.image_size,
+            tile=max(side - 2 * RECEPTIVE_RADIUS, side // 2),
+            window=side,
             fill="mean",
         )
 
