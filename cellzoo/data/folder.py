@@ -138,6 +138,7 @@ def load_folder(
     times = np.array([row.time for row in rows], np.float32)
     pixel_sizes = np.array([row.pixel_size_um for row in rows])
     kinds = np.array([row.kind for row in rows])
+    assisted = np.array([row.assisted and not np.isnan(row.count) for row in rows])
     image_set = ImageSet(
         images=np.stack(images),
         counts=np.array([row.count for row in rows], np.float32),
@@ -151,6 +152,7 @@ def load_folder(
         kinds=kinds if any(kinds) else None,
         sizes=np.array(shapes),
         pixel_sizes_um=None if np.isnan(pixel_sizes).all() else pixel_sizes,
+        assisted=assisted if assisted.any() else None,
     )
     return image_set, skipped
 

@@ -32,6 +32,7 @@ class ImageSet:
         sizes: ``[n, 2]`` int: height and width in pixels that the files have. None: of no files.
         pixel_sizes_um: ``[n]`` float: width of a pixel of the files in micrometres; NaN = unknown.
             None: none is known.
+        assisted: ``[n]`` bool: who gave the count had that of a model in view. None: nobody had.
     """
 
     images: np.ndarray
@@ -46,6 +47,7 @@ class ImageSet:
     kinds: np.ndarray | None = None
     sizes: np.ndarray | None = None
     pixel_sizes_um: np.ndarray | None = None
+    assisted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""

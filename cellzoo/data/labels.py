@@ -1,15 +1,16 @@
 """The table of labels, ``labels.csv``: which images have which count, group, split and mask.
 
-It begins with the line ``image,count[,split,group,time,series,kind,pixel_size_um,mask]``; other
-columns may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3 of a
-stack is ``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty
+It begins with the line ``image,count[,split,group,time,series,kind,pixel_size_um,mask,assisted]``;
+other columns may be there and are ignored. ``image`` is relative to the folder of the csv; frame 3
+of a stack is ``stack.tif#3`` (frames count from 0). An empty ``count`` means unlabelled, 0 an empty
 chamber. ``time`` is a number in any unit, a duration or a date (see
 :func:`cellzoo.data.times.read_times`), ``kind`` a stain or modality. Names may be spelled as
 :class:`cellzoo.data.names.NamedFiles` says.
 
 ``mask`` names a picture of the same size, 0 in the background and above 0 in cells;
 ``label_image`` one in which each cell has a number of its own, so that it also gives the count
-where ``count`` is empty.
+where ``count`` is empty. ``assisted`` is 1 where who gave the count had that of a model in view, as
+`cellzoo label` writes it.
 """
 
 import difflib
@@ -78,6 +79,7 @@ class Row:
     mask: str = ""  # as written, relative to the csv
     instances: bool = False  # the mask numbers the cells
     pixel_size_um: float = float("nan")
+    assisted: bool = False  # who gave the count had a model's in view
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,18 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     kind = values.get("kind", "")
     time = float(values.get("time") or "nan")
     size = _parse_pixel_size(where, values.get("pixel_size_um", ""))
-    row = Row(line, name, count, group, split, time, kind, mask, bool(instances), size)
+    assisted = _parse_assisted(where, values.get("assisted", ""))
+    row = Row(line, name, count, group, split, time, kind, mask, bool(instances), size, assisted)
     return row, resolved(file), frame
+
+
+def _parse_assisted(where: str, text: str) -> bool:
+    known = {"": False, "0": False, "1": True}
+    if text not in known:
+        raise UserError(
+            f"{where}: assisted is {text!r}, write 1 if a model's count was in view, else nothing"
+        )
+    return known[text]
 
 
 def _parse_pixel_size(where: str, text: str) -> float:

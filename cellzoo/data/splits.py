@@ -1,11 +1,14 @@
 """Who is in which split, and which labels are used: by group always, by seed always."""
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
+
+log = logging.getLogger("cellzoo")
 
 
 def split_by_group(
@@ -106,6 +109,28 @@ def hide_labels(image_set: ImageSet, keep: np.ndarray) -> ImageSet:
         points = points.copy()
         points[np.isnan(counts)] = None
     return dataclasses.replace(image_set, counts=counts, has_mask=has_mask, points=points)
+
+
+def hide_assisted(images: ImageSet, among: np.ndarray, cure: str) -> ImageSet:
+    """The same images, some without the labels that were made with a model's count in view.
+
+    Such labels lean towards that model, so an error on them is too small.
+
+    Args:
+        images: of any splits.
+        among: bool ``[n]``, which may lose their label.
+        cure: said after a colon where one does.
+    """
+    if images.assisted is None:
+        return images
+    hidden = images.assisted & among
+    if hidden.any():
+        log.warning(
+            "%d labels were made with a model's count in view and are left out where models are "
+            "checked: %s.",
+            hidden.sum(), cure,
+        )  # fmt: skip
+    return hide_labels(images, ~hidden)
 
 
 def _give_smallest_group(

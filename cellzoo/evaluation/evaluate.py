@@ -22,7 +22,7 @@ from cellzoo.data.copies import copies, fingerprints
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.reading import Reading
-from cellzoo.data.splits import hide_labels
+from cellzoo.data.splits import hide_assisted, hide_labels
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.findings import Findings, Latents, latents, synthetic_images
 from cellzoo.evaluation.masks import mask_scores, threshold_table
@@ -299,6 +299,8 @@ def _material(
     if data is not None:
         try:
             images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
+            everywhere = np.ones(len(images), bool)
+            images = hide_assisted(images, everywhere, "label others without it")
         except UserError as error:
             if "data.natural." not in str(error):
                 raise

@@ -68,7 +68,7 @@ def test_a_wrong_recipe_is_answered_with_line_key_and_cure(load, old, new, sente
         ("shares: {train: 1, test: 1}", "data.natural.shares is {'train': 1, 'test': 1}, but the"),
         ("shares: {trian: 1}", "data.natural.shares.trian is trian, but input should be 'train'"),
         ("shares: {train: 2}", "data.natural.shares.train is 2, but"),
-        ("modality: bf", "there is no key data.natural.modality; valid keys here: axes, channel"),
+        ("modality: bf", "there is no key data.natural.modality; valid keys here: assisted, axes"),
     ],
 )  # fmt: skip
 def test_wrong_values_of_a_folder(load, line, sentence):

@@ -13,7 +13,7 @@ from cellzoo.data.labels import LABELS_FILE, check_table
 from cellzoo.data.points import POINTS_FILE
 from cellzoo.data.reading import Reading
 from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
-from cellzoo.data.splits import split_by_group
+from cellzoo.data.splits import hide_assisted, split_by_group
 from cellzoo.errors import UserError
 from cellzoo.images import Selection, Size
 from cellzoo.section import Intensity, Labels, Shares
@@ -44,6 +44,8 @@ class Folder(Source):
         position: to read, by number, from 0, or name; ``all``.
         frames: time point to read, by number, from 0, or ``start:stop:step``.
         on_error: stop at a file that cannot be read, or skip it and say so at the end.
+        assisted: labels made with a model's count in view, as the column ``assisted`` says: they
+            teach, and count for nothing where models are checked; or keep them there, too.
     """
 
     simulated: ClassVar[bool] = False
@@ -63,6 +65,7 @@ class Folder(Source):
     frames: NonNegativeInt | str | None = None
     on_error: Literal["stop", "skip"] = "stop"
     copies: Literal["error", "allow"] = "error"
+    assisted: Literal["train", "keep"] = "train"
 
     @property
     def allows_copies(self) -> bool:
@@ -153,8 +156,15 @@ class Folder(Source):
         unassigned = dealt == ""
         if unassigned.all():
             shares = self.shares or {"train": 0.7, "validation": 0.15, "test": 0.15}
-            dealt = split_by_group(images.groups, shares, seed, images.labelled)
+            by_itself = images.labelled
+            if images.assisted is not None and self.assisted == "train":
+                by_itself = by_itself & ~images.assisted
+            dealt = split_by_group(images.groups, shares, seed, by_itself)
         else:
             dealt[unassigned] = "train"
-        images = keep_labels(replace(images, splits=dealt), self.labelled, seed)
+        images = replace(images, splits=dealt)
+        if self.assisted == "train":
+            cure = "data.natural.assisted: keep takes them"
+            images = hide_assisted(images, dealt != "train", cure)
+        images = keep_labels(images, self.labelled, seed)
         return in_splits(images, splits), skipped

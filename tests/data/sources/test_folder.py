@@ -122,3 +122,26 @@ def test_masks_come_through_the_choice_of_labels(folder):
     images = load(folder, labelled=5)
     assert images.has_mask.sum() == 5 and (images.has_mask == images.labelled).all()
     np.testing.assert_array_equal(images.masks[0], np.eye(8))
+
+
+def test_labels_that_a_model_had_a_part_in_teach_and_check_nothing(folder, caplog):
+    rows = ["image,count,split,assisted"]
+    for k in range(20):
+        split = ("train", "validation", "test")[k % 3]
+        rows.append(f"{k:02d}.png,{k},{split},{'1' if k < 9 else ''}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    with caplog.at_level("WARNING", logger="cellzoo"):
+        images = load(folder)
+    assert images.of("train").labelled.all()
+    for split in ("validation", "test"):
+        part = images.of(split)
+        numbers = [int(name[:2]) for name in part.names]
+        assert part.labelled.tolist() == [k >= 9 for k in numbers]
+    assert "6 labels were made with a model's count in view" in caplog.text
+    assert load(folder, assisted="keep").labelled.all()
+
+
+def test_what_says_neither_is_refused(folder):
+    (folder / "labels.csv").write_text("image,count,assisted\n00.png,1,maybe\n")
+    with pytest.raises(UserError, match="line 2: assisted is 'maybe', write 1"):
+        load(folder)
