@@ -21,6 +21,8 @@ from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 from cellzoo.data.copies import copies, fingerprints
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
+from cellzoo.data.labels import LABELS_FILE
+from cellzoo.data.points import POINTS_FILE
 from cellzoo.data.reading import Reading
 from cellzoo.data.splits import hide_assisted, hide_labels
 from cellzoo.errors import UsageError, UserError
@@ -415,7 +417,11 @@ def _look_at_scale(counter: Counter, images: ImageSet) -> None:
 
 
 def _labels_of(data: Path) -> dict[str, Any]:
-    return {} if not data.is_dir() or (data / "labels.csv").exists() else {"labels": None}
+    """The tables of a folder that are there; of no folder the usual one, for the refusal."""
+    tables = {"labels": LABELS_FILE, "points": POINTS_FILE}
+    if not data.is_dir():
+        return {}
+    return {key: name if (data / name).exists() else None for key, name in tables.items()}
 
 
 def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSet, list[Skipped]]:

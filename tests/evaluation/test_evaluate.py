@@ -280,6 +280,17 @@ def test_images_without_labels_are_counted_and_not_scored(
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_dots_alone_are_labels_to_score(twin, write_cells, tmp_path, run_cli):
+    folder = write_cells(tmp_path / "theirs", images=3)
+    (folder / "labels.csv").unlink()
+    (folder / "points.csv").write_text("image,x,y\n00.png,3,3\n00.png,9,3\n01.png,,\n")
+    result = run_cli("evaluate", twin.path, "--data", folder, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = rows_of(tmp_path / "out" / "evaluation_theirs_counts.csv")
+    assert {row["image"]: row["true"] for row in rows} == {"00.png": "2", "01.png": "0"}
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_of_another_protocol_names_its_own_table(
     twin, write_cells, tmp_path, monkeypatch
 ):
