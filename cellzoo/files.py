@@ -5,13 +5,11 @@ import csv
 import errno
 import hashlib
 import io
-import itertools
 import json
 import logging
 import math
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -84,80 +82,6 @@ def check_name(path: Path) -> None:
             ) from None
 
 
-class NewCsv:
-    """A CSV that is written row by row beside its name, and gets the name when it is whole.
-
-    Rows that were written stay on the disk whatever ends the work.
-
-    Args:
-        out: the name; nothing of that name may exist.
-        header: names of the columns.
-
-    Attributes:
-        file: where the rows are.
-
-    Raises:
-        UserError: the file cannot be made; every method, too: it cannot be written.
-    """
-
-    def __init__(self, out: Path, header: Sequence[str]):
-        """Makes the file."""
-        check_new_file(out)
-        self._out, self._rows, self._finished = out, 0, False
-        self.file = out.with_name(f"{out.stem[:16]}-{secrets.token_hex(3)}.part.csv")
-        with self._said():
-            self._opened = self.file.open("x", encoding="utf-8", newline="")
-            self._writer = csv.writer(self._opened)
-            self._writer.writerow(header)
-            self._opened.flush()
-
-    def write(self, row: Sequence[Any]) -> None:
-        """Writes a row through to the disk."""
-        with self._said():
-            self._writer.writerow(row)
-            self._opened.flush()
-        self._rows += 1
-
-    def finish(self) -> None:
-        """Gives the file its name.
-
-        Raises:
-            UserError: another file has it by now; the sentence says which name was free.
-        """
-        with self._said():
-            self._opened.close()
-            for number in itertools.count(1):
-                suffix = f"-{number}" if number > 1 else ""
-                named = self._out.with_stem(self._out.stem + suffix)
-                with contextlib.suppress(FileExistsError):
-                    _rename_new(self.file, named)
-                    break
-        self._finished = True
-        if named != self._out:
-            raise UserError(f"{self._out} came to be meanwhile: the rows are in {named}.")
-
-    def abandon(self) -> None:
-        """Ends it, unless it is finished: a file without rows goes, another one is named."""
-        if self._finished:
-            return
-        with contextlib.suppress(OSError):  # a full disk has been told of
-            self._opened.close()
-        if self._rows:
-            log.warning("The first %d rows are in %s.", self._rows, self.file)
-        else:
-            self.file.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(
-                f"{self.file} cannot be written ({error.strerror}): free some space, or choose "
-                "another place for -o."
-            ) from None
-
-
 def temporary_beside(path: Path) -> Path:
     """Where to write what is then renamed to ``path``: a hidden name, of this process alone."""
     return path.with_name(f".{path.name[:64]}.{os.getpid()}.tmp")
@@ -184,13 +108,18 @@ def write_new(path: Path, content: str | bytes) -> None:
     temporary = temporary_beside(path)
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        _rename_new(temporary, path)
+        rename_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _rename_new(file: Path, path: Path) -> None:
-    """Renames a file, but never over another one: raises FileExistsError."""
+def rename_new(file: Path, path: Path) -> None:
+    """Renames a file, but never over another one.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+        OSError: it cannot be renamed.
+    """
     try:
         os.link(file, path)  # unlike a rename, fails where it exists
     except FileExistsError:

@@ -141,7 +141,7 @@ def test_count_prints_what_failed_and_goes_on(run_cli, tmp_path, tiny_run, write
     reason = "is empty (0 bytes), copy it again from its source"
     assert result.stderr == f"Error: {cells}/01.png: {reason}\n"
     unfinished = "no interval for 2 of 2 frames: its training is not finished\n"
-    assert result.stdout == f"{unfinished}counted 2 frames, 1 failed: {out}\n"
+    assert result.stdout == f"{unfinished}3 files: counted 2 frames, 0 flagged, 1 failed: {out}\n"
     with out.open(newline="") as file:
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [False, True, False]
 
@@ -150,7 +150,7 @@ def test_count_of_sound_images(run_cli, tmp_path, tiny_run, write_cells):
     cells, out = write_cells(tmp_path / "cells", images=3), tmp_path / "counts.csv"
     result = run_cli("count", cells / "00.png", cells / "02.png", "--model", tiny_run, "-o", out)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.endswith(f"counted 2 frames, 0 failed: {out}\n")
+    assert result.stdout.endswith(f"2 files: counted 2 frames, 0 flagged, 0 failed: {out}\n")
 
 
 def test_evaluate_scores_a_labelled_folder(run_cli, tmp_path, tiny_run, write_cells):

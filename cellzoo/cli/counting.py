@@ -121,6 +121,7 @@ def _is_number(text: str) -> bool:
               help="From one frame of a series to the next, such as 20min.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=PATH, help="New folder for masks and probabilities, TIFF.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted count ended.")
 @with_trust
 @_connection
 @verb
@@ -133,6 +134,7 @@ def count(
     intensity: str | None,
     pixel_size_um: float | None,
     interval: str | None,
+    resume: bool,
     trust: bool,
     **options: Any,
 ) -> None:
@@ -144,12 +146,16 @@ def count(
     Example: cellzoo count images/ --model zoo:ldc -o counts.csv
 
     Example: cellzoo count images/ --model localhost:8500/twindensity_bf
+
+    A count of hours: cellzoo count plate/ --model zoo:ldc -o plate.csv --resume
     """
-    from cellzoo.commands.count import count_files, summary, without_intervals
+    from cellzoo.commands.count import CountRow, count_into
+    from cellzoo.commands.progress import Progress
     from cellzoo.files import check_new_file
     from cellzoo.images import parse_intensity, parse_interval
 
-    check_new_file(out)
+    if not resume:
+        check_new_file(out)
     reading = {key: options.pop(key) for key in READING}
     reading["intensity"] = None if intensity is None else parse_intensity(intensity)
     reading["pixel_size_um"] = pixel_size_um
@@ -163,14 +169,23 @@ def count(
         counter = load_counter(model, Connection(**options))
     else:
         counter = load_counter(model, trust=trust)
-    rows = count_files(
-        images, counter, out, overlay=overlay, masks=masks, interval=interval, **reading
-    )
-    failed = [row for row in rows if row.error]
-    for row in failed:
-        click.echo(f"Error: {row.error}", err=True)
-    print_lines(filter(None, [without_intervals(rows, counter), summary(rows, out)]))
-    sys.exit(1 if failed else 0)
+    progress = Progress()
+
+    def ready(row: CountRow) -> None:
+        progress.row(row.image)
+        if row.error:
+            progress.finish()
+            click.echo(f"Error: {row.error}", err=True)
+
+    try:
+        tally = count_into(
+            images, counter, out, resume=resume, overlay=overlay, masks=masks, interval=interval,
+            ready=ready, started=progress.start, **reading,
+        )  # fmt: skip
+    finally:
+        progress.finish()
+    print_lines(filter(None, [tally.why_no_intervals(counter), tally.summary(out)]))
+    sys.exit(1 if tally.failed else 0)
 
 
 @main.command()

@@ -1,20 +1,22 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cellzoo.commands.count_table import CountTable
 from cellzoo.commands.pictures import SegmentationPictures
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
-from cellzoo.errors import UsageError
-from cellzoo.files import NewCsv, csv_safe, path_text, readable
+from cellzoo.errors import UsageError, UserError
+from cellzoo.files import check_new_file, csv_safe, path_text, readable
 from cellzoo.images import numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
 
@@ -56,15 +58,62 @@ class CountRow:
     time: float | str = ""
 
 
+@dataclass
+class Tally:
+    """What a table of counts holds, in numbers; rows of an interrupted count are part of it.
+
+    Attributes:
+        files: image files.
+        frames: rows.
+        flagged: frames with a flag.
+        failed: frames, or files, without a count.
+        without_interval: counted frames for which none is promised.
+    """
+
+    files: int = 0
+    frames: int = 0
+    flagged: int = 0
+    failed: int = 0
+    without_interval: int = 0
+    _last: str = ""
+
+    def add(self, row: CountRow) -> None:
+        """Takes a row in."""
+        self.files += row.image != self._last
+        self._last = row.image
+        self.frames += 1
+        self.flagged += bool(row.flag)
+        self.failed += bool(row.error)
+        self.without_interval += not row.error and row.count_low == ""
+
+    def summary(self, out: Path) -> str:
+        """The numbers, and where the counts are, in a line."""
+        if self.frames and self.failed == self.frames:
+            return f"counted no frame, {out} has only the errors of all {self.failed}"
+        n, counted = self.files, self.frames - self.failed
+        return (
+            f"{n:,} file{'s' * (n != 1)}: counted {counted:,} frame{'s' * (counted != 1)}, "
+            f"{self.flagged:,} flagged, {self.failed:,} failed: {out}"
+        )
+
+    def why_no_intervals(self, counter: Counter) -> str:
+        """How many frames have no interval, and why, in a line; empty where all have one."""
+        n, counted = self.without_interval, self.frames - self.failed
+        if not n:
+            return ""
+        why = counter.no_interval
+        if not why:
+            why = "another size than in training"
+            if not counter.any_size:
+                why = f"{counter.name} gives none"
+        return f"no interval for {n} of {counted} frame{'s' * (counted != 1)}: {why}"
+
+
 def count_files(
     paths: str | os.PathLike | Sequence[str | os.PathLike],
     model: Counter | str | os.PathLike,
     out: str | os.PathLike | None = None,
-    *,
-    overlay: str | os.PathLike | None = None,
-    masks: str | os.PathLike | None = None,
-    interval: str | None = None,
-    **reading: Any,
+    **options: Any,
 ) -> list[CountRow]:
     """Counts every frame of files and folders, into a CSV if one is wanted.
 
@@ -73,82 +122,180 @@ def count_files(
     Args:
         paths: image files and folders of them.
         model: what counts, or its name, see :func:`cellzoo.counters.load.load_counter`.
-        out: CSV to write; it appears when it is complete. What was counted before an interruption
-            is in a file beside it, whose name is said. None: none.
+        out: CSV to write, see :func:`count_into`; None: none.
+        options: of :func:`count_into`.
+
+    Returns:
+        The rows that were counted now, as they are written.
+
+    Raises:
+        UserError, UsageError: as :func:`count_into`.
+    """
+    rows: list[CountRow] = []
+    count_into(paths, model, out, ready=rows.append, **options)
+    return rows
+
+
+def count_into(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    model: Counter | str | os.PathLike,
+    out: str | os.PathLike | None,
+    *,
+    resume: bool = False,
+    overlay: str | os.PathLike | None = None,
+    masks: str | os.PathLike | None = None,
+    interval: str | None = None,
+    ready: Callable[[CountRow], None] | None = None,
+    started: Callable[[int, int], None] | None = None,
+    **reading: Any,
+) -> Tally:
+    """Counts every frame of files and folders, and keeps no row in memory.
+
+    Args:
+        paths: image files and folders of them.
+        model: what counts, or its name, see :func:`cellzoo.counters.load.load_counter`.
+        out: CSV to write. It appears when it is complete; until then its rows are in a file beside
+            it that ends in ``.part.csv``. None: none.
+        resume: go on where an interrupted count of the same images, model and options ended. Each
+            frame is counted once. A complete table is left as it is.
         overlay: new folder for a picture of each frame, with its cells outlined and its count.
         masks: new folder for each frame's mask and, where the model has one, probability, TIFF.
             Both appear when they are complete.
         interval: time from one frame of a series to the next, such as ``"20min"``, whatever the
             files say; None: as they say.
+        ready: called with each row when it is on the disk.
+        started: called with the number of files to count, and of those that are counted already.
         reading: what to take of files, see :meth:`cellzoo.counters.base.Counter.count`.
 
     Returns:
-        The rows, as they are written.
+        What the table holds.
 
     Raises:
-        UserError: ``out`` or a folder for pictures exists, there is no image, or pictures are
-            wanted of a model that does not segment. Where ``out`` came to be meanwhile the rows are
-            in a file beside it, and the sentence says in which.
-        UsageError: what to take of files is written wrongly.
+        UserError: ``out`` or a folder for pictures exists, there is no image, pictures are wanted
+            of a model that does not segment, or the rows to go on with are of other images or
+            another model.
+        UsageError: what to take of files is written wrongly, or pictures are to be resumed.
     """
     if not isinstance(paths, list | tuple):
         paths = [paths]
     paths = [path_text(path, "paths") for path in paths]
-    header = [field.name for field in fields(CountRow)]
-    table = None if out is None else NewCsv(Path(out), header)
-    try:
-        seconds = None if interval is None else parse_interval(interval)
-        rows = _count_files(paths, model, table, overlay, masks, seconds, reading)
-    except BaseException:
-        if table:
-            table.abandon()
-        raise
-    return rows
-
-
-def _count_files(
-    paths: Sequence[str | os.PathLike],
-    model: Counter | str | os.PathLike,
-    table: NewCsv | None,
-    overlay: str | os.PathLike | None,
-    masks: str | os.PathLike | None,
-    interval_s: float | None,
-    reading: dict[str, Any],
-) -> list[CountRow]:
-    rows: list[CountRow] = []
-
-    def ready(entry: Entry) -> None:
-        rows.append(_row(entry, counter))
-        rows[-1].series, rows[-1].time = _series_and_time(entry, first, interval_s)
-        if table:
-            table.write(_cells(rows[-1]))
-
+    if resume and (overlay or masks):
+        raise UsageError("--overlay and --masks cannot go on: leave them or --resume out.")
+    interval_s = None if interval is None else parse_interval(interval)
+    if out is not None and not resume:
+        check_new_file(Path(out))
     counter = model if isinstance(model, Counter) else load_counter(model)
     counter.check_pixel_size(reading.get("pixel_size_um"))
     found = search_images([Path(path) for path in paths])
     found.say()
-    files = found.files
-    first = _first_numbers(files)
-    pictures = None
-    if overlay or masks:
-        overlay, masks = overlay and Path(overlay), masks and Path(masks)
-        pictures = SegmentationPictures(counter, overlay, masks, files)
+    work = _Count(counter, found.files, interval_s, ready)
+    if out is None:
+        return work.run(None, started, overlay, masks, reading)
+    header = [field.name for field in fields(CountRow)]
+    made_with = {"model": counter.name, "version": counter.version, "interval": interval_s}
+    made_with |= {key.removesuffix("_um"): value for key, value in reading.items()}
+    table = CountTable(Path(out), header, made_with, resume)
     try:
-        entries = file_entries(files, counter.reader(files, **reading), "--{} ")
-        count_entries(counter, entries, done=pictures and pictures.write, ready=ready)
-    except BaseException as error:
-        if pictures:
-            pictures.discard()
-        if isinstance(error, UsageError):  # wrong for every file alike
-            raise UsageError(with_options(str(error), "--{} ")) from None
+        return work.run(table, started, overlay, masks, reading)
+    except BaseException:
+        table.abandon()
         raise
-    try:
+
+
+class _Count:
+    """One call of :func:`count_into`."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        files: Sequence[Path],
+        interval_s: float | None,
+        ready: Callable[[CountRow], None] | None,
+    ):
+        self.counter, self.files, self.interval_s, self.ready = counter, files, interval_s, ready
+        self.first = _first_numbers(files)
+        self.tally = Tally()
+
+    def run(
+        self,
+        table: CountTable | None,
+        started: Callable[[int, int], None] | None,
+        overlay: str | os.PathLike | None,
+        masks: str | os.PathLike | None,
+        reading: dict[str, Any],
+    ) -> Tally:
+        counter, known = self.counter, self._known(table)
+        last = table.earlier[-1]["image"] if known else ""  # perhaps not all of its frames
+        left = [file for file in self.files if _image(file) not in known or _image(file) == last]
+        if started:
+            started(len(left), len(self.files) - len(left))
+        if table and table.complete:
+            if more := [file for file in left if _image(file) != last]:
+                raise UserError(
+                    f"{table.file} is complete, and {more[0]} is not in it: choose another name "
+                    "for -o."
+                )
+            return self.tally
+        pictures = None
+        if overlay or masks:
+            overlay, masks = overlay and Path(overlay), masks and Path(masks)
+            pictures = SegmentationPictures(counter, overlay, masks, self.files)
+        try:
+            # All files say how many bits the grey levels have, also those counted before.
+            entries = file_entries(left, counter.reader(self.files, **reading), "--{} ")
+            entries = _without_first(entries, last, known.get(last, 0))
+            done = pictures and pictures.write
+            count_entries(counter, entries, done=done, ready=partial(self._write, table))
+        except BaseException as error:
+            if pictures:
+                pictures.discard()
+            if isinstance(error, UsageError):  # wrong for every file alike
+                raise UsageError(with_options(str(error), "--{} ")) from None
+            raise
+        try:
+            if table:
+                table.finish()
+        finally:
+            if pictures:
+                pictures.keep()
+        return self.tally
+
+    def _known(self, table: CountTable | None) -> dict[str, int]:
+        """Rows of each image that an interrupted count left."""
+        known: dict[str, int] = {}
+        images = set(map(_image, self.files))
+        for row in table.earlier if table else ():
+            if row["image"] not in images:
+                raise UserError(
+                    f"{table.file} has counts of {row['image']}, which is not among the images: "
+                    "give the same images again, or move the table away."
+                )
+            known[row["image"]] = known.get(row["image"], 0) + 1
+            self.tally.add(CountRow(**row))
+        return known
+
+    def _write(self, table: CountTable | None, entry: Entry) -> None:
+        row = _row(entry, self.counter)
+        row.series, row.time = _series_and_time(entry, self.first, self.interval_s)
         if table:
-            table.finish()
-    finally:
-        if pictures:
-            pictures.keep()
-    return rows
+            table.write(_cells(row))
+        self.tally.add(row)
+        if self.ready:
+            self.ready(row)
+
+
+def _without_first(entries: Iterator[Entry], image: str, number: int) -> Iterator[Entry]:
+    """Leaves out the frames of an image that are counted already."""
+    for entry in entries:
+        if number and _image(entry.path) == image:
+            number -= 1
+        else:
+            yield entry
+
+
+def _image(file: Path) -> str:
+    """A file as it stands in the table."""
+    return _path_cell(readable(file))
 
 
 def _first_numbers(files: Sequence[Path]) -> dict[str, int]:
@@ -173,27 +320,6 @@ def _series_and_time(
     return readable(series), time
 
 
-def summary(rows: Sequence[CountRow], out: Path) -> str:
-    """How many frames were counted, and where the counts are, in a line."""
-    failed = sum(bool(row.error) for row in rows)
-    if rows and failed == len(rows):
-        return f"counted no frame, {out} has only the errors of all {failed}"
-    n = len(rows) - failed
-    return f"counted {n} frame{'s' * (n != 1)}, {failed} failed: {out}"
-
-
-def without_intervals(rows: Sequence[CountRow], counter: Counter) -> str:
-    """How many frames have no interval, and why, in a line; empty where all have one."""
-    counted = [row for row in rows if not row.error]
-    n = sum(row.count_low == "" for row in counted)
-    if not n:
-        return ""
-    why = counter.no_interval
-    if not why:
-        why = "another size than in training" if counter.any_size else f"{counter.name} gives none"
-    return f"no interval for {n} of {len(counted)} frame{'s' * (len(counted) != 1)}: {why}"
-
-
 def _row(entry: Entry, counter: Counter) -> CountRow:
     row = CountRow(
         readable(entry.path), entry.index, model=counter.name, version=counter.version,
@@ -213,7 +339,9 @@ def _row(entry: Entry, counter: Counter) -> CountRow:
 def _cells(row: CountRow) -> tuple[Any, ...]:
     """A row as it stands in the CSV, where no text is a formula and a path stays one."""
     texts = {key: csv_safe(getattr(row, key)) for key in ("model", "version", "error", "flag")}
-    image, series = (
-        path if csv_safe(path) == path else f"./{path}" for path in (row.image, row.series)
-    )
+    image, series = _path_cell(row.image), _path_cell(row.series)
     return astuple(replace(row, image=image, series=series, **texts))
+
+
+def _path_cell(path: str) -> str:
+    return path if csv_safe(path) == path else f"./{path}"

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from cellzoo.commands.count import count_files, summary
+from cellzoo.commands.count import count_into
 from cellzoo.commands.evaluate import scores_in_words
 from cellzoo.commands.synth import synth
 from cellzoo.counters.load import load_counter
@@ -53,8 +53,8 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
         log.info("$ cellzoo synth %s --natural -n %d -o %s --preview", recipe, _IMAGES, images)
         synth(chosen, images, _IMAGES, preview=True, natural=True)
     log.info("$ cellzoo count %s --model %s -o %s", images / "images", run, counts)
-    rows = count_files([images / "images"], load_counter(str(run)), counts)
-    log.info(summary(rows, counts))
+    tally = count_into([images / "images"], load_counter(str(run)), counts, resume=True)
+    log.info(tally.summary(counts))
     log.info("Look at %s (scores, figures), %s and %s.", report, sheet, counts)
 
 

@@ -46,22 +46,20 @@ def count_entries(
         done: called with each image after it was counted, while its pixels are still there. It may
             be called from several threads.
         ready: called with each image in their order, counted or not, as soon as it and those before
-            it are through.
+            it are through, and forgotten then.
 
     Returns:
-        All of the entries, in their order, each with its count or its error.
+        All of the entries, in their order, each with its count or its error; none with ``ready``.
 
     Raises:
         UserError: an image cannot be counted and ``strict`` is set, or the counter is gone.
     """
-    kept: list[Entry] = []
-    told, notes = 0, Notes()
+    kept: deque[Entry] = deque()
+    notes = Notes()
 
     def tell() -> None:
-        nonlocal told
-        while ready and told < len(kept) and _is_through(kept[told]):
-            told += 1
-            ready(kept[told - 1])
+        while ready and kept and _is_through(kept[0]):
+            ready(kept.popleft())
 
     def prepared() -> Iterator[Entry]:
         for entry in entries:
@@ -107,7 +105,7 @@ def count_entries(
                 tell()
             raise
     notes.say()
-    return kept
+    return list(kept)
 
 
 def _is_through(entry: Entry) -> bool:

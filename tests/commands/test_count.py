@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from cellzoo import files
 from cellzoo.cli import main
-from cellzoo.commands.count import CountRow, count_files, summary, without_intervals
+from cellzoo.commands import count_table
+from cellzoo.commands.count import CountRow, Tally, count_files, count_into
 from cellzoo.counters import stream
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry
@@ -73,6 +74,13 @@ def write_stack(path, frames):
     tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"})
 
 
+def tally_of(rows):
+    tally = Tally()
+    for row in rows:
+        tally.add(row)
+    return tally
+
+
 def rows_of(out):
     with out.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -106,13 +114,16 @@ def test_intervals_are_empty_where_none_can_be_promised(folder, tmp_path):
 def test_a_line_says_why_intervals_are_missing(folder):
     counter = GreyCounter()
     rows = count_files([folder], counter)
-    assert without_intervals(rows, counter) == "no interval for 3 of 3 frames: grey gives none"
+    why = tally_of(rows).why_no_intervals(counter)
+    assert why == "no interval for 3 of 3 frames: grey gives none"
     counter.no_interval = "5 of 19 labelled validation images that are needed"
-    assert without_intervals(rows[:1], counter).endswith("1 of 1 frame: " + counter.no_interval)
+    why = tally_of(rows[:1]).why_no_intervals(counter)
+    assert why.endswith("1 of 1 frame: " + counter.no_interval)
     rows[0].count_low = rows[1].count_low = "0.000"
     counter.no_interval, counter.any_size = "", True
-    assert without_intervals(rows, counter).endswith("1 of 3 frames: another size than in training")
-    assert without_intervals(rows[:2], counter) == ""
+    why = tally_of(rows).why_no_intervals(counter)
+    assert why.endswith("1 of 3 frames: another size than in training")
+    assert tally_of(rows[:2]).why_no_intervals(counter) == ""
 
 
 def test_a_count_above_those_of_training_is_flagged(folder):
@@ -155,11 +166,13 @@ def test_what_is_missing_gets_a_row_and_the_others_go_on(folder, tmp_path, monke
 
 
 def test_the_summary_says_what_is_in_the_table(folder, tmp_path):
-    rows = count_files([folder], GreyCounter())
-    assert summary(rows[:1], Path("a.csv")) == "counted 1 frame, 0 failed: a.csv"
-    (tmp_path / "b.png").write_bytes(b"")
-    rows = count_files([tmp_path / "b.png"], GreyCounter())
-    assert summary(rows, Path("a.csv")) == "counted no frame, a.csv has only the errors of all 1"
+    (folder / "t11.png").write_bytes(b"")
+    tally = count_into([folder], GreyCounter(), None)
+    assert tally.summary(Path("a.csv")) == (
+        "4 files: counted 3 frames, 1 flagged, 1 failed: a.csv"
+    )
+    tally = count_into([folder / "t11.png"], GreyCounter(), None)
+    assert tally.summary(Path("a.csv")) == "counted no frame, a.csv has only the errors of all 1"
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"zoo:ldc", ["zoo:ldc"]])
@@ -294,14 +307,12 @@ def test_a_file_that_came_to_be_meanwhile_is_not_written_over(folder, tmp_path):
     class Slow(GreyCounter):
         def _count(self, images, domain):
             out.write_text("precious")
-            (tmp_path / "counts-2.csv").write_text("precious, too")
             return super()._count(images, domain)
 
-    with pytest.raises(UserError, match="counts.csv came to be .* are in .*counts-3.csv"):
+    with pytest.raises(UserError, match="counts.csv came to be .* are in .*counts.part.csv"):
         count_files([folder], Slow(), out)
     assert out.read_text() == "precious"
-    assert (tmp_path / "counts-2.csv").read_text() == "precious, too"
-    assert [row["count"] for row in rows_of(tmp_path / "counts-3.csv")] == ["0", "2", "10"]
+    assert [row["count"] for row in rows_of(tmp_path / "counts.part.csv")] == ["0", "2", "10"]
 
 
 def test_nothing_is_left_behind_when_counting_fails(folder, tmp_path):
@@ -357,9 +368,8 @@ def test_what_was_counted_before_the_end_is_kept_and_named(
     out = tmp_path / "counts.csv"
     with caplog.at_level("WARNING", "cellzoo"), pytest.raises(type(error)):
         count_files([folder], Ending(), out)
-    (part,) = tmp_path.glob("*.csv")
-    assert part.name.startswith("counts-") and part.name.endswith(".part.csv")
-    assert f"The first 2 rows are in {part}." in caplog.text
+    part = tmp_path / "counts.part.csv"
+    assert f"The first 2 rows are in {part}: --resume goes on." in caplog.text
     with part.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(Path(row["image"]).name, row["count"]) for row in rows] == [
@@ -387,8 +397,8 @@ def test_a_full_disk_names_the_file(folder, tmp_path, monkeypatch):
         with self._said():
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.NewCsv, "write", full)
-    with pytest.raises(UserError, match=r"counts-\w+.part.csv cannot be written \(No space left"):
+    monkeypatch.setattr(count_table.CountTable, "write", full)
+    with pytest.raises(UserError, match=r"counts.part.csv cannot be written \(No space left"):
         count_files([folder], GreyCounter(), tmp_path / "counts.csv")
     assert not list(tmp_path.glob("*.csv"))
 
@@ -679,9 +689,9 @@ def test_an_intensity_on_the_command_line(tmp_path, monkeypatch, words):
 
     def count(paths, counter, out, **options):
         asked.update(options, paths=paths)
-        return []
+        return Tally()
 
-    monkeypatch.setattr("cellzoo.commands.count.count_files", count)
+    monkeypatch.setattr("cellzoo.commands.count.count_into", count)
     loaded = GreyCounter()
     monkeypatch.setattr("cellzoo.counters.load.load_counter", lambda model, **options: loaded)
     image, out = str(tmp_path / "a.png"), str(tmp_path / "counts.csv")

@@ -41,11 +41,11 @@ def test_a_demo_goes_on_and_a_finished_one_is_kept(run_cli, tmp_path, monkeypatc
     (tmp_path / "small.yaml").write_text(SMALL)
     monkeypatch.setattr(module, "_IMAGES", 3)
 
-    def stop(*arguments):
+    def stop(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(module, "count_files", stop)
+        patched.setattr(module, "count_into", stop)
         demo(tmp_path / "demo", "1s", "small.yaml")
     weights = (tmp_path / "demo/run/checkpoints/best.weights.h5").read_bytes()
     image = (tmp_path / "demo/images/images/simulated_00000.png").read_bytes()

@@ -70,7 +70,7 @@ def test_every_verb_takes_it(run_cli, recipe):
     assert (recipe.parent / "run" / "report" / "index.html").is_file()
     result = run_cli("count", "cells", "--model", "run", "-o", "counts.csv")
     few = "no interval for 12 of 12 frames: 3 of 19 labelled validation images that are needed\n"
-    expected = f"{few}counted 12 frames, 0 failed: counts.csv\n"
+    expected = f"{few}12 files: counted 12 frames, 2 flagged, 0 failed: counts.csv\n"
     assert (result.exit_code, result.stdout) == (0, expected)
     with open("counts.csv", newline="") as file:
         rows = list(csv.DictReader(file))

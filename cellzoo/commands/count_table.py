@@ -1,0 +1,197 @@
+"""The table of a count: written row by row, and taken up again where it was interrupted."""
+
+import contextlib
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from cellzoo.errors import UserError
+from cellzoo.files import (
+    check_name,
+    check_new_file,
+    csv_text,
+    read_json,
+    rename_new,
+    write_atomically,
+)
+
+log = logging.getLogger(__name__)
+
+
+class CountTable:
+    """A CSV that grows row by row beside its name, and gets the name when it is whole.
+
+    The rows of ``counts.csv`` are in ``counts.part.csv`` until then, and stay there whatever ends
+    the work. ``counts.part.json`` says what they were counted with.
+
+    Args:
+        out: the name.
+        header: names of the columns.
+        made_with: what decides over the counts: model, version and how files are read.
+        resume: go on with the rows of an interrupted count; without any, begin.
+
+    Attributes:
+        file: where the rows are.
+        earlier: rows of the interrupted count, as they stand in the table.
+        complete: the table has its name already, and ``earlier`` all of its rows.
+
+    Raises:
+        UserError: a table of that name exists, rows of an interrupted count wait and ``resume`` is
+            not set, they were counted with something else, another command writes them, or the
+            file cannot be made. Every method, too: it cannot be written.
+    """
+
+    def __init__(
+        self, out: Path, header: Sequence[str], made_with: Mapping[str, Any], resume: bool = False
+    ):
+        """Opens the file."""
+        self._out, self._header = out, list(header)
+        self.earlier: list[dict[str, str]] = []
+        self.complete = resume and out.is_file()
+        if self.complete:
+            self.file = out
+            self.earlier = self._read()
+            return
+        check_new_file(out)
+        self.file = part_of(out)
+        check_name(self.file)
+        self._about = self.file.with_suffix(".json")
+        self._lock = filelock.FileLock(out.with_name(f".{self.file.name}.lock"))
+        try:
+            self._lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise UserError(
+                f"{self.file} is being written by another command: wait for it, or choose another "
+                "name for -o."
+            ) from None
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+        try:
+            self._open({key: _plain(value) for key, value in made_with.items()}, resume)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open(self, made_with: dict[str, Any], resume: bool) -> None:
+        if self.file.exists() and not resume and len(rows := self._read()):
+            raise UserError(
+                f"{self.file} has the first {len(rows)} rows of an interrupted count: go on with "
+                "--resume, or move it away."
+            )
+        if self.file.exists() and resume:
+            self._check(made_with)
+            self.earlier = self._read()
+        with self._said():
+            write_atomically(self._about, json.dumps(made_with, indent=1) + "\n")
+            # Without what a crash left half-written.
+            rows = [list(row.values()) for row in self.earlier]
+            write_atomically(self.file, csv_text(self._header, rows))
+            self._opened = self.file.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._opened)
+        self._rows = len(rows)
+
+    def _read(self) -> list[dict[str, str]]:
+        """The rows that are whole."""
+        try:
+            content = self.file.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{self.file} cannot be read ({error.strerror}): move it away."
+            ) from None
+        whole = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
+        try:
+            lines = list(csv.reader(io.StringIO(whole, newline="")))
+        except csv.Error:
+            lines = [[]]
+        if lines and lines[0] != self._header:
+            raise UserError(f"{self.file} is no table of cellzoo count: move it away.")
+        if lines and len(lines[-1]) != len(self._header):
+            lines.pop()  # cut within quotes
+        return [dict(zip(self._header, line, strict=False)) for line in lines[1:]]
+
+    def _check(self, made_with: dict[str, Any]) -> None:
+        """Refuses to go on with another model, or with files read otherwise."""
+        cure = f"move {self.file} away"
+        if not self._about.is_file():
+            raise UserError(f"Nothing says how {self.file} was counted: {cure}.")
+        before = read_json(self._about, cure)
+        for key, value in made_with.items():
+            if before.get(key) != value:
+                raise UserError(
+                    f"{self.file} was counted with {key} {_said(before.get(key))}, not "
+                    f"{_said(value)}: give the same again, or {cure}."
+                )
+
+    def write(self, row: Sequence[Any]) -> None:
+        """Writes a row through to the disk."""
+        with self._said():
+            self._writer.writerow(row)
+            self._opened.flush()
+        self._rows += 1
+
+    def finish(self) -> None:
+        """Gives the file its name.
+
+        Raises:
+            UserError: another file has it by now.
+        """
+        try:
+            with self._said():
+                self._opened.close()
+                try:
+                    rename_new(self.file, self._out)
+                except FileExistsError:
+                    raise UserError(
+                        f"{self._out} came to be meanwhile: the rows are in {self.file}."
+                    ) from None
+                self._about.unlink(missing_ok=True)
+        finally:
+            self._unlock()
+
+    def abandon(self) -> None:
+        """Ends it: a file without rows goes, another one is named."""
+        if self.complete:
+            return
+        with contextlib.suppress(OSError):  # a full disk has been told of
+            self._opened.close()
+        if self._rows and self.file.exists():
+            log.warning("The first %d rows are in %s: --resume goes on.", self._rows, self.file)
+        elif not self._rows:
+            self.file.unlink(missing_ok=True)
+            self._about.unlink(missing_ok=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.file} cannot be written ({error.strerror}): free some space, or choose "
+                "another place for -o."
+            ) from None
+
+
+def part_of(out: Path) -> Path:
+    """Where the rows of a table are until it is whole."""
+    return out.with_name(f"{out.stem[:200]}.part.csv")
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else f"{value}"
