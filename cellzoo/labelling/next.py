@@ -96,10 +96,12 @@ def suggest(
             return Suggestion(int(draw.choice(old)), why, "random", True, True)
     wanted = "test" if place in TEST_TURNS else "validation" if place in VALIDATION_TURNS else ""
     if held_out := [k for k in open_ if split[k] == wanted]:
-        return _drawn(held_out, draw)
+        return _drawn(frames, held_out, answers, draw)
     teaching = [k for k in open_ if split[k] == "train"]
     if not teaching:
-        return _drawn(open_, draw) if open_ else Suggestion(None, "Every frame has an answer.")
+        if not open_:
+            return Suggestion(None, "Every frame has an answer.")
+        return _drawn(frames, open_, answers, draw)
     teaching = _without_resting(frames, teaching, shown or _last_answered(answers))
     known = [k for k in teaching if k in predicted]
     if known:
@@ -107,9 +109,28 @@ def suggest(
     return _unlike(frames, teaching, answers)
 
 
-def _drawn(candidates: Sequence[int], draw: np.random.Generator) -> Suggestion:
+def _drawn(
+    frames: Catalogue,
+    candidates: Sequence[int],
+    answers: Mapping[int, Answer],
+    draw: np.random.Generator,
+) -> Suggestion:
+    """One at random, from the groups with the fewest answers: errors vary from group to group."""
+    some = _of_fewest_answers(frames, candidates, answers)
     why = "Drawn at random, without the model's count, to say how far off it is."
-    return Suggestion(int(draw.choice(candidates)), why, "random", True)
+    return Suggestion(int(draw.choice(some)), why, "random", True)
+
+
+def _of_fewest_answers(
+    frames: Catalogue, candidates: Sequence[int], answers: Mapping[int, Answer]
+) -> list[int]:
+    """The candidates of the groups with the fewest answers."""
+    number: dict[str, int] = {}
+    for k, answer in answers.items():
+        group = frames.items[k].group
+        number[group] = number.get(group, 0) + answer.given
+    fewest = min(number.get(frames.items[k].group, 0) for k in candidates)
+    return [k for k in candidates if number.get(frames.items[k].group, 0) == fewest]
 
 
 def _to_repeat(
@@ -149,11 +170,7 @@ def _unlike(
 ) -> Suggestion:
     """Of the groups with the fewest answers, the frame that is least like any that has one."""
     answered = [k for k, answer in answers.items() if answer.given]
-    number: dict[str, int] = {}
-    for k in answered:
-        number[frames.items[k].group] = number.get(frames.items[k].group, 0) + 1
-    fewest = min(number.get(frames.items[k].group, 0) for k in candidates)
-    some = [k for k in candidates if number.get(frames.items[k].group, 0) == fewest]
+    some = _of_fewest_answers(frames, candidates, answers)
     looks = frames.looks[some]
     if not answered:  # the most usual one
         best = int(np.argmin(np.square(looks - frames.looks.mean(axis=0)).sum(axis=1)))
@@ -179,7 +196,7 @@ def _for_the_model(
     best = candidates[int(np.argmax(ranks))]
     said = predicted[best]
     if said.flag:
-        why = f"Flagged: {said.flag}."
+        why = "Flagged by the model, see below."
     elif jumps[best] and jumps[best] >= np.quantile(list(jumps.values()), 0.9):
         why = "Its count jumps in its series."
     elif np.isfinite(said.low):

@@ -284,7 +284,7 @@ function modelWords() {
   if (!page.showModel) return "Hidden by you.";
   const { count, low, high, flag } = frame.model;
   const interval = low === null ? ", without an interval" : ` (${Math.max(0, low).toFixed(1)} to ${high.toFixed(1)})`;
-  return `${state && state.model ? state.model : "It"} counts ${count}${interval}.${flag ? ` Flagged: ${flag}.` : ""}`;
+  return `${state && state.model ? state.model : "It"} counts ${count}${interval}.${flag ? ` Flagged: ${flag}` : ""}`;
 }
 
 let timer = null;
