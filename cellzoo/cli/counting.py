@@ -188,6 +188,74 @@ def count(
     sys.exit(1 if tally.failed else 0)
 
 
+@main.command(cls=_TwoNumbers)
+@click.argument("source", type=PATH)
+@click.option("--model", required=True,
+              help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
+@click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True,
+              help="Table that grows; the same command goes on with it.")  # fmt: skip
+@selection
+@click.option("--intensity", metavar="LOW HIGH|dtype",
+              help="Grey levels of black and white; dtype: of the whole type.")
+@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=_MICROMETRES,
+              help="Width of a pixel in micrometres, where files do not say it or are wrong.")
+@click.option("--interval", metavar="TIME",
+              help="From one frame of a series to the next, such as 20min.")
+@click.option("--alert", metavar="COMMAND", default="",
+              help="To run when a chamber empties, overflows, blurs or stops growing.")
+@click.option("--until-idle", metavar="TIME", help="End when nothing new came for so long.")
+@with_trust
+@_connection
+@verb
+def watch(
+    source: Path,
+    model: str,
+    out: Path,
+    intensity: str | None,
+    pixel_size_um: float | None,
+    interval: str | None,
+    alert: str,
+    until_idle: str | None,
+    trust: bool,
+    **options: Any,
+) -> None:
+    """Count frames as the microscope writes them.
+
+    SOURCE is a folder, or a file that grows. Rows are added to the table as frames come, and the
+    growth so far is in the page beside it. Stop it with Ctrl-C: the same command goes on.
+
+    Example: cellzoo watch D:/today --model zoo:simulated_pc -o today.csv --interval 10min
+    """
+    from cellzoo.counters.load import is_served, load_counter
+    from cellzoo.images import parse_intensity, parse_interval
+    from cellzoo.timelapse.alerts import Alerts
+    from cellzoo.timelapse.live_page import LivePage
+    from cellzoo.timelapse.watch import Watch
+
+    reading = {key: options.pop(key) for key in READING}
+    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
+    reading["pixel_size_um"] = pixel_size_um
+    interval_s = None if interval is None else parse_interval(interval)
+    idle_s = None if until_idle is None else parse_interval(until_idle)
+    alerts = Alerts(alert)
+    if is_served(model):
+        from cellzoo.counters.served import Connection
+
+        counter = load_counter(model, Connection(**options))
+    else:
+        counter = load_counter(model, trust=trust)
+    page = LivePage(out, alerts)
+    watched = Watch(
+        source, counter, out, alerts=alerts, page=page, interval_s=interval_s, **reading
+    )
+    click.echo(f"watching {source}: rows go to {out}, growth to {page.file}")
+    try:
+        watched.run(idle_s)
+    finally:
+        alerts.close()
+        click.echo(f"{watched.frames:,} frames, {watched.failed:,} failed: {out}")
+
+
 @main.command()
 @click.argument("counts", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="New folder for tables and figures.")

@@ -1,7 +1,7 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,9 @@ class CountRow:
     flag: str = ""
     series: str = ""
     time: float | str = ""
+
+
+HEADER = [field.name for field in fields(CountRow)]
 
 
 @dataclass
@@ -191,10 +194,7 @@ def count_into(
     work = _Count(counter, found.files, interval_s, ready)
     if out is None:
         return work.run(None, started, overlay, masks, reading)
-    header = [field.name for field in fields(CountRow)]
-    made_with = {"model": counter.name, "version": counter.version, "interval": interval_s}
-    made_with |= {key.removesuffix("_um"): value for key, value in reading.items()}
-    table = CountTable(Path(out), header, made_with, resume)
+    table = CountTable(Path(out), HEADER, made_with(counter, interval_s, reading), resume)
     try:
         return work.run(table, started, overlay, masks, reading)
     except BaseException:
@@ -212,8 +212,9 @@ class _Count:
         interval_s: float | None,
         ready: Callable[[CountRow], None] | None,
     ):
-        self.counter, self.files, self.interval_s, self.ready = counter, files, interval_s, ready
-        self.first = _first_numbers(files)
+        self.counter, self.files, self.ready = counter, files, ready
+        self.rows = Rows(counter, interval_s)
+        self.rows.look_at(files)
         self.tally = Tally()
 
     def run(
@@ -226,11 +227,11 @@ class _Count:
     ) -> Tally:
         counter, known = self.counter, self._known(table)
         last = table.earlier[-1]["image"] if known else ""  # perhaps not all of its frames
-        left = [file for file in self.files if _image(file) not in known or _image(file) == last]
+        left = [f for f in self.files if image_cell(f) not in known or image_cell(f) == last]
         if started:
             started(len(left), len(self.files) - len(left))
         if table and table.complete:
-            if more := [file for file in left if _image(file) != last]:
+            if more := [file for file in left if image_cell(file) != last]:
                 raise UserError(
                     f"{table.file} is complete, and {more[0]} is not in it: choose another name "
                     "for -o."
@@ -263,7 +264,7 @@ class _Count:
     def _known(self, table: CountTable | None) -> dict[str, int]:
         """Rows of each image that an interrupted count left."""
         known: dict[str, int] = {}
-        images = set(map(_image, self.files))
+        images = set(map(image_cell, self.files))
         for row in table.earlier if table else ():
             if row["image"] not in images:
                 raise UserError(
@@ -275,49 +276,66 @@ class _Count:
         return known
 
     def _write(self, table: CountTable | None, entry: Entry) -> None:
-        row = _row(entry, self.counter)
-        row.series, row.time = _series_and_time(entry, self.first, self.interval_s)
+        row = self.rows.row(entry)
         if table:
-            table.write(_cells(row))
+            table.write(cells(row))
         self.tally.add(row)
         if self.ready:
             self.ready(row)
 
 
+def made_with(
+    counter: Counter, interval_s: float | None, reading: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides over the counts and times of a table."""
+    known = {"model": counter.name, "version": counter.version, "interval": interval_s}
+    return known | {key.removesuffix("_um"): value for key, value in reading.items()}
+
+
 def _without_first(entries: Iterator[Entry], image: str, number: int) -> Iterator[Entry]:
     """Leaves out the frames of an image that are counted already."""
     for entry in entries:
-        if number and _image(entry.path) == image:
+        if number and image_cell(entry.path) == image:
             number -= 1
         else:
             yield entry
 
 
-def _image(file: Path) -> str:
+def image_cell(file: Path) -> str:
     """A file as it stands in the table."""
     return _path_cell(readable(file))
 
 
-def _first_numbers(files: Sequence[Path]) -> dict[str, int]:
-    """The least number of the files of each series that their names make, by its name."""
-    first: dict[str, int] = {}
-    for series, number in filter(None, map(numbered, files)):
-        first[series] = min(number, first.get(series, number))
-    return first
+class Rows:
+    """Makes rows of the table of what was counted.
 
+    Args:
+        counter: that counts.
+        interval_s: seconds from one frame of a series to the next; None: as files say.
+    """
 
-def _series_and_time(
-    entry: Entry, first: Mapping[str, int], interval_s: float | None
-) -> tuple[str, str]:
-    """Name of an entry's series, and hours since its start."""
-    series, step, seconds = entry.series, entry.step, entry.time_s
-    if not series and (named := numbered(entry.path)):
-        series, step = named[0], named[1] - first[named[0]]
-        seconds = None  # of a file's own start
-    if interval_s is not None:
-        seconds = None if step is None else step * interval_s
-    time = f"{seconds / 3600:.6g}" if series and seconds is not None else ""
-    return readable(series), time
+    def __init__(self, counter: Counter, interval_s: float | None):
+        """Knows of no file."""
+        self._counter, self._interval_s = counter, interval_s
+        self._first: dict[str, int] = {}  # least number of each series that file names make
+
+    def look_at(self, files: Iterable[Path]) -> None:
+        """Takes the numbers in names of files, of which the least is the start of a series."""
+        for series, number in filter(None, map(numbered, files)):
+            self._first[series] = min(number, self._first.get(series, number))
+
+    def row(self, entry: Entry) -> CountRow:
+        """A row; its file must have been looked at."""
+        row = _row(entry, self._counter)
+        series, step, seconds = entry.series, entry.step, entry.time_s
+        if not series and (named := numbered(entry.path)):
+            series, step = named[0], named[1] - self._first[named[0]]
+            seconds = None  # of a file's own start
+        if self._interval_s is not None:
+            seconds = None if step is None else step * self._interval_s
+        row.series = readable(series)
+        row.time = f"{seconds / 3600:.6g}" if series and seconds is not None else ""
+        return row
 
 
 def _row(entry: Entry, counter: Counter) -> CountRow:
@@ -336,7 +354,7 @@ def _row(entry: Entry, counter: Counter) -> CountRow:
     return row
 
 
-def _cells(row: CountRow) -> tuple[Any, ...]:
+def cells(row: CountRow) -> tuple[Any, ...]:
     """A row as it stands in the CSV, where no text is a formula and a path stays one."""
     texts = {key: csv_safe(getattr(row, key)) for key in ("model", "version", "error", "flag")}
     image, series = _path_cell(row.image), _path_cell(row.series)

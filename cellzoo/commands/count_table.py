@@ -35,6 +35,7 @@ class CountTable:
         header: names of the columns.
         made_with: what decides over the counts: model, version and how files are read.
         resume: go on with the rows of an interrupted count; without any, begin.
+        live: the rows are in the table itself from the first on, and it is always gone on with.
 
     Attributes:
         file: where the rows are.
@@ -48,7 +49,12 @@ class CountTable:
     """
 
     def __init__(
-        self, out: Path, header: Sequence[str], made_with: Mapping[str, Any], resume: bool = False
+        self,
+        out: Path,
+        header: Sequence[str],
+        made_with: Mapping[str, Any],
+        resume: bool = False,
+        live: bool = False,
     ):
         """Opens the file."""
         self._out, self._header = out, list(header)
@@ -58,8 +64,10 @@ class CountTable:
             self.file = out
             self.earlier = self._read()
             return
-        check_new_file(out)
-        self.file = part_of(out)
+        if not (live and out.is_file()):
+            check_new_file(out)
+        self.file = out if live else part_of(out)
+        resume = resume or live
         check_name(self.file)
         self._about = self.file.with_suffix(".json")
         self._lock = filelock.FileLock(out.with_name(f".{self.file.name}.lock"))
@@ -153,6 +161,12 @@ class CountTable:
                 self._about.unlink(missing_ok=True)
         finally:
             self._unlock()
+
+    def close(self) -> None:
+        """Ends a live table."""
+        with self._said():
+            self._opened.close()
+        self._unlock()
 
     def abandon(self) -> None:
         """Ends it: a file without rows goes, another one is named."""

@@ -130,6 +130,7 @@ class Counter(ABC):
         can_reconstruct: :meth:`translations` shows what its decoders make of images.
         has_threshold: :meth:`with_threshold` exchanges the threshold that its mask comes from.
         window: batches that it is asked for at the same time.
+        remote: it is behind a server, which may be away for a while.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Counter(ABC):
     can_reconstruct: bool = False
     has_threshold: bool = False
     window: int = 1
+    remote: bool = False
 
     @property
     def axes(self) -> str | None:

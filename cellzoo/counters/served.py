@@ -182,7 +182,7 @@ class ServedCounter(Counter):
         UserError: no server answers, it does not know the model, or the model is no counter.
     """
 
-    window = WINDOW
+    window, remote = WINDOW, True
 
     def __init__(self, address: Address, connection: Connection | None = None):
         """Asks the server for the model's version and signatures."""

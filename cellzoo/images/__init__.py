@@ -8,6 +8,7 @@ from cellzoo.images.find import (
     SUFFIXES,
     find_images,
     natural_key,
+    new_images,
     search_images,
 )
 from cellzoo.images.frame import Frame
@@ -45,6 +46,7 @@ __all__ = [
     "find_images",
     "full_range",
     "natural_key",
+    "new_images",
     "numbered",
     "open_image",
     "parse_intensity",

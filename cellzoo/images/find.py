@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,6 +130,24 @@ def search_images(paths: Sequence[Path]) -> Found:
             f"{shown}: no image found, expected files ending in {', '.join(suffixes())}.{more}"
         )
     return found
+
+
+def new_images(path: Path, known: Container[Path]) -> list[Path]:
+    """The images below a folder that are not known yet, cheaply, in natural order.
+
+    Args:
+        path: a folder, or a file, which is an image whatever its name.
+        known: images that are known.
+    """
+    if not path.is_dir() or _is_picture_folder(path):
+        return [path] if path.exists() and path not in known else []
+    files = [file for file in _files_below(path) if format_named(file) is not None]
+    new = [file for file in files if file not in known]
+    if not new:
+        return []
+    stems = {file.parent / file.stem for file in files}
+    new = [file for file in new if not _is_made_of_another(file, stems)]
+    return sorted(new, key=lambda file: natural_key(file.as_posix()))
 
 
 def as_on_disk(path: Path) -> Path:

@@ -136,6 +136,11 @@ class Reader:
             time_s=_time(series, place.get("T", 0)),
         )
 
+    @property
+    def guesses_bits(self) -> bool:
+        """Whether the brightest pixel had to say how many of 16 bits are used, and it were few."""
+        return any(bits < 16 for bits in self._bits.values())
+
     def _series_bits(self, path: Path) -> int:
         """Bits that the brightest pixel of a file's series needs."""
         series = _series_name(path)

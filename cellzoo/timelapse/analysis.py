@@ -113,7 +113,7 @@ def growth(table: Path, out: Path, **options: object) -> tuple[Analysis, list[Pa
                 shutil.rmtree(left)
         inside = partial / "complete"
         inside.mkdir()
-        names = _write(analysis, inside)
+        names = write_files(analysis, inside)
         if out.exists():
             out.rmdir()
         os.rename(inside, out)
@@ -149,8 +149,8 @@ def summary(analysis: Analysis) -> list[str]:
     return [*lines, f"{rated} of {len(analysis.growths)} series have a growth rate"]
 
 
-def _write(analysis: Analysis, folder: Path) -> list[str]:
-    """Writes all files and returns their names, those of the figures left out."""
+def write_files(analysis: Analysis, folder: Path) -> list[str]:
+    """Writes all files into a folder and returns their names, those of the figures left out."""
     from cellzoo.timelapse.report import write_report  # Matplotlib, 0.5 s
 
     rows = [[_cell(getattr(found, key)) for key in COLUMNS] for found in analysis.growths]

@@ -1,0 +1,319 @@
+"""A watch counts each frame once, whatever the microscope and the machine do meanwhile."""
+
+import csv
+import io
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellzoo.commands.count import CountRow
+from cellzoo.counters.base import Counter
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import to_unit
+from cellzoo.timelapse import watch as module
+from cellzoo.timelapse.alerts import Alerts
+from cellzoo.timelapse.live_page import LivePage
+from cellzoo.timelapse.watch import Watch
+
+
+class GreyCounter(Counter):
+    """Counts a cell for each ten grey levels; no TensorFlow."""
+
+    name, version = "grey", "v1"
+    axes, channel = None, None
+
+    def __init__(self):
+        self.counted = 0
+
+    def _prepare(self, frame, scaled):
+        return to_unit(frame.pixels)
+
+    def _count(self, images, domain):
+        self.counted += len(images)
+        raw = 25.5 * images.mean(axis=(1, 2))
+        return raw, raw - 1, raw + 1
+
+
+def png(level):
+    return cv2.imencode(".png", np.full((8, 8), level, np.uint8))[1].tobytes()
+
+
+def rows_of(file):
+    return list(csv.DictReader(io.StringIO(file.read_text(), newline="")))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "POLL", 0.02)
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(module, "AWAY", 0.02)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for k in range(4):
+        (images / f"c_t{k:03d}.png").write_bytes(png(10 * k))
+    return images
+
+
+def watch(folder, out, counter=None, alerts=None, idle=0.1, **options):
+    watched = Watch(folder, counter or GreyCounter(), out, alerts=alerts or Alerts(), **options)
+    watched.run(idle)
+    return watched
+
+
+def test_what_is_there_and_what_comes_is_counted_once(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+
+    def come():
+        time.sleep(0.2)
+        for k in range(4, 8):
+            (folder / f"c_t{k:03d}.png").write_bytes(png(10 * k))
+            time.sleep(0.03)
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    watched = watch(folder, out, idle=0.6, interval_s=1800)
+    coming.join()
+    rows = rows_of(out)
+    assert [int(row["count"]) for row in rows] == list(range(8)) and watched.frames == 8
+    assert [row["time"] for row in rows[:3]] == ["0", "0.5", "1"]
+    assert len({row["series"] for row in rows}) == 1
+
+
+def test_it_goes_on_with_its_table(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    watch(folder, out)
+    (folder / "c_t004.png").write_bytes(png(40))
+    with out.open("ab") as file:
+        file.write(b"half a li")  # a crash
+    counter = GreyCounter()
+    watched = watch(folder, out, counter)
+    assert counter.counted == 1 and watched.frames == 5
+    assert [int(row["count"]) for row in rows_of(out)] == list(range(5))
+
+
+def test_a_half_written_file_waits_and_a_broken_one_gets_its_row_in_the_end(folder, tmp_path):
+    out, content = tmp_path / "counts.csv", png(90)
+    (folder / "c_t004.png").write_bytes(content[:40])
+    (folder / "c_t005.png").write_bytes(b"broken")
+    (folder / "c_t006.png").write_bytes(png(60))
+
+    def rest():
+        time.sleep(0.15)
+        (folder / "c_t004.png").write_bytes(content)
+
+    writing = threading.Thread(target=rest)
+    writing.start()
+    watched = watch(folder, out, idle=0.5)
+    writing.join()
+    rows = {row["image"][-8:]: row for row in rows_of(out)}
+    assert rows["t004.png"]["count"] == "9" and rows["t006.png"]["count"] == "6"
+    assert rows["t005.png"]["error"] and watched.failed == 1 and len(rows) == 7
+
+
+def write_stack(path, levels):
+    frames = np.stack([np.full((8, 8), level, np.uint8) for level in levels])
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"})
+
+
+def test_a_stack_that_grows_is_followed_also_across_an_end(tmp_path):
+    stack, out = tmp_path / "stack.tif", tmp_path / "counts.csv"
+    write_stack(stack, [10, 20])
+    watch(stack, out)
+    write_stack(stack, [10, 20, 30, 40])
+    counter = GreyCounter()
+    watch(stack, out, counter)
+    assert [int(row["count"]) for row in rows_of(out)] == [1, 2, 3, 4] and counter.counted == 2
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:4]))  # a crash within the stack
+    watch(stack, out)
+    assert [int(row["frame"]) for row in rows_of(out)] == [0, 1, 2, 3]
+
+
+def test_another_model_or_a_missing_folder_is_refused(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    watch(folder, out)
+    other = GreyCounter()
+    other.version = "v2"
+    with pytest.raises(UserError, match="was counted with version v1, not v2"):
+        watch(folder, out, other)
+    with pytest.raises(UserError, match="no such file or folder"):
+        watch(tmp_path / "none", tmp_path / "other.csv")
+    (tmp_path / "mine.csv").write_text("a table of mine\n1\n")
+    with pytest.raises(UserError, match="Nothing says how|is no table of cellzoo count"):
+        watch(folder, tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "a table of mine\n1\n"
+
+
+def test_bits_that_only_a_later_frame_would_say_are_asked_for(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    tifffile.imwrite(folder / "t0.tif", np.full((8, 8), 900, np.uint16))
+
+    class FullRange(GreyCounter):
+        takes_full_range = True
+
+    with pytest.raises(UserError, match="how many of 16 bits are used.*--intensity 0 4095"):
+        watch(folder, tmp_path / "counts.csv", FullRange())
+    watch(folder, tmp_path / "other.csv", FullRange(), intensity=(0, 4095))
+    assert rows_of(tmp_path / "other.csv")[0]["count"] == "6"  # 25.5 * 900 / 4095
+
+
+def test_a_server_that_is_away_is_asked_again(folder, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+
+    class Away(GreyCounter):
+        remote, times = True, 2
+
+        def _count(self, images, domain):
+            if self.times:
+                self.times -= 1
+                raise UserError("localhost:8500 does not answer.")
+            return super()._count(images, domain)
+
+    with caplog.at_level("WARNING", "cellzoo"):
+        watch(folder, tmp_path / "counts.csv", Away())
+    assert [int(row["count"]) for row in rows_of(tmp_path / "counts.csv")] == [0, 1, 2, 3]
+    assert "does not answer. Trying again" in caplog.text
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from tests.timelapse import test_watch as t
+from cellzoo.timelapse import watch as module
+module.POLL = 0.02
+t.watch(Path(sys.argv[1]), Path(sys.argv[2]), idle=float(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(10, marks=pytest.mark.slow)], ids=["once", "ten times"]
+)
+def test_a_watch_that_is_killed_goes_on_with_each_frame_once(folder, tmp_path, kills):
+    out, random = tmp_path / "counts.csv", np.random.default_rng(0)
+    command = [sys.executable, "-c", _PROGRAM, str(folder), str(out)]
+    number = 4
+    for _ in range(kills):
+        before = out.read_bytes() if out.exists() else b""
+        process = subprocess.Popen([*command, "60"])
+        for _ in range(20):
+            (folder / f"c_t{number:03d}.png").write_bytes(png(number % 25 * 10))
+            number += 1
+        while (out.read_bytes() if out.exists() else b"") == before and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.02))
+        process.kill()
+        process.wait()
+    subprocess.run([*command, "0.2"], check=True, timeout=120)
+    names = [row["image"] for row in rows_of(out)]
+    assert len(names) == len(set(names)) == number
+
+
+def row(count, flag="", series="a"):
+    return CountRow("a.png", 0, count=count, series=series, flag=flag)
+
+
+def told(tmp_path, monkeypatch, caplog, rows):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    script = tmp_path / "alert.py"
+    script.write_text(
+        "import os, sys\n"
+        f"open({str(tmp_path / 'alerts.txt')!r}, 'a').write(\n"
+        "    os.environ['CELLZOO_EVENT'] + '|' + sys.argv[1] + '\\n')\n"
+    )
+    alerts = Alerts(f"{sys.executable} {script}")
+    with caplog.at_level("WARNING", "cellzoo"):
+        for each in rows:
+            alerts.take(each)
+        alerts.close()
+    file = tmp_path / "alerts.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_a_chamber_that_empties_is_told_of_once_and_again_after_it_was_well(
+    tmp_path, monkeypatch, caplog
+):
+    counts = [4, 5, 0, 0, 0, 0, 3, 3, 3, 0, 0, 0]
+    said = told(tmp_path, monkeypatch, caplog, [row(n) for n in counts])
+    assert said == ["empty|a is empty."] * 2
+
+
+def test_an_overflow_and_lost_focus_are_told_of(tmp_path, monkeypatch, caplog):
+    above = "41 cells, above the 28 of the training images"
+    blurred = "less fine detail than the training images: out of focus?"
+    rows = [row(41, above, "b")] * 3 + [row(5, blurred, "c")] * 2 + [row(5, "", "c")]
+    said = told(tmp_path, monkeypatch, caplog, rows + [row(5, blurred, "d")] * 3)
+    assert sorted(said) == [
+        "focus|d seems out of focus.",
+        "overflow|b has 41 cells, more than the counter was trained for.",
+    ]
+
+
+def test_alerts_that_fail_end_nothing(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    with pytest.raises(UsageError, match="--alert 'open cannot be understood"):
+        Alerts("'open")
+    alerts = Alerts("/no/such/program")
+    with caplog.at_level("WARNING", "cellzoo"):
+        for n in (4, 0, 0, 0):
+            alerts.take(row(n))
+    assert "--alert /no/such/program cannot be run" in caplog.text
+    failing = Alerts(f"{sys.executable} -c 'raise SystemExit(3)'")
+    with caplog.at_level("WARNING", "cellzoo"):
+        for n in (4, 0, 0, 0):
+            failing.take(row(n))
+        failing.close()
+    assert "ended with 3" in caplog.text
+
+
+def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    out = tmp_path / "counts.csv"
+    levels = [2, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 16, 18, 20, 22] + [22] * 60
+    lines = ["image,frame,count,series,time"]
+    lines += [f"a.png,{k},{n},a,{k * 0.5:g}" for k, n in enumerate(levels)]
+    out.write_text("\n".join(lines) + "\n")
+    now, alerts = [0.0], Alerts()
+    page = LivePage(out, alerts, lambda: now[0])
+    page.refresh()
+    assert not page.file.exists()  # nothing was counted
+    page.note("a")
+    with caplog.at_level("WARNING", "cellzoo"):
+        page.refresh()
+    content = page.file.read_text()
+    assert '<meta http-equiv="refresh"' in content and page.file.with_suffix(".csv").is_file()
+    assert "a has not grown since" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "counts.csv", "counts.growth.csv", "counts.growth.html"
+    ]  # fmt: skip
+    page.file.unlink()
+    page.note("a")
+    page.refresh()
+    assert not page.file.exists()  # too soon
+    now[0] += 1000
+    page.refresh()
+    assert page.file.exists()
+
+
+def test_times_that_are_missing_are_said_once_instead_of_a_page(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    out = tmp_path / "counts.csv"
+    out.write_text("image,frame,count,series,time\na.png,0,1,a,\n")
+    page = LivePage(out, Alerts())
+    with caplog.at_level("WARNING", "cellzoo"):
+        for _ in range(2):
+            page.note("a")
+            page.refresh(now=True)
+    assert len({record.message for record in caplog.records}) == 1
+    assert "--interval" in caplog.text
