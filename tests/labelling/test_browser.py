@@ -185,7 +185,7 @@ def test_twenty_images_a_killed_server_and_a_training(folder, started, browser, 
         "twindensity_ldc",
         [
             "model.image_size=48", "data.synthetic.images=64", "train.batch=8",
-            "train.steps_per_epoch=4",
+            "train.steps_per_epoch=4", "data.natural.copies=allow",
         ],
     )  # fmt: skip
     (tmp_path / "small.yaml").write_text(recipe.to_yaml())
@@ -241,7 +241,8 @@ def test_twenty_images_a_killed_server_and_a_training(folder, started, browser, 
     person.script("document.getElementById('budget').selectedIndex = 0")
     browser.find_element("id", "train").click()
     person.until(lambda: "Under way" in person.text("training"))
-    person.until(lambda: "Trained on" in person.text("training"), 4 * SECONDS)
+    person.until(lambda: "Under way" not in person.text("training"), 4 * SECONDS)
+    assert "Trained on" in person.text("training")
     person.until(lambda: "counts" in _model_of_a_teaching_frame(person))
     person.answer(Keys.ENTER)  # accepts the model's count
     assert "1" in {row["assisted"] for row in labelled(folder).values()}

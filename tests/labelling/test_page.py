@@ -124,7 +124,8 @@ def test_held_out_frames_never_show_the_models_count(session):
 def test_a_second_answer_changes_no_label(client, session):
     post(client, "/api/answer/0", ANSWER | {"token": get(client, "/api/frame/0").json["token"]})
     post(client, "/api/answer/0", ANSWER | {"count": 5, "repeat": True, "token": ""})
-    assert session.answers.of(0).count == 3
+    post(client, "/api/answer/0", ANSWER | {"count": None, "unsure": True, "repeat": True})
+    assert session.answers.of(0).count == 3 and not session.answers.of(0).unsure
     assert session.answers.repeats() == [(3, 5)]
     assert "differ by 2.00" in get(client, "/api/state").json["own"]
 
@@ -184,6 +185,24 @@ def test_groups_too_few_to_hold_any_out_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     session = Session(Chosen([write_images(tmp_path / "images", groups=1)]))
     assert "--group" in session.training.missing()
+
+
+def test_the_next_start_goes_on_with_the_last_training(session, monkeypatch):
+    from cellzoo.labelling.page import session as module
+    from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run
+
+    folder = session.answers.folder
+    for name, of in (("20260101", folder), ("20260102", folder), ("20260103", folder.parent)):
+        words = [f"data.natural.folder={of}"]
+        run = Run.create(session.training.plan.out / name, load_recipe("twindensity_ldc", words))
+        if name != "20260101":
+            run.validation_file.write_text("{}")
+    begun = []
+    monkeypatch.setattr(module.Predictions, "begin", lambda self, model: begun.append(model))
+    again = Session(Chosen([folder], group="well[0-9]"))
+    assert begun == [str(session.training.plan.out / "20260102")]
+    assert again.training.plan.start == begun[0]
 
 
 def test_a_training_that_fails_says_why(session, monkeypatch):

@@ -130,8 +130,9 @@ def _add_answers(app: flask.Flask, session: Session) -> None:
     def answer(number: int) -> Any:
         said = _sent()
         given = Answer.parsed(said)
-        if said.get("repeat") is True and given.count is not None:
-            session.answers.save_repeat(_checked(number), given.count)
+        if said.get("repeat") is True:  # which never changes the label
+            if given.count is not None:
+                session.answers.save_repeat(_checked(number), given.count)
             return _json({"token": session.answers.of(number).token})
         session.answers.save(_checked(number), given, str(said.get("token")))
         return _json({"token": given.token})

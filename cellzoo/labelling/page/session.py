@@ -1,5 +1,6 @@
 """What a page knows: frames, answers, what a model says, and a training."""
 
+import logging
 import os
 import re
 import threading
@@ -23,6 +24,8 @@ from cellzoo.labelling.next import Suggestion, own_error, random_error, suggest
 from cellzoo.labelling.predictions import Predictions, from_table, read_counts
 from cellzoo.labelling.training import RECIPE, Plan, Training
 from cellzoo.runs import Run
+
+log = logging.getLogger("cellzoo")
 
 _MOST_PIXELS = 4096  # of a side that a browser is sent; dots keep the image's own pixels
 _SEEN = 200  # frames shown last that are remembered
@@ -97,6 +100,8 @@ class Session:
             table = read_labels(folder / labels)
         elif not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder, make it first.")
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"{folder} cannot be written to: name another folder with -o.")
         base = (folder / labels).parent
         if len(sources) == 1 and sources[0] == folder:
             files = files_by_name(folder, base, table)
@@ -113,26 +118,32 @@ class Session:
         self.predictions = Predictions(self.frames)
         if rows is not None:
             self.predictions = from_table(rows, self.frames)
-        if model is not None:
-            if zoo.find(model).is_dir() and _goes_on(zoo.find(model)):
-                start = model
-            self.predictions.begin(model)
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name)
         runs = chosen.runs or Path("runs") / f"labelled_{name}"
+        if model is None and (last := _last_run(runs, folder)):
+            log.info("Going on with %s.", last)
+            start, model = str(last), str(last)
+        elif model is not None and zoo.find(model).is_dir() and _goes_on(zoo.find(model)):
+            start = model
+        if model is not None and (rows is None or chosen.model):
+            self.predictions.begin(model)
         self.training = Training(Plan(chosen.recipe, start, runs), self.answers, reading)
         self._shown: list[int] = []
+        self._turn, self._skipped = -1, 0
         self._lock = threading.Lock()
         self._pixels = lru_cache(maxsize=32)(self._read_pixels)
 
     def next(self) -> Suggestion:
         """The frame to label next."""
         with self._lock:
-            answers = self.answers.all()
-            given = sum(answer.given for answer in answers.values())
-            repeats = self.answers.repeated()
+            answers, repeats = self.answers.all(), self.answers.repeated()
+            turn = sum(answer.given for answer in answers.values()) + len(repeats)
+            if turn == self._turn:  # a person who skips wants another kind of frame, too
+                self._skipped += 1
+            self._turn = turn
             found = suggest(
                 self.frames, answers, self.predictions.predicted, shown=self._shown,
-                repeated=repeats, turn=given + len(repeats),
+                repeated=repeats, turn=turn + self._skipped,
             )  # fmt: skip
             if found.number is not None:
                 self._shown = [*self._shown[-_SEEN:], found.number]
@@ -291,6 +302,16 @@ def _series(rows: Sequence[dict[str, str]]) -> dict[tuple[str, int], str]:
         for row in rows
         if row.get("series") and (row["frame"] or "").isdigit()
     }
+
+
+def _last_run(runs: Path, folder: Path) -> Path | None:
+    """The last finished training on the labels of a folder."""
+    finished = sorted(file.parent.parent for file in runs.glob("*/report/validation.json"))
+    for run in reversed(finished):
+        natural = Run(run).recipe.data.natural
+        if natural.source == "folder" and Path(natural.folder).resolve() == folder.resolve():
+            return run
+    return None
 
 
 def _goes_on(folder: Path) -> bool:

@@ -174,7 +174,8 @@ function unsure() {
   if (page.dots.length) {
     return act(() => save({ count: page.dots.length, points: dotsAsPoints(), unsure: true }));
   }
-  act(() => save({ count: page.frame.answer.count, unsure: true }));
+  if (page.frame.repeat) return act(next);
+  act(() => save({ count: page.frame.answer.count, points: page.frame.answer.points, unsure: true }));
 }
 
 function undo() {
