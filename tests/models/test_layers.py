@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from cellzoo.models.layers import DepthToSpace, SpaceToDepth
+from cellzoo.models.layers import (
+    Conv2DTransposeFromOnePixel,
+    Conv2DToOnePixel,
+    DepthToSpace,
+    SpaceToDepth,
+)
 
 SIZES = [(4, 4), (8, 12), (20, 4)]
 
@@ -43,3 +48,21 @@ def test_they_are_rebuilt_from_their_arguments_and_know_their_shapes(layer, shap
     numbers = np.random.default_rng(2).random(shape, np.float32)
     np.testing.assert_array_equal(again(numbers), layer(numbers))
     assert layer.compute_output_shape(shape) == tuple(again(numbers).shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "keras_layer", "shape"),
+    [
+        (Conv2DToOnePixel, keras.layers.Conv2D, (3, 5, 5, 4)),
+        (Conv2DTransposeFromOnePixel, keras.layers.Conv2DTranspose, (3, 1, 1, 4)),
+    ],
+)
+def test_a_convolution_of_one_pixel_is_that_of_keras(layer, keras_layer, shape):
+    grid = np.random.default_rng(3).standard_normal(shape, np.float32)
+    theirs, ours = keras_layer(6, 5, strides=2), layer(6, 5, strides=2)
+    expected = np.asarray(theirs(grid))
+    assert ours(grid).shape == expected.shape == tuple(ours.compute_output_shape(shape))
+    kernel, bias = theirs.get_weights()
+    bias = np.arange(6, dtype=np.float32)
+    ours.set_weights([kernel, bias])
+    np.testing.assert_allclose(ours(grid), expected + bias, rtol=0, atol=1e-5)

@@ -103,11 +103,11 @@ UP = ["Conv2DTranspose", "BatchNormalization", "LeakyReLU"]
 PARTS = {
     "natural_encoder": ["Reshape", *4 * DOWN],
     "synthetic_encoder": ["Reshape", *4 * DOWN],
-    "shared_encoder": [*DOWN, "Flatten"],
+    "shared_encoder": ["Conv2DToOnePixel", *DOWN[1:], "Flatten"],
     "latent_mean": ["Dense"],
     "latent_log_variance": ["Dense"],
     "latent": ["LatentSampler"],
-    "shared_decoder": ["Dense", "Dropout", "Reshape", *UP],
+    "shared_decoder": ["Dense", "Dropout", "Reshape", "Conv2DTransposeFromOnePixel", *UP[1:]],
     "natural_decoder": [*4 * UP, "Conv2DTranspose", "Reshape"],
     "synthetic_decoder": [*4 * UP, "Conv2DTranspose", "Reshape"],
     "regressor": ["Dense", "Dropout", "Dense", "Dropout", "Dense", "Flatten"],
@@ -119,7 +119,7 @@ def all_layers(network):
 
 
 def of_type(network, kind):
-    return [layer for layer in all_layers(network) if type(layer) is kind]
+    return [layer for layer in all_layers(network) if isinstance(layer, kind)]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from cellzoo.models.layers import ImageCentering, LatentSampler
+from cellzoo.models.layers import (
+    Conv2DTransposeFromOnePixel,
+    Conv2DToOnePixel,
+    ImageCentering,
+    LatentSampler,
+)
 from cellzoo.models.section import Domain
 from cellzoo.models.twinvae.section import TwinVAE
 
@@ -45,18 +50,18 @@ def twinvae(
     def drop():
         return layers.Dropout(section.dropout, seed=next(seeds))
 
-    def down(width, name):
+    def down(width, name, convolution=layers.Conv2D):
         """Halves the grid: convolution, leaky ReLU, dropout."""
         return [
-            layers.Conv2D(width, 5, strides=2, kernel_initializer=section.initializer, name=name),
+            convolution(width, 5, strides=2, kernel_initializer=section.initializer, name=name),
             layers.LeakyReLU(section.negative_slope),
             drop(),
         ]
 
-    def up(width, kernel, strides, name):
+    def up(width, kernel, strides, name, convolution=layers.Conv2DTranspose):
         """Grows the grid: transposed convolution, batch norm, leaky ReLU."""
         return [
-            layers.Conv2DTranspose(width, kernel, strides=strides, name=name),
+            convolution(width, kernel, strides=strides, name=name),
             layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{name}_norm"),
             layers.LeakyReLU(section.negative_slope),
         ]
@@ -84,7 +89,8 @@ def twinvae(
         )
 
     shared_encoder = keras.Sequential(
-        [*down(section.shared_channels, "conv"), layers.Flatten()], name="shared_encoder"
+        [*down(section.shared_channels, "conv", Conv2DToOnePixel), layers.Flatten()],
+        name="shared_encoder",
     )
     mean_layer = layers.Dense(section.latent, name="latent_mean")
     log_variance_layer = layers.Dense(section.latent, name="latent_log_variance")
@@ -94,7 +100,7 @@ def twinvae(
             layers.Dense(section.shared_channels, name="dense"),
             drop(),
             layers.Reshape((1, 1, section.shared_channels)),
-            *up(channels[3], 5, 2, "up"),
+            *up(channels[3], 5, 2, "up", Conv2DTransposeFromOnePixel),
         ],
         name="shared_decoder",
     )
