@@ -68,10 +68,20 @@ COMMON = {
     "model.dropout": 0.1,
     "model.negative_slope": 0.2,
     "model.initializer": "orthogonal",
+    "model.center": False,
     "loss.count_start_epoch": 100,
     "train.learning_rate": 1.3e-4,
     "train.schedule": "constant",
+    "train.warmup": 0,
+    "train.weight_decay": 1e-5,
+    "train.clip_norm": None,
+    "train.ema": None,
+    "train.labelled_share": None,
+    "train.synthetic_share": 0,
+    "train.steps_per_epoch": None,
+    "train.budget": None,
     "train.epochs": 50_000,
+    "augment.crop_probability": 1,
     "augment.flip": True,
     "augment.rotate": True,
     "augment.crop": 0.9,
@@ -115,15 +125,23 @@ def value(recipe: Recipe, key: str):
 
 
 @pytest.mark.parametrize("name", PAPER)
+def test_the_papers_settings_draw_cells_by_the_authors_figures_alone(name):
+    cells = load_recipe(ROOT / "recipes" / f"{name}.yaml", paper=True).data.synthetic
+    drawn = {key for key, value in cells if value is not None}
+    assert drawn == {"preset", "images", "fresh", "background"}
+    assert (cells.fresh, cells.background) == (False, "natural")
+
+
+@pytest.mark.parametrize("name", PAPER)
 def test_the_recipes_hold_the_papers_figures(name):
-    recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml")
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml", paper=True)
     assert {key: value(recipe, key) for key in PAPER[name]} == PAPER[name]
 
 
 @pytest.mark.parametrize("name", ["twinvae_bf", "twinvae_pc"])
 def test_the_recipes_tune_what_the_paper_tuned(name):
     """Learning rate, bottleneck, the layers about it and three factors (section 2.3.3)."""
-    tune = load_recipe(ROOT / "recipes" / f"{name}.yaml").tune
+    tune = load_recipe(ROOT / "recipes" / f"{name}.yaml", paper=True).tune
     assert tune.algorithm == "bayesian"
     assert set(tune.searched) == {
         "train.learning_rate", "model.latent", "model.shared_channels", "model.channels.3",
@@ -150,7 +168,7 @@ def test_the_watershed_has_the_authors_parameters(name, crop, kernel, divisor, s
 @pytest.mark.parametrize("name", ["bf", "pc"])
 def test_efficientnet_is_trained_as_the_paper_says(name):
     recipe = load_recipe(ROOT / "recipes" / f"efficientnet_{name}.yaml")
-    twin = load_recipe(ROOT / "recipes" / f"twinvae_{name}.yaml")
+    twin = load_recipe(ROOT / "recipes" / f"twinvae_{name}.yaml", paper=True)
     assert (recipe.model.variant, recipe.model.weights) == ("b0", "imagenet")
     assert not recipe.model.frozen
     assert recipe.augment == twin.augment

@@ -44,7 +44,7 @@ def drawings(kept):
     """Yields the name of each drawing and its arrays."""
     natural = training_images()
     for name, settings in kept["cells"].items():
-        recipe = load_recipe(BASE, [f"data.synthetic={json.dumps(settings)}"])
+        recipe = load_recipe(BASE, [f"data.synthetic={json.dumps(settings)}"], paper=True)
         yield name, recipe.data.cells(128, natural).render(2, (1, 0), masks=True)
     for modality in ("bf", "pc"):
         made = microscope.simulate_set(modality, 3, (4, 0), prefix="pixels", frames_per_chamber=3)

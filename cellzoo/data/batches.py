@@ -11,7 +11,8 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.data.windows import cut_windows
 
-Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+Arrays = dict[str, np.ndarray]
+Batch = tuple[Arrays, Arrays]
 
 
 class _Shuffled:
@@ -40,6 +41,8 @@ class TrainingBatches:
         batch: images of each domain in a batch.
         labelled_share: share of labelled images in each natural batch, at least one image; None: as
             the passes over the set bring them.
+        synthetic_share: share of each natural batch that synthetic images take, beside the batch of
+            their own domain.
         unlabelled: False leaves images without a count out of a set that has some, as they teach
             nothing to a network that reconstructs nothing: a natural batch is then its labelled
             share alone, or, where no image has a count, one image of weight 0.
@@ -59,6 +62,7 @@ class TrainingBatches:
         *,
         batch: int,
         labelled_share: float | None,
+        synthetic_share: float = 0.0,
         unlabelled: bool = True,
         window: int | None = None,
         shares: int = 1,
@@ -71,7 +75,9 @@ class TrainingBatches:
         self.window = window
         known = natural.labelled if window is None else natural.has_points
         labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
-        n = max(1, round(batch * (labelled_share or 1)))
+        self.mixed_in = 0 if synthetic is None else round(batch * synthetic_share / shares) * shares
+        batch -= self.mixed_in
+        n = min(batch, max(1, round(self.batch_size * (labelled_share or 1))))
         if not unlabelled and len(others) and len(labelled):
             self.streams = [(labelled, -(-n // shares) * shares)]
         elif not unlabelled and len(others):
@@ -86,11 +92,12 @@ class TrainingBatches:
         self.orders = [_Shuffled(len(s), (seed, 10 + k)) for k, (s, _) in enumerate(self.streams)]
         if synthetic is not None:
             self.synthetic_order = _Shuffled(synthetic.size, (seed, 20))
+            self.mixed_order = _Shuffled(synthetic.size, (seed, 21))
 
     @property
     def images_per_step(self) -> int:
         """Images of all domains in a batch."""
-        natural = sum(n for _, n in self.streams)
+        natural = sum(n for _, n in self.streams) + self.mixed_in
         return natural + (self.batch_size if self.synthetic is not None else 0)
 
     @property
@@ -124,7 +131,36 @@ class TrainingBatches:
             y["synthetic_weight"] = np.ones(self.batch_size, np.float32)
             y["synthetic_density_weight"] = np.ones(self.batch_size, np.float32)
             y["synthetic_density"] = np.stack([cells_per_pixel(mask) for mask in masks])
+            if self.mixed_in:
+                self._mix_in_synthetic(x, y, step)
         return x, y
+
+    def _mix_in_synthetic(self, x: Arrays, y: Arrays, step: int) -> None:
+        """Appends synthetic images to the natural ones of a step, and their targets."""
+        order = self.mixed_order.take(step * self.mixed_in, self.mixed_in)
+        images, counts, masks = self.synthetic.batch(step, order)
+        images, masks = self.augment(images, (self.seed, 33, step), masks)
+        known = np.ones(self.mixed_in, np.float32)
+        more = {
+            "natural_count": counts.astype(np.float32),
+            "natural_weight": known,
+            "natural_mask": (masks > 0).astype(np.float32),
+            "natural_mask_weight": known,
+            "natural_density": np.stack([cells_per_pixel(mask) for mask in masks]),
+            "natural_density_weight": known,
+        }
+        x["natural"] = np.concatenate([x["natural"], images])
+        for key, values in more.items():
+            if key in y:
+                y[key] = np.concatenate([y[key], values])
+        y["natural_weight"] = self._count_weights(y["natural_weight"] > 0)
+
+    def _count_weights(self, known: np.ndarray) -> np.ndarray:
+        """The weights of the counts of a batch, float32 ``[n]``; 0 where no count is known."""
+        weights = known.astype(np.float32)
+        if self.count_mean == "labelled":
+            weights *= len(weights) / max(weights.sum(), 1)
+        return weights
 
     def _natural(self, chosen: np.ndarray, step: int) -> Batch:
         """The natural images ``chosen`` in a step, and their targets."""
@@ -143,9 +179,7 @@ class TrainingBatches:
         if points is not None:
             here = [np.nan if places is None else len(places) for places in points]
             counts = np.where(np.isnan(here), np.nan if self.window else counts, here)
-        weights = np.isfinite(counts).astype(np.float32)
-        if self.count_mean == "labelled":
-            weights *= len(weights) / max(weights.sum(), 1)
+        weights = self._count_weights(np.isfinite(counts))
         counts = np.nan_to_num(counts).astype(np.float32)
         y = {"natural_count": counts, "natural_weight": weights}
         if masks is not None:

@@ -36,6 +36,12 @@ class ModelSection(Section):
     twin: ClassVar[bool] = False
     # Synthetic images help it to learn.
     takes_synthetic: ClassVar[bool] = False
+    # Keys that say how it begins, learns and sees grey levels, not of which layers it is made.
+    training_keys: ClassVar[frozenset[str]] = frozenset()
+
+    def architecture(self) -> dict[str, Any]:
+        """The keys that say of which layers it is made; an overlay leaves them as they are."""
+        return self.model_dump(exclude=set(self.training_keys))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -14,48 +14,69 @@ from cellzoo.recipe.renamed import with_new_names
 from cellzoo.recipe.schema import NETWORK_SECTIONS, Recipe
 from cellzoo.recipe.sentences import explain, line_of
 
+# The sections of a file that are laid over the others where a command asks for it.
+OVERLAYS = ("quick", "paper")
 # Nodes and characters of a file in which every alias is written out.
 _LARGEST = 1_000_000
 
 
-def load_recipe(path: Path | str, settings: Sequence[str] = (), quick: bool = False) -> Recipe:
+def load_recipe(
+    path: Path | str, settings: Sequence[str] = (), quick: bool = False, paper: bool = False
+) -> Recipe:
     """Reads, overlays and checks a recipe.
 
     Args:
         path: a YAML file, or the name of a recipe of the package.
         settings: ``key=value`` strings, keys dotted (``train.epochs=20``), values YAML. They win
-            over the file and over its ``quick`` overlay.
+            over the file and over its overlay.
         quick: apply the overlay in the recipe's ``quick`` section.
+        paper: apply the overlay in the recipe's ``paper`` section.
 
     Raises:
         UsageError: the file is missing, is not YAML, or holds a wrong key or value; the sentence
-            names file, line and the nearest valid key.
+            names file, line and the nearest valid key. Or both overlays are asked for.
     """
+    if quick and paper:
+        raise UsageError("--quick and --paper are two trainings: leave one of them out.")
+    wanted = "quick" if quick else "paper" if paper else None
     path = shipped.find(path)
     node, document = _read_yaml(path)
-    overlay = document.pop("quick", None) or {}
-    if not isinstance(overlay, dict):
-        raise UsageError(f"{path}:{line_of(node, ('quick',))}: quick must be a section of keys.")
-    if quick and not overlay:
-        raise UsageError(f"{path} has no quick section: run it without --quick.")
+    overlays = {name: document.pop(name, None) or {} for name in OVERLAYS}
+    for name, overlay in overlays.items():
+        if not isinstance(overlay, dict):
+            raise UsageError(f"{path}:{line_of(node, (name,))}: {name} must be a section of keys.")
+    if wanted and not overlays[wanted]:
+        raise UsageError(f"{path} has no {wanted} section: run it without --{wanted}.")
     document = with_new_names(document, str(path))
-    overlay = with_new_names(overlay, str(path))
     recipe = validate(document, path, node)
+    documents, recipes = {None: document}, {None: recipe}
     # A broken overlay is found even by those who do not ask for it.
-    overlaid = _merge(document, overlay)
-    recipe_quick = validate(overlaid, path, node, overlay=overlay)
-    if recipe_quick.model != recipe.model:
-        change = next(c for c in recipe.differences(recipe_quick) if c.startswith("model."))
-        raise UsageError(
-            f"{_place(path, node, ('quick', 'model'))}: quick changes the model ({change}), which "
-            "an overlay never does: give that model a recipe of its own, or use --set."
-        )
+    for name, given in overlays.items():
+        overlay = with_new_names(given, str(path))
+        documents[name] = _merge(document, overlay)
+        recipes[name] = validate(documents[name], path, node, overlay={name: overlay})
+        _check_model(recipe, recipes[name], name, _place(path, node, (name, "model")))
     if not settings:
-        return recipe_quick if quick else recipe
-    changed = overlaid if quick else document
+        return recipes[wanted]
+    changed = documents[wanted]
     for setting in settings:
         changed = _merge(changed, with_new_names(_parse_setting(setting), "--set"))
     return validate(with_new_names(changed, "--set"), "--set", None)
+
+
+def _check_model(recipe: Recipe, overlaid: Recipe, overlay: str, place: str) -> None:
+    """Refuses an overlay under which another model is trained."""
+    if overlaid.model.architecture() == recipe.model.architecture():
+        return
+    free = {f"model.{key}" for key in recipe.model.training_keys}
+    lines = recipe.differences(overlaid)
+    change = next(
+        line for line in lines if line.startswith("model.") and line.partition(":")[0] not in free
+    )
+    raise UsageError(
+        f"{place}: {overlay} changes the model ({change}), which an overlay never does: give that "
+        "model a recipe of its own, or use --set."
+    )
 
 
 def other_form(path: Path, settings: Sequence[str], quick: bool) -> Recipe | None:
@@ -202,7 +223,7 @@ def validate(
         document: the recipe as YAML holds it.
         where: the file, or what changed it, for the sentence.
         node: of the file, which knows the lines; None: there is no file.
-        overlay: what was merged into the document from its ``quick`` section.
+        overlay: what was merged into the document, under the name of its section.
 
     Raises:
         UsageError: a key or value is wrong.
@@ -211,8 +232,9 @@ def validate(
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         keys, words = explain(error)
-        if overlay is not None and holds(overlay, keys):
-            keys = ["quick", *keys]
+        for name, section in (overlay or {}).items():
+            if holds(section, keys):
+                keys = [name, *keys]
         raise UsageError(f"{_place(where, node, keys)}: {words}") from None
     if recipe.classical and (unused := sorted(document.keys() & NETWORK_SECTIONS)):
         raise UsageError(

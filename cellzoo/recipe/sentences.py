@@ -65,7 +65,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
     if kind == "extra_forbidden":
         known = _sibling_keys(problem["loc"])
         if len(problem["loc"]) == 1:
-            known.add("quick")
+            known |= {"quick", "paper"}
         known = sorted(known - {problem["loc"][-1]})
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
         cure = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(known)}."

@@ -71,6 +71,9 @@ class Train(Section):
             what is validated, saved and counts; None: there is none.
         batch: images of each domain in a step.
         labelled_share: share of labelled images in a batch; None: as they come.
+        synthetic_share: share of each natural batch that synthetic images take, beside the batch of
+            their own domain: the natural half then learns to count them, too. For cells drawn on
+            natural backgrounds.
         epochs: at most.
         steps_per_epoch: None: one pass over the larger set.
         budget: train for so long; the speed is measured first, and decides the epochs.
@@ -93,6 +96,7 @@ class Train(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     batch: PositiveInt = 128
     labelled_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    synthetic_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: PositiveInt = 100
     steps_per_epoch: PositiveInt | None = None
     budget: Duration = None

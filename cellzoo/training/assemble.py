@@ -41,6 +41,7 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
         recipe.augment.build(window or size),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
+        synthetic_share=recipe.train.synthetic_share,
         unlabelled=recipe.model.learns_from_unlabelled,
         window=window,
         shares=shares,

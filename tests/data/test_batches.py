@@ -167,6 +167,32 @@ def test_a_labelled_share_of_a_set_that_is_labelled_throughout():
     assert len(set(members(x["natural"]))) == 4
 
 
+def test_synthetic_images_take_their_share_of_a_natural_batch():
+    made = batches(synthetic=CountingSource(), batch=8, labelled_share=0.25, synthetic_share=0.5)
+    x, y = made(3)
+    assert made.images_per_step == 16 and len(x["natural"]) == len(x["synthetic"]) == 8
+    shown = members(x["natural"])
+    assert all(k < 4 for k in shown[:2]) and all(k >= 4 for k in shown[2:4])
+    assert y["natural_count"][4:].tolist() == shown[4:]  # CountingSource: the count is the number
+    assert y["natural_weight"].tolist() == pytest.approx([8 / 6] * 2 + [0] * 2 + [8 / 6] * 4)
+    assert_equal(made(3), (x, y))
+
+
+def test_mixed_in_images_bring_their_masks_and_densities():
+    natural = replace(
+        natural_set(4, 4), masks=np.ones((4, 4, 4), np.uint8), has_mask=np.array([1, 1, 0, 1], bool)
+    )
+    x, y = batches(natural, CountingSource(), synthetic_share=0.5)(0)
+    assert {key: len(values) for key, values in y.items()} == dict.fromkeys(y, 4)
+    assert y["natural_mask_weight"][2:].tolist() == y["natural_density_weight"][2:].tolist() == [1, 1]
+    assert not y["natural_mask"][2:].any()  # CountingSource draws no cells
+
+
+def test_without_synthetic_images_nothing_is_mixed_in():
+    made = batches(synthetic_share=0.5)
+    assert made.images_per_step == 4 and len(made(0)[0]["natural"]) == 4
+
+
 @pytest.mark.parametrize(
     ("labelled", "share", "shares", "images"),
     [(4, 0.5, 1, 3), (4, 0.1, 1, 1), (4, 0.1, 2, 2), (4, 0.5, 2, 4), (4, None, 1, 6), (0, 1, 2, 2)],

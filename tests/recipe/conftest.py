@@ -40,14 +40,14 @@ class Load:
     def __init__(self, folder: Path):
         self.file = folder / "recipe.yaml"
 
-    def __call__(self, text=SIMPLE, *settings, quick=False):
+    def __call__(self, text=SIMPLE, *settings, quick=False, paper=False):
         self.file.write_text(text)
-        return load_recipe(self.file, settings, quick)
+        return load_recipe(self.file, settings, quick, paper)
 
-    def refusal(self, text=SIMPLE, *settings, quick=False):
+    def refusal(self, text=SIMPLE, *settings, quick=False, paper=False):
         """The sentence with which a recipe is refused, without the folder of the file."""
         with pytest.raises(UsageError) as error:
-            self(text, *settings, quick=quick)
+            self(text, *settings, quick=quick, paper=paper)
         return re.sub(r"\S*(?=recipe\.yaml)", "", str(error.value), count=1)
 
     def replaced(self, old, new):

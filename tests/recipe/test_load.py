@@ -54,6 +54,42 @@ def test_quick_can_unset_a_section(load):
     assert load(load.simple + "  data: {synthetic: null}\n", quick=True).data.synthetic is None
 
 
+PAPER = """\
+paper:
+  model: {dropout: 0.2, initializer: he_normal, center: true}
+  train: {epochs: 50000, batch: 64}
+"""
+
+
+def test_paper_is_an_overlay_of_its_own(load):
+    text = load.simple + PAPER
+    full, paper = load(text), load(text, paper=True)
+    assert (full.train.epochs, load(text, quick=True).train.epochs) == (7, 2)
+    assert full.differences(paper) == [
+        "model.dropout: 0.1 -> 0.2",
+        "model.initializer: orthogonal -> he_normal",
+        "model.center: False -> True",
+        "train.batch: 4 -> 64",
+        "train.epochs: 7 -> 50000",
+    ]
+    assert load(text, "train.batch=8", paper=True).train.batch == 8
+
+
+def test_paper_never_changes_the_layers_and_is_checked_even_unasked(load):
+    text = load.simple + PAPER.replace("center: true", "latent: 9")
+    assert load.refusal(text).startswith(
+        "recipe.yaml:22: paper changes the model (model.latent: 8 -> 9), which an overlay never"
+    )
+    typo = load.refusal(load.simple + PAPER.replace("batch", "bach"))
+    assert typo == "recipe.yaml:23: there is no key train.bach; did you mean batch?"
+
+
+def test_one_overlay_at_a_time_and_only_one_that_is_there(load):
+    assert "recipe.yaml has no paper section: run it without --paper" in load.refusal(paper=True)
+    both = load.refusal(load.simple + PAPER, quick=True, paper=True)
+    assert both == "--quick and --paper are two trainings: leave one of them out."
+
+
 def test_a_list_in_quick_replaces_the_list(load):
     text = load.simple + "  data: {synthetic: {radius: [1, 2]}}\n"
     assert load(text, quick=True).data.synthetic.radius == (1, 2)

@@ -52,6 +52,9 @@ class TwinVAE(Network):
     center: bool = False
 
     image_size: ClassVar[int] = 128  # its convolutions shrink these to one pixel
+    training_keys: ClassVar[frozenset[str]] = frozenset(
+        {"dropout", "latent_dropout", "initializer", "center"}
+    )
     twin: ClassVar[bool] = True
     takes_synthetic: ClassVar[bool] = True
     reconstructs: ClassVar[bool] = True
