@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cellzoo.models.layers import (
-    Conv2DTransposeFromOnePixel,
     Conv2DToOnePixel,
+    Conv2DTransposeFromOnePixel,
     DepthToSpace,
     SpaceToDepth,
 )

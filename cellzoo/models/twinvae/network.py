@@ -6,8 +6,8 @@ import keras
 from keras import layers
 
 from cellzoo.models.layers import (
-    Conv2DTransposeFromOnePixel,
     Conv2DToOnePixel,
+    Conv2DTransposeFromOnePixel,
     ImageCentering,
     LatentSampler,
 )
