@@ -12,7 +12,7 @@ from cellzoo.backend import start_tensorflow
 from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
 
 _PORT = click.IntRange(0, 65535)
-_MICROMETRES = click.FloatRange(min=0, min_open=True, max=1000)
+MICROMETRES = click.FloatRange(min=0, min_open=True, max=1000)
 
 
 # What to take of image files; keywords of `cellzoo.images.Reader`.
@@ -115,10 +115,12 @@ def _is_number(text: str) -> bool:
 @selection
 @click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
               help="Grey levels of black and white; dtype: of the whole type.")
-@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=_MICROMETRES,
+@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
               help="Width of a pixel in micrometres, where files do not say it or are wrong.")
 @click.option("--interval", metavar="TIME",
               help="From one frame of a series to the next, such as 20min.")
+@click.option("--chambers", type=PATH,
+              help="Count the chambers of each frame, as this chambers.csv has them.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=PATH, help="New folder for masks and probabilities, TIFF.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted count ended.")
@@ -134,6 +136,7 @@ def count(
     intensity: str | None,
     pixel_size_um: float | None,
     interval: str | None,
+    chambers: Path | None,
     resume: bool,
     trust: bool,
     **options: Any,
@@ -180,7 +183,7 @@ def count(
     try:
         tally = count_into(
             images, counter, out, resume=resume, overlay=overlay, masks=masks, interval=interval,
-            ready=ready, started=progress.start, **reading,
+            chambers=chambers, ready=ready, started=progress.start, **reading,
         )  # fmt: skip
     finally:
         progress.finish()

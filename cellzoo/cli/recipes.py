@@ -82,8 +82,11 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 @click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
 @click.option("--preview", is_flag=True, help="Also write a sheet of them as PNG.")
 @click.option("--natural", is_flag=True, help="The images of the simulated microscope instead.")
-@click.option("--match", is_flag=True,
-              help="Make the cells look like the recipe's real images, labelled or not.")
+@click.option(
+    "--match",
+    is_flag=True,
+    help="Make the cells look like the recipe's real images, labelled or not.",
+)
 @with_settings
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @verb

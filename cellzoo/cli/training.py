@@ -81,10 +81,19 @@ def fit(
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @click.option("--trials", type=click.IntRange(min=1), help="Combinations to try.")
 @click.option("--out", type=PATH, help="Search folder; a search there goes on.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Trials at a time; each has a GPU, or a share of the processor.")
-@click.option("--serve", type=click.IntRange(1, 65535), metavar="PORT",
-              help="Be the chief of a search on several machines.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trials at a time; each has a GPU, or a share of the processor.",
+)
+@click.option(
+    "--serve",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Be the chief of a search on several machines.",
+)
 @click.option("--chief", metavar="HOST:PORT", help="Work for that chief.")
 @verb
 def tune(
@@ -198,7 +207,12 @@ def compare(
     from cellzoo.commands.compare import compare
 
     result = compare(
-        methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only,
+        methods,
+        out,
+        settings=settings,
+        quick=quick,
+        seeds=seeds,
+        natural_only=natural_only,
         reference=reference,
     )
     print_lines(result.summary())

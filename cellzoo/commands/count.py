@@ -19,6 +19,8 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_safe, path_text, readable
 from cellzoo.images import numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
+from cellzoo.timelapse.chambers import chamber_entries
+from cellzoo.timelapse.where import digest
 
 
 @dataclass
@@ -148,6 +150,7 @@ def count_into(
     overlay: str | os.PathLike | None = None,
     masks: str | os.PathLike | None = None,
     interval: str | None = None,
+    chambers: str | os.PathLike | None = None,
     ready: Callable[[CountRow], None] | None = None,
     started: Callable[[int, int], None] | None = None,
     **reading: Any,
@@ -166,6 +169,8 @@ def count_into(
             Both appear when they are complete.
         interval: time from one frame of a series to the next, such as ``"20min"``, whatever the
             files say; None: as they say.
+        chambers: table of the chambers in each frame, as ``cellzoo chambers`` writes it: each is
+            counted by itself, and is a series of its own; None: whole frames.
         ready: called with each row when it is on the disk.
         started: called with the number of files to count, and of those that are counted already.
         reading: what to take of files, see :meth:`cellzoo.counters.base.Counter.count`.
@@ -191,10 +196,14 @@ def count_into(
     counter.check_pixel_size(reading.get("pixel_size_um"))
     found = search_images([Path(path) for path in paths])
     found.say()
-    work = _Count(counter, found.files, interval_s, ready)
+    chambers = None if chambers is None else Path(chambers)
+    work = _Count(counter, found.files, interval_s, chambers, ready)
     if out is None:
         return work.run(None, started, overlay, masks, reading)
-    table = CountTable(Path(out), HEADER, made_with(counter, interval_s, reading), resume)
+    with_what = made_with(counter, interval_s, reading)
+    if chambers is not None:
+        with_what["chambers"] = digest(chambers)
+    table = CountTable(Path(out), HEADER, with_what, resume)
     try:
         return work.run(table, started, overlay, masks, reading)
     except BaseException:
@@ -210,9 +219,11 @@ class _Count:
         counter: Counter,
         files: Sequence[Path],
         interval_s: float | None,
+        chambers: Path | None,
         ready: Callable[[CountRow], None] | None,
     ):
         self.counter, self.files, self.ready = counter, files, ready
+        self.chambers = chambers
         self.rows = Rows(counter, interval_s)
         self.rows.look_at(files)
         self.tally = Tally()
@@ -244,6 +255,8 @@ class _Count:
         try:
             # All files say how many bits the grey levels have, also those counted before.
             entries = file_entries(left, counter.reader(self.files, **reading), "--{} ")
+            if self.chambers is not None:
+                entries = chamber_entries(entries, self.chambers)
             entries = _without_first(entries, last, known.get(last, 0))
             done = pictures and pictures.write
             count_entries(counter, entries, done=done, ready=partial(self._write, table))
@@ -333,8 +346,10 @@ class Rows:
             seconds = None  # of a file's own start
         if self._interval_s is not None:
             seconds = None if step is None else step * self._interval_s
+        row.time = f"{seconds / 3600:.6g}" if series and seconds is not None else entry.hours
+        if entry.chamber:
+            series = f"{series or entry.path} {entry.chamber}"
         row.series = readable(series)
-        row.time = f"{seconds / 3600:.6g}" if series and seconds is not None else ""
         return row
 
 

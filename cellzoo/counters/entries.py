@@ -35,6 +35,9 @@ class Entry:
         series: that the frame belongs to, see :attr:`cellzoo.images.Frame.series`.
         step: number of its time point in the series.
         time_s: seconds since the start of the series; None: not known.
+        chamber: of the field that was cut out; empty where it is the whole image.
+        hours: since the start of its series, as its table of chambers has it.
+        remark: what is unusual about how the chamber was cut out, to be flagged.
         prepared: as the counter takes it; None after it was counted.
         share: of the height and width of what is prepared that is not padding.
         error: why there is no count.
@@ -53,6 +56,9 @@ class Entry:
     series: str = ""
     step: int | None = None
     time_s: float | None = None
+    chamber: str = ""
+    hours: str = ""
+    remark: str = ""
     prepared: np.ndarray | None = None
     share: tuple[float, float] = (1.0, 1.0)
     error: UserError | None = None

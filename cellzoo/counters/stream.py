@@ -150,5 +150,6 @@ def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> 
             )
             continue
         entry.raw, entry.low, entry.high, entry.seconds = raw, low, high, seconds
+        entry.flag = entry.remark
         if flags:
-            entry.flag = counter.flag(entry)
+            entry.flag = "; ".join(filter(None, [entry.remark, counter.flag(entry)]))

@@ -1,5 +1,6 @@
 """Writing a time-lapse as OME-TIFF, with what a counter and a growth rate need to know of it."""
 
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -54,7 +55,8 @@ class OmeWriter:
             if len(steps) and np.allclose(steps, steps[0], rtol=1e-4):
                 facts["TimeIncrement"] = f"{steps.mean():.9g}"
                 facts["TimeIncrementUnit"] = "s"
-        xml = tifffile.OmeXml()
+        # Of the name, so that the same pictures give the same file.
+        xml = tifffile.OmeXml(UUID=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, file.name)}")
         xml.addimage(dtype, shape, (shape[0], 1, 1, *shape[1:], 1), **facts)
         self._description: bytes | None = xml.tostring().encode()
 

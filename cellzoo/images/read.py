@@ -98,10 +98,19 @@ class Reader:
 
     def _full(self, frame: Frame) -> Frame:
         """The frame with its grey levels over the whole range of their type."""
-        if frame.pixels.dtype != np.uint16:
+        bits = self.bits(frame)
+        if bits is None:
             return frame
-        bits = frame.bits or self._series_bits(frame.path)
         return replace(frame, pixels=full_range(frame.pixels, bits), bits=bits)
+
+    def bits(self, frame: Frame) -> int | None:
+        """Significant bits of a frame's grey levels, taken from its series if need be; None: all.
+
+        It is what ``intensity="full"`` spreads over 16.
+        """
+        if frame.pixels.dtype != np.uint16:
+            return None
+        return frame.bits or self._series_bits(frame.path)
 
     @property
     def scaled(self) -> bool:

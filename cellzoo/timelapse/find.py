@@ -6,8 +6,9 @@ along cells and dirt they do not. Nothing is assumed of sizes, of contrast or of
 bright; the chambers of a field are alike and turned alike.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,8 +31,18 @@ _OPEN, _HALF, _CLOSED = 0.4, 0.6, 0.8
 _INSIDE = 0.55  # a line through the inside that is wall by as much divides it
 _PIECE = 0.2  # of its length, below which a piece of it is of a cell
 _BESIDE = 0.15  # of a side, in which fringes of its walls are
+_SURE = 0.85  # share of all sides together that is wall
+_CANDIDATES = 40  # walls each way, the longest ones
 _CORNER = 0.12  # of a side, at its ends, that may be round
 _ALIKE = 0.06  # by which sides of chambers of one kind differ
+
+_TEMPLATE = 96  # px, longest side at which a template is looked for
+_RIM = 0.15  # of its sides that count
+_LIKE = 0.4  # correlation from which something is like it
+_LIKE_BEST = 0.6  # of the best correlation, likewise
+
+# Left, top, right and bottom, and the share of its sides that is wall.
+_Rectangle = tuple[tuple[int, int, int, int], float]
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,12 @@ def find_chambers(field: np.ndarray) -> list[Box]:
     small = small - _blurred(small, max(small.shape) / 12)
     angle = _turn_of(small)
     upright, valid = _turned_back(small, angle)
-    kinds = [_best_kind(_rectangles(upright, valid, along)) for along in _ALONG]
-    found = max(kinds, key=_worth)
+    whole: list[_Rectangle] = []
+    divided: list[_Rectangle] = []
+    for along in _ALONG:
+        for rectangle, is_divided in _rectangles(upright, valid, along):
+            (divided if is_divided else whole).append(rectangle)
+    found = _best_kind(whole, divided)
     factor = np.array(full.shape[::-1]) / small.shape[::-1]
     straight, _ = _turned_back(full, angle)
     boxes = []
@@ -176,13 +191,14 @@ def _candidates(walls: np.ndarray) -> np.ndarray:
     strength = cv2.GaussianBlur(closed.sum(axis=0, dtype=np.float32)[None], (0, 0), 1)[0]
     reach = max(1, round(_WALL * side / 2))
     highest = cv2.dilate(strength[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
-    return np.flatnonzero((strength >= highest) & (strength > 0.7 * length))
+    found = np.flatnonzero((strength >= highest) & (strength > 0.7 * length))
+    return np.sort(found[np.argsort(-strength[found], kind="stable")[:_CANDIDATES]])
 
 
 def _rectangles(
     picture: np.ndarray, valid: np.ndarray, along: float
-) -> list[tuple[tuple[int, int, int, int], float]]:
-    """Rectangles with walls around them and none inside: left, top, right, bottom, and score."""
+) -> list[tuple[_Rectangle, bool]]:
+    """Rectangles with walls around them, and whether there is one inside, too."""
     upright = _lines(picture, valid, along)
     level = _lines(np.ascontiguousarray(picture.T), np.ascontiguousarray(valid.T), along).T
     xs, ys = _candidates(upright), _candidates(np.ascontiguousarray(level.T))
@@ -193,17 +209,26 @@ def _rectangles(
     found = []
     for y0 in ys:
         for y1 in ys[ys - y0 >= least]:
-            columns = _share(down, y0, y1)[xs]
-            closed = xs[columns >= _OPEN]
-            for k, x0 in enumerate(closed):
-                for x1 in closed[k + 1 :][closed[k + 1 :] - x0 >= least]:
-                    rows = _share(across, x0, x1)[[y0, y1]]
-                    sides = sorted([*_share(down, y0, y1)[[x0, x1]], *rows])
-                    if sides[0] < _OPEN or sides[1] < _HALF or sides[2] < _CLOSED:
-                        continue
-                    box = (int(x0), int(y0), int(x1), int(y1))
-                    if not (_divided(upright, box) or _divided(level.T, box[1::-1] + box[:1:-1])):
-                        found.append((box, float(np.mean(sides))))
+            share = _share(down, y0, y1)[xs]
+            closed, share = xs[share >= _OPEN], share[share >= _OPEN]
+            left, right = np.triu_indices(len(closed), 1)
+            wide = closed[right] - closed[left] >= least
+            left, right = left[wide], right[wide]
+            x0, x1 = closed[left], closed[right]
+            cut = _CORNER * (x1 - x0)
+            first, last = np.rint(x0 + cut).astype(int), np.rint(x1 - cut).astype(int)
+            rows = (across[last] - across[first])[:, [y0, y1]] / np.maximum(1, last - first)[
+                :, None
+            ]
+            sides = np.sort(np.column_stack([share[left], share[right], rows]), axis=1)
+            good = (sides[:, :3] >= (_OPEN, _HALF, _CLOSED)).all(axis=1)
+            for k in np.flatnonzero(good & (sides.mean(axis=1) >= _SURE)):
+                box = (int(x0[k]), int(y0), int(x1[k]), int(y1))
+                inside = max(
+                    _inside(upright, box), _inside(level.T, (box[1], box[0], box[3], box[2]))
+                )
+                if inside < _CLOSED:
+                    found.append(((box, float(sides[k].mean())), inside >= _INSIDE))
     return found
 
 
@@ -219,41 +244,52 @@ def _share(sums: np.ndarray, start: int, end: int) -> np.ndarray:
     return (sums[last] - sums[first]) / max(1, last - first)
 
 
-def _divided(walls: np.ndarray, box: tuple[int, ...]) -> bool:
-    """Whether a wall goes down through the inside of a rectangle, with an inlet perhaps."""
+def _inside(walls: np.ndarray, box: tuple[int, ...]) -> float:
+    """How much of a line down through the inside of a rectangle is wall, at the most."""
     x0, y0, x1, y1 = box
     margin = round(max(2, min(_BESIDE * (x1 - x0), 2 * _WALL * max(walls.shape))))
     inside = walls[y0:y1, x0 + margin : x1 - margin].astype(np.uint8)
     if not inside.size:
-        return False
+        return 0.0
     piece = max(3, round(_PIECE * (y1 - y0)))
     inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((piece, 1), np.uint8))
-    return bool(inside.mean(axis=0).max() >= _INSIDE)
+    return float(inside.mean(axis=0).max())
 
 
-def _best_kind(
-    found: list[tuple[tuple[int, int, int, int], float]],
-) -> list[tuple[tuple[int, int, int, int], float]]:
-    """Rectangles of one size that do not overlap and take most of the field."""
+def _best_kind(whole: Sequence[_Rectangle], divided: Sequence[_Rectangle]) -> list[_Rectangle]:
+    """Rectangles of one size that do not overlap and take most of the field.
+
+    Args:
+        whole: without a wall inside; they say the size.
+        divided: with something like a wall inside, which in a chamber of that size are cells.
+    """
     best, most = [], 0.0
-    sizes = [(x1 - x0, y1 - y0) for (x0, y0, x1, y1), _ in found]
-    order = sorted(range(len(found)), key=lambda k: -found[k][1])
-    for width, height in dict.fromkeys(sizes):
-        kind: list[int] = []
-        for k in order:
-            if (
-                abs(sizes[k][0] - width) <= _ALIKE * width + 2
-                and abs(sizes[k][1] - height) <= _ALIKE * height + 2
-                and all(not _overlap(found[k][0], found[j][0]) for j in kind)
-            ):
-                kind.append(k)
-        worth = _worth([found[k] for k in kind])
-        if worth > most:
-            most, best = worth, [found[k] for k in kind]
+    order = sorted(whole, key=lambda one: -one[1])
+    sizes = dict.fromkeys((x1 - x0, y1 - y0) for (x0, y0, x1, y1), _ in whole)
+    for size in sizes:
+        kind: list[_Rectangle] = []
+        _add_alike(kind, order, size, _ALIKE)
+        if _worth(kind) > most:
+            most, best = _worth(kind), kind
+    if best:
+        size = tuple(float(np.median([box[k + 2] - box[k] for box, _ in best])) for k in range(2))
+        _add_alike(best, sorted(divided, key=lambda one: -one[1]), size, _ALIKE / 2)
     return best
 
 
-def _worth(kind: list[tuple[tuple[int, int, int, int], float]]) -> float:
+def _add_alike(
+    kind: list[_Rectangle], others: Sequence[_Rectangle], size: tuple[float, float], share: float
+) -> None:
+    """Adds what has that size and does not overlap with what is there."""
+    for other in others:
+        x0, y0, x1, y1 = other[0]
+        off = abs(x1 - x0 - size[0]) - 2, abs(y1 - y0 - size[1]) - 2
+        if off[0] <= share * size[0] and off[1] <= share * size[1]:
+            if not any(_overlap(other[0], one[0]) for one in kind):
+                kind.append(other)
+
+
+def _worth(kind: Sequence[_Rectangle]) -> float:
     """The area of rectangles, of which those with whole walls count more."""
     return sum((x1 - x0) * (y1 - y0) * score**3 for (x0, y0, x1, y1), score in kind)
 
@@ -283,3 +319,73 @@ def _settled(field: np.ndarray, edges: np.ndarray) -> np.ndarray:
         if weight.sum() > 0:
             settled[k] = first + 1 + (weight * np.arange(len(weight))).sum() / weight.sum()
     return settled
+
+
+def find_alike(field: np.ndarray, template: np.ndarray) -> list[Box]:
+    """Chambers that look like a picture of one, whose inside does not count.
+
+    Args:
+        field: ``[height, width]``, any grey type.
+        template: ``[h, w]``, a chamber with its walls, of the same pixel size.
+
+    Returns:
+        Boxes of the template's size, the likeliest first; none where nothing is like it.
+    """
+    height, width = template.shape
+    if height > field.shape[0] or width > field.shape[1]:
+        return []
+    scale = min(1.0, _TEMPLATE / max(template.shape))
+    small, model = (
+        cv2.resize(
+            np.asarray(p, np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+        )
+        for p in (field, template)
+    )
+    small = small - _blurred(small, max(model.shape))
+    model = model - model.mean()
+    rim = np.ones(model.shape, np.float32)
+    inner = [round(_RIM * n) for n in model.shape]
+    rim[inner[0] : -inner[0], inner[1] : -inner[1]] = 0
+    best: list[tuple[float, float, float, float]] = []
+    for angle in np.arange(-4.0, 4.1, 1.0):
+        matrix = cv2.getRotationMatrix2D(
+            ((model.shape[1] - 1) / 2, (model.shape[0] - 1) / 2), -angle, 1
+        )
+        turned, there = (cv2.warpAffine(p, matrix, model.shape[::-1]) for p in (model, rim))
+        surface = masked_correlation(turned, (there > 0.5).astype(np.float32), small)
+        surface = surface[model.shape[0] - 1 : small.shape[0], model.shape[1] - 1 : small.shape[1]]
+        near = cv2.dilate(surface, np.ones([max(3, n // 2) for n in model.shape], np.uint8))
+        for y, x in zip(*np.nonzero((surface >= near) & (surface > _LIKE)), strict=True):
+            best.append((float(surface[y, x]), float(x), float(y), float(angle)))
+    best.sort(reverse=True)
+    if not best:
+        return []
+    alike = [one for one in best if one[3] == best[0][3] and one[0] >= _LIKE_BEST * best[0][0]]
+    boxes: list[Box] = []
+    for score, x, y, angle in alike:
+        # Half a pixel of the small picture is several of the field: settle that there.
+        box = Box(x / scale, y / scale, width, height, angle, score)
+        box = _nearest(field, template, box, math.ceil(1.5 / scale))
+        if all(abs(box.x - o.x) > width / 2 or abs(box.y - o.y) > height / 2 for o in boxes):
+            boxes.append(box)
+    return boxes
+
+
+def _nearest(field: np.ndarray, template: np.ndarray, box: Box, reach: int) -> Box:
+    """The box where it agrees best with the template, some px around."""
+    height, width = template.shape
+    mask = np.ones(template.shape, np.float32)
+    inner = [round(_RIM * n) for n in template.shape]
+    mask[inner[0] : -inner[0], inner[1] : -inner[1]] = 0
+    turn = _rotation(box.angle)
+    size = (width + 2 * reach, height + 2 * reach)
+    first = box.middle - 0.5 - turn @ ((np.array(size) - 1) / 2)
+    around = cv2.warpAffine(
+        np.asarray(field, np.float32), np.concatenate([turn, first[:, None]], 1), size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    surface = masked_correlation(np.asarray(template, np.float32), mask, around)
+    surface = surface[height - 1 : height + 2 * reach, width - 1 : width + 2 * reach]
+    y, x = np.unravel_index(np.argmax(surface), surface.shape)
+    dx, dy = turn @ np.array([x - reach, y - reach])
+    return replace(box, x=box.x + dx, y=box.y + dy, score=float(surface[y, x]))

@@ -27,6 +27,7 @@ _WINDOW = 21  # px of such a place
 _REACH = 3  # px by which it may be off
 _LEAST = 0.05  # of the walls that have to look the same
 _CLIP = 3.0  # standard deviations beyond which bright debris does not count more
+_EVEN = 1e-5  # of the brightest pixel, below which differences are those of rounding
 _ITERATIONS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 
 
@@ -133,7 +134,9 @@ class Tracker:
             picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
         wide = max(picture.shape) / 16
         picture = cv2.GaussianBlur(picture, (0, 0), 0.8) - _blurred(picture, wide)
-        spread = float(np.percentile(np.abs(picture), 80)) or float(picture.std()) or 1.0
+        spread = float(np.percentile(np.abs(picture), 80))
+        if spread <= _EVEN * float(np.abs(frame).max()):  # what is left is rounding
+            return np.zeros_like(picture)
         return np.clip(picture / spread, -_CLIP, _CLIP)
 
     def _refined(self, picture: np.ndarray, pose: Pose) -> Pose:

@@ -1,0 +1,228 @@
+"""``cellzoo chambers``: what it writes, completes, refuses; and counting by its table."""
+
+import csv
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from cellzoo.commands.chambers import chambers
+from cellzoo.commands.count import count_files, count_into
+from cellzoo.counters.base import Counter
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import read_frames
+from cellzoo.images.ome import write_ome
+from cellzoo.simulators.experiment import simulate_experiment
+from cellzoo.timelapse.chambers import COLUMNS, cut, read_chambers
+from cellzoo.timelapse.find import Box
+from cellzoo.timelapse.where import Where
+
+FILE = "field.ome.tif"
+
+
+@pytest.fixture(scope="module")
+def made():
+    return simulate_experiment(
+        "pc", 3, 7, rows=1, columns=2, interval_minutes=90, drift_px=6, rotation_degrees=2
+    )
+
+
+@pytest.fixture
+def field(made, tmp_path, monkeypatch):
+    """A file of a field, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write_ome(
+        tmp_path / FILE, iter(made.frames), made.frames.shape, np.uint8, pixel_size_um=0.5,
+        seconds=3600 * made.hours,
+    )  # fmt: skip
+    return FILE
+
+
+@pytest.fixture
+def where(made):
+    return Where(boxes=tuple(Box(*box) for box in made.boxes[0]))
+
+
+def rows_of(file):
+    with open(file, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_each_chamber_becomes_a_series_with_its_table(made, field, where, tmp_path):
+    result = chambers([field], "out", where)
+    assert (result.series, result.chambers, result.frames, result.flagged) == (1, 2, 3, 0)
+    rows = rows_of("out/chambers.csv")
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["image"], r["frame"], r["time"], r["chamber"]) for r in rows[2:4]] == [
+        (FILE, "1", "1.5", "01"), (FILE, "1", "1.5", "02")
+    ]  # fmt: skip
+    for row, true in zip(rows, made.boxes.reshape(-1, 5), strict=True):
+        box = Box(*(float(row[key]) for key in ("x", "y", "width", "height", "angle")))
+        assert np.abs(box.corners - Box(*true).corners).max() < 1
+    frames = list(read_frames(tmp_path / "out" / "series" / "field_01.ome.tif"))
+    assert [f.pixels.shape for f in frames] == 3 * [(128, 128)]
+    assert [f.time_s for f in frames] == [0, 5400, 10800]
+    assert {f.pixel_size_um for f in frames} == {0.5}
+    assert (tmp_path / "out" / "overview_field.png").exists()
+    assert (tmp_path / "out" / "contact_sheet_field.png").exists()
+
+
+def test_chambers_hold_still_in_what_is_written(field, where, tmp_path):
+    chambers([field], "out", where)
+    frames = [f.pixels for f in read_frames(tmp_path / "out" / "series" / "field_02.ome.tif")]
+    rim = np.ones((128, 128), bool)
+    rim[14:-14, 14:-14] = False
+    soft = [cv2.GaussianBlur(frame, (0, 0), 1.0)[rim] for frame in frames]
+    assert min(np.corrcoef(soft[0], other)[0, 1] for other in soft[1:]) > 0.9
+
+
+def test_pixels_are_scaled_to_those_of_the_counter(field, where, tmp_path):
+    chambers([field], "out", where, pixel_size_um=1.0)
+    frame = next(iter(read_frames(tmp_path / "out" / "series" / "field_01.ome.tif")))
+    assert frame.pixels.shape == (64, 64)
+    assert frame.pixel_size_um == pytest.approx(1.0)
+
+
+def test_a_killed_command_is_completed_by_the_same(field, where, tmp_path):
+    chambers([field], "whole", where)
+    chambers([field], "out", where)
+    out = tmp_path / "out"
+    wanted = (tmp_path / "whole" / "series" / "field_02.ome.tif").read_bytes()
+    for lost in ("series/field_02.ome.tif", "contact_sheet_field.png"):
+        (out / lost).unlink()
+    (out / "series" / ".field_02.ome.tif.99.tmp").write_bytes(b"half")
+    first = (out / "series" / "field_01.ome.tif").stat().st_mtime_ns
+    assert not chambers([field], "out", where).complete
+    assert (out / "series" / "field_02.ome.tif").read_bytes() == wanted
+    assert (out / "series" / "field_01.ome.tif").stat().st_mtime_ns == first
+    assert (out / "contact_sheet_field.png").exists()
+    assert not list(out.glob("**/*.tmp"))
+    assert chambers([field], "out", where).complete
+    (out / "chambers.csv").unlink()
+    chambers([field], "out", where)
+    assert (out / "chambers.csv").read_bytes() == (tmp_path / "whole/chambers.csv").read_bytes()
+
+
+def test_a_mended_table_is_kept_and_taken_back(field, where, tmp_path):
+    chambers([field], "out", where)
+    table = tmp_path / "out" / "chambers.csv"
+    rows = rows_of(table)
+    rows[2]["x"], rows[2]["angle"] = "40", "0"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    mended = table.read_bytes()
+    with pytest.raises(UserError, match="was changed: give it to --chambers"):
+        chambers([field], "out", where)
+    assert table.read_bytes() == mended
+    chambers([field], "again", Where(table=table))
+    again = read_chambers(tmp_path / "again" / "chambers.csv")
+    assert (again[2].box.x, again[2].box.angle) == (40, 0)
+    assert again[0].box.x == pytest.approx(float(rows[0]["x"]))
+
+
+def test_what_is_there_is_never_overwritten(field, where, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        chambers([field], "other", where)
+    chambers([field], "out", where)
+    with pytest.raises(UserError, match="another command"):
+        chambers([field], "out", Where(boxes=(Box(10, 10, 60, 60),)))
+
+
+def test_grid_table_and_template_give_boxes(made, field, tmp_path):
+    assert chambers([field], "grid", Where(grid=(2, 3))).chambers == 6
+    (tmp_path / "boxes.csv").write_text("chamber,x,y,width,height\nleft,40,50,100,90\n")
+    chambers([field], "roi", Where(roi=tmp_path / "boxes.csv", size=(110, 100)))
+    box = read_chambers(tmp_path / "roi" / "chambers.csv")[0].box
+    assert (box.name, box.x, box.y, box.width, box.height) == ("left", 35, 45, 110, 100)
+    cv2.imwrite("chamber.png", cut(made.frames[0], Box(*made.boxes[0][0])))
+    assert chambers([field], "alike", Where(template=tmp_path / "chamber.png")).chambers == 2
+
+
+def test_numbered_files_are_one_series(made, where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    list(made.grow(tmp_path / "grown"))
+    shutil.rmtree("grown/truth")
+    result = chambers(["grown"], "out", where, interval="90min")
+    assert (result.series, result.frames) == (1, 3)
+    assert [row["time"] for row in rows_of("out/chambers.csv")[::2]] == ["0", "1.5", "3"]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("x,y,width\n1,2,3\n", "no column height"),
+        ("x,y,width,height\n1,2,three,4\n", "line 2: width 'three'"),
+        ("x,y,width,height\n1,2,3,4\n", "at least 8"),
+        ("x,y,width,height\n", "no rows"),
+        ("x,y,width,height\n900,900,50,50\n", "no chamber of a field"),
+    ],
+)
+def test_a_wrong_table_is_named_with_its_line(field, tmp_path, text, words):
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        chambers([field], "out", Where(roi=tmp_path / "boxes.csv"))
+
+
+def test_exactly_one_way_to_know_the_chambers():
+    with pytest.raises(UsageError, match="Say where"):
+        Where()
+    with pytest.raises(UsageError, match="exclude each other"):
+        Where(find=True, grid=(1, 2))
+
+
+class _Area(Counter):
+    """Counts bright pixels: the same number for the same picture."""
+
+    name, version = "area", ""
+
+    def _prepare(self, frame, scaled):
+        return frame.pixels
+
+    def _count(self, images, domain):
+        raw = images.reshape(len(images), -1).mean(axis=1).astype(np.float32)
+        return raw, np.full_like(raw, np.nan), np.full_like(raw, np.nan)
+
+
+def test_counting_by_the_table_counts_what_is_written(field, where, tmp_path):
+    chambers([field], "out", where)
+    by_table = count_files(field, _Area(), chambers="out/chambers.csv")
+    by_file = count_files("out/series", _Area())
+    assert len(by_table) == len(by_file) == 6
+    counts = {(r.series[-2:], r.frame): r.count_raw for r in by_table}
+    assert {(r.series[-10:-8], r.frame): r.count_raw for r in by_file} == counts
+    assert {r.series for r in by_table} == {f"{FILE} 01", f"{FILE} 02"}
+    assert [r.time for r in by_table] == ["0", "0", "1.5", "1.5", "3", "3"]
+
+
+def test_counting_tells_of_flagged_and_missing_boxes(field, where, tmp_path):
+    chambers([field], "out", where)
+    table = tmp_path / "out" / "chambers.csv"
+    lines = table.read_text().splitlines()
+    lines[1] += "the shift was not found"
+    table.write_text("\n".join(lines[:5]) + "\n")
+    rows = count_files(field, _Area(), chambers=table)
+    assert [r.flag for r in rows[:2]] == ["the shift was not found", ""]
+    assert "frame 2 has no row" in rows[-1].error
+
+
+def test_an_interrupted_count_of_chambers_goes_on_with_each_row_once(field, where, tmp_path):
+    chambers([field], "out", where)
+    whole = count_files(field, _Area(), "whole.csv", chambers="out/chambers.csv")
+    told = []
+
+    def stop(row):
+        told.append(row)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        count_into(field, _Area(), "counts.csv", chambers="out/chambers.csv", ready=stop)
+    count_into(field, _Area(), "counts.csv", chambers="out/chambers.csv", resume=True)
+    keys = ("image", "frame", "series", "count_raw")
+    resumed = [tuple(row[key] for key in keys) for row in rows_of("counts.csv")]
+    assert resumed == [tuple(str(getattr(row, key)) for key in keys) for row in whole]
