@@ -200,7 +200,7 @@ def count(
 @selection
 @click.option("--intensity", metavar="LOW HIGH|dtype",
               help="Grey levels of black and white; dtype: of the whole type.")
-@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=_MICROMETRES,
+@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
               help="Width of a pixel in micrometres, where files do not say it or are wrong.")
 @click.option("--interval", metavar="TIME",
               help="From one frame of a series to the next, such as 20min.")
