@@ -181,6 +181,14 @@ def test_a_training_is_planned_from_what_there_is(session):
     assert '"channel": 0' in words["data.natural"] and '"labelled": null' in words["data.natural"]
 
 
+def test_images_without_groups_are_named(tmp_path, monkeypatch, session):
+    assert session.state()["note"] == ""
+    folder = write_images(tmp_path / "others", groups=3)
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_name(path.name.replace("_t", "-")))  # a series that no name says
+    assert "--group" in Session(Chosen([folder])).state()["note"]
+
+
 def test_groups_too_few_to_hold_any_out_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     session = Session(Chosen([write_images(tmp_path / "images", groups=1)]))

@@ -62,6 +62,7 @@ class Session:
         answers: so far.
         predictions: of the model, or of the table of counts.
         training: under way, or the last one.
+        note: what a user should hear of the groups; empty where all is well.
     """
 
     def __init__(self, chosen: Chosen) -> None:
@@ -114,6 +115,9 @@ class Session:
             [(name, base / name) for name, _ in files],
             table, group_pattern=chosen.group, known_splits=splits, series=series, **reading,
         )  # fmt: skip
+        self.note = _about_groups(self.frames)
+        if self.note:
+            log.warning("%s", self.note)
         self.answers = Answers(folder, self.frames, labels)
         self.predictions = Predictions(self.frames)
         if rows is not None:
@@ -241,6 +245,7 @@ class Session:
             "labelled": sum(answer.count is not None for answer in answers.values()),
             "unsure": sum(answer.unsure for answer in answers.values()),
             "random": random_error(self.frames, answers, known) if known else None,
+            "note": self.note,
             "own": own_error(self.answers.repeats()),
             "model": said.name,
             "counting": said.working,
@@ -302,6 +307,16 @@ def _series(rows: Sequence[dict[str, str]]) -> dict[tuple[str, int], str]:
         for row in rows
         if row.get("series") and (row["frame"] or "").isdigit()
     }
+
+
+def _about_groups(frames: Catalogue) -> str:
+    """A sentence where nothing says which frames show the same cells."""
+    if any(item.group != item.name for item in frames.items) or len(frames) == 1:
+        return ""
+    return (
+        "Nothing says which images show the same cells, so each is a group of its own. If some do, "
+        "name the part of their names that they share with --group: else errors are too small."
+    )
 
 
 def _last_run(runs: Path, folder: Path) -> Path | None:

@@ -259,7 +259,8 @@ function render() {
       : saved !== null ? String(saved) : "";
   $("count").value = shown;
   $("count-note").textContent = page.typed !== "" ? "Typed, not saved: Enter."
-    : page.changed ? `${page.dots.length} ${page.dots.length === 1 ? "dot" : "dots"}, not saved: Enter.`
+    : page.changed && !page.dots.length ? "No dot is left: 0 if the image is empty."
+      : page.changed ? `${page.dots.length} ${page.dots.length === 1 ? "dot" : "dots"}, not saved: Enter.`
       : saved !== null ? `Saved${frame.answer.points ? " with dots" : ""}${frame.answer.unsure ? ", unsure" : ""}.`
         : frame.answer.unsure ? "Left out as unsure." : "";
   $("before").disabled = frame.before === null;
@@ -306,6 +307,7 @@ async function refresh() {
   const parts = [];
   if (state.random) parts.push(`${state.labelled} labels: ${state.random.sentence}`);
   if (state.own) parts.push(state.own);
+  if (state.note) parts.push(state.note);
   $("error-line").textContent = parts.join(" ");
   $("training").textContent = training.running
     ? `Under way for ${training.seconds} s, on ${training.labels} labels. You can go on labelling.`
