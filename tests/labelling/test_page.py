@@ -213,6 +213,30 @@ def test_the_next_start_goes_on_with_the_last_training(session, monkeypatch):
     assert again.training.plan.start == begun[0]
 
 
+def test_a_run_shows_the_images_that_it_learned_from(session, monkeypatch):
+    from cellzoo.labelling.page import session as module
+    from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run
+
+    folder = session.answers.folder
+    words = [f"data.natural.folder={folder}"]
+    run = Run.create(folder.parent / "run", load_recipe("twindensity_ldc", words))
+    splits = ["test", "validation", "train", "train", "validation", "test"]
+    lines = [f"well{k}_t0.png,well{k},{split},1,2,0.5" for k, split in enumerate(splits)]
+    run.splits_file.write_text("\n".join(["image,group,split,labelled,count,mean", *lines]))
+    begun = []
+    monkeypatch.setattr(module.Predictions, "begin", lambda self, model: begun.append(model))
+    again = Session(Chosen([run.path], group="well[0-9]"))
+    assert begun == [str(run.path)] == [again.training.plan.start]
+    assert [again.frames.items[4 * k].split for k in range(6)] == splits
+    run.replace_recipe(load_recipe("twindensity_ldc", ["data.natural.folder=nowhere"]))
+    with pytest.raises(UserError, match="which is not here: name the images"):
+        Session(Chosen([run.path]))
+    run.replace_recipe(load_recipe("twindensity_bf"))
+    with pytest.raises(UserError, match="in no folder"):
+        Session(Chosen([run.path]))
+
+
 def test_a_training_that_fails_says_why(session, monkeypatch):
     from cellzoo.labelling.answers import Answer
 

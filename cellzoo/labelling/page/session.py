@@ -84,7 +84,12 @@ class Session:
             if natural.source != "folder":
                 raise UserError(
                     f"{run.path} learned from images that are in no folder: name the images, and "
-                    f"the run with --model."
+                    "the run with --model."
+                )
+            if not Path(natural.folder).is_dir():
+                raise UserError(
+                    f"{run.path} learned from {natural.folder}, which is not here: name the images,"
+                    " and the run with --model."
                 )
             sources, labels = [Path(natural.folder)], natural.labels or LABELS_FILE
             keys = ("axes", "channel", "z", "position", "frames")
