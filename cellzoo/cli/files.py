@@ -43,19 +43,10 @@ def info(files: tuple[Path, ...], as_json: bool) -> None:
 @main.command("import-labels")
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option("-o", "--out", type=PATH, required=True, help="The labels.csv to write.")
-@click.option(
-    "--images",
-    type=PATH,
-    metavar="FOLDER",
-    help="Where the images lie; otherwise beside each FILE, or beside the labels.csv.",
-)
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="NAME",
-    help="The column to take where several hold counts, or names of files.",
-)
+@click.option("--images", type=PATH, metavar="FOLDER",
+              help="Where the images lie; otherwise beside each FILE, or beside the labels.csv.")
+@click.option("--column", "columns", multiple=True, metavar="NAME",
+              help="The column to take where several hold counts, or names of files.")
 @verb
 def import_labels(
     files: tuple[Path, ...], out: Path, images: Path | None, columns: tuple[str, ...]

@@ -82,11 +82,10 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 @click.option("-n", "number", type=click.IntRange(min=1), default=36, help="Images to make.")
 @click.option("--preview", is_flag=True, help="Also write a sheet of them as PNG.")
 @click.option("--natural", is_flag=True, help="The images of the simulated microscope instead.")
-@click.option(
-    "--match",
-    is_flag=True,
-    help="Make the cells look like the recipe's real images, labelled or not.",
-)
+@click.option("--experiment", is_flag=True,
+              help="A simulated field of view with six chambers, of N frames.")
+@click.option("--match", is_flag=True,
+              help="Make the cells look like the recipe's real images, labelled or not.")
 @with_settings
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @verb
@@ -96,6 +95,7 @@ def synth(
     number: int,
     preview: bool,
     natural: bool,
+    experiment: bool,
     match: bool,
     settings: tuple[str, ...],
     quick: bool,
@@ -109,15 +109,19 @@ def synth(
 
     Example: cellzoo synth twindensity_pc -o cells --preview
 
+    Example: cellzoo synth twindensity_pc --experiment -n 60 -o experiment
+
     Example: cellzoo synth my.yaml --match -o matched.yaml --preview
     """
-    from cellzoo.commands.synth import match_recipe, synth
+    from cellzoo.commands.synth import match_recipe, synth, synth_experiment
     from cellzoo.recipe import load_recipe
 
-    if match and natural:
-        raise UsageError("--match and --natural exclude each other: choose one.")
+    if match + natural + experiment > 1:
+        raise UsageError("--match, --natural and --experiment exclude each other: choose one.")
     chosen = load_recipe(recipe, settings, quick)
-    if match:
+    if experiment:
+        files = synth_experiment(chosen, out, number)
+    elif match:
         files = match_recipe(chosen, out, number, preview)
     else:
         files = synth(chosen, out, number, preview, natural)

@@ -34,13 +34,8 @@ from cellzoo.errors import UsageError
     type=PATH,
     help="A chambers.csv, mended perhaps: take its boxes as they are.",
 )
-@click.option(
-    "--margin",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Pixels to add around chambers that are found.",
-)
+@click.option("--size", metavar="W,H",
+              help="Give every chamber this width and height in pixels, around its middle.")
 @click.option(
     "--pixel-size",
     "pixel_size_um",

@@ -34,7 +34,6 @@ def demo(out: Path, budget: str) -> None:
 @click.argument("recipe", type=PATH)
 @with_settings
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
-@click.option("--paper", is_flag=True, help="The recipe's overlay with the paper's settings.")
 @click.option("--budget", metavar="TIME", help="Train for so long: 90s, 10m, 2h.")
 @click.option("--out", type=PATH, help="Run folder; an interrupted run there goes on.")
 @click.option("--fresh", is_flag=True, help="Start anew even if a run was interrupted.")
@@ -43,7 +42,6 @@ def fit(
     recipe: Path,
     settings: tuple[str, ...],
     quick: bool,
-    paper: bool,
     budget: str | None,
     out: Path | None,
     fresh: bool,
@@ -56,16 +54,16 @@ def fit(
     """
     from cellzoo.recipe import load_recipe, other_form
 
-    other = None if paper else other_form(recipe, settings, quick)
+    other = other_form(recipe, settings, quick)
     if budget:
         settings = (*settings, f"train.budget={budget}")
-    chosen = load_recipe(recipe, settings, quick, paper)
+    chosen = load_recipe(recipe, settings, quick)
     if chosen.train.budget and any(s.partition("=")[0].strip() == "train.epochs" for s in settings):
         raise UsageError(
             "train.epochs: the budget decides how many there are, add --set train.budget=null or "
             "leave train.epochs out."
         )
-    for line in load_recipe(recipe, quick=quick, paper=paper).differences(chosen):
+    for line in load_recipe(recipe, quick=quick).differences(chosen):
         click.echo(f"set {line}")
     start_tensorflow()
     from cellzoo.training.fit import fit
@@ -81,19 +79,10 @@ def fit(
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
 @click.option("--trials", type=click.IntRange(min=1), help="Combinations to try.")
 @click.option("--out", type=PATH, help="Search folder; a search there goes on.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Trials at a time; each has a GPU, or a share of the processor.",
-)
-@click.option(
-    "--serve",
-    type=click.IntRange(1, 65535),
-    metavar="PORT",
-    help="Be the chief of a search on several machines.",
-)
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Trials at a time; each has a GPU, or a share of the processor.")
+@click.option("--serve", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Be the chief of a search on several machines.")
 @click.option("--chief", metavar="HOST:PORT", help="Work for that chief.")
 @verb
 def tune(
@@ -207,12 +196,7 @@ def compare(
     from cellzoo.commands.compare import compare
 
     result = compare(
-        methods,
-        out,
-        settings=settings,
-        quick=quick,
-        seeds=seeds,
-        natural_only=natural_only,
+        methods, out, settings=settings, quick=quick, seeds=seeds, natural_only=natural_only,
         reference=reference,
     )
     print_lines(result.summary())

@@ -17,6 +17,7 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, with_values
+from cellzoo.simulators.experiment import simulate_experiment
 from cellzoo.synthetic.matching import match
 from cellzoo.synthetic.settings import Synthetic
 from cellzoo.synthetic.sheet import contact_sheet
@@ -83,6 +84,39 @@ def synth(recipe: Recipe, out: Path, number: int, preview: bool, natural: bool) 
         return [out]
     _write_image(sheet, contact_sheet(images, counts))
     return [out, sheet]
+
+
+# Of the chambers of a simulated experiment.
+_DOUBLING_HOURS = (12.0, 16.0, 20.0, 24.0, 30.0, 40.0)
+
+
+def synth_experiment(recipe: Recipe, out: Path, frames: int) -> list[Path]:
+    """Writes a simulated time-lapse of a field of view with six chambers, a frame every hour.
+
+    Cells double in 12 to 40 hours. ``truth/`` has these times, the boxes and the counts.
+
+    Args:
+        recipe: of the simulated microscope; its modality and seed are taken.
+        out: a folder that does not exist yet, or is empty.
+        frames: number of frames.
+
+    Returns:
+        The OME-TIFF, and the folder of the truth.
+
+    Raises:
+        UserError: the folder holds files.
+        UsageError: the recipe is not of the simulated microscope.
+    """
+    modality = getattr(recipe.data.natural, "modality", None)
+    if modality is None:
+        raise UsageError(
+            f"{recipe.name} has no simulated chambers: take --experiment with twindensity_pc or "
+            "twindensity_bf."
+        )
+    made = simulate_experiment(
+        modality, frames, recipe.seed, doubling_hours=_DOUBLING_HOURS, interval_minutes=60.0
+    )
+    return [made.write(out), out / "truth"]
 
 
 def _write_image(file: Path, image: np.ndarray) -> None:

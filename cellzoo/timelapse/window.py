@@ -149,7 +149,9 @@ def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], li
     return tuple(sorted(steps)), [f"{words} around {hour:.1f} h" for hour, words in sorted(said)]
 
 
-def _still_ends(times: np.ndarray, counts: np.ndarray, steps: tuple[float, ...]) -> tuple[int, int]:
+def _still_ends(
+    times: np.ndarray, counts: np.ndarray, steps: tuple[float, ...]
+) -> tuple[int, int]:
     """First and last frame of growth: an end without divisions is left out where it is no chance.
 
     It is none where it is longer than a doubling and less probable than :data:`WAIT`.

@@ -2,11 +2,14 @@
 
 import csv
 import shutil
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cellzoo.cli import main
 from cellzoo.commands.chambers import chambers
 from cellzoo.commands.count import count_files, count_into
 from cellzoo.counters.base import Counter
@@ -226,3 +229,15 @@ def test_an_interrupted_count_of_chambers_goes_on_with_each_row_once(field, wher
     keys = ("image", "frame", "series", "count_raw")
     resumed = [tuple(row[key] for key in keys) for row in rows_of("counts.csv")]
     assert resumed == [tuple(str(getattr(row, key)) for key in keys) for row in whole]
+
+
+def test_the_command_line_says_what_it_made_and_refuses_wrong_words(field, tmp_path):
+    run = partial(CliRunner().invoke, main)
+    made = run(["chambers", field, "--grid", "1x2", "--size", "100,90", "-o", "out"])
+    assert made.exit_code == 0, made.output
+    assert "2 chambers in 1 series, 3 frames" in made.output
+    assert read_chambers(tmp_path / "out" / "chambers.csv")[0].box.width == 100
+    for wrong in (["--box", "1,2,3"], ["--grid", "2"], ["--find", "--size", "big"], []):
+        refused = run(["chambers", field, "-o", "other", *wrong])
+        assert refused.exit_code == 2
+        assert "Error: " in refused.output

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.commands.synth import match_recipe, synth
+from cellzoo.commands.synth import match_recipe, synth, synth_experiment
 from cellzoo.data.folder import load_folder
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import find_images
@@ -307,3 +307,16 @@ def test_matching_from_the_command_line(tmp_path, recipe, run_cli, short_search)
     result = run_cli(*command, "--natural")
     assert result.exit_code == 2
     assert "--match and --natural exclude each other" in result.stderr
+
+
+def test_an_experiment_has_its_truth_beside_it(tmp_path):
+    file, truth = synth_experiment(load_recipe("twindensity_pc"), tmp_path / "made", 2)
+    assert file.name == "experiment.ome.tif"
+    assert len((truth / "counts.csv").read_text().splitlines()) == 1 + 2 * 6
+    with pytest.raises(UserError, match="other files"):
+        synth_experiment(load_recipe("twindensity_pc"), tmp_path / "made", 2)
+
+
+def test_an_experiment_needs_a_simulated_microscope(tmp_path):
+    with pytest.raises(UsageError, match="no simulated chambers"):
+        synth_experiment(load_recipe("twindensity_ldc"), tmp_path / "made", 2)
