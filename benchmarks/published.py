@@ -34,9 +34,9 @@ LABELS = {
     "dots": [],
     "counts": ["data.natural.points=null", "augment.window=null", "train.batch=8"],
 }
-# MAE on the images 101 to 200, which are kept aside here, all trained on dots. Mean and deviation
-# over draws as stated in Xie et al. 2018 (doi 10.1080/21681163.2016.1149104), table 1, and Cohen et
-# al. 2017 (arXiv 1703.08710), table 2.
+# MAE on the images 101 to 200, which are kept aside here; all trained on dots. Mean, and deviation
+# over draws where it is stated, as Xie et al. 2018 (doi 10.1080/21681163.2016.1149104) and Cohen et
+# al. 2017 (arXiv 1703.08710) report them.
 PUBLISHED = [
     ("vgg", "dots", "32", "3.5 (0.2)", "density, Lempitsky and Zisserman 2010"),
     ("vgg", "dots", "32", "3.2", "regression forest, Fiaschi et al. 2012"),
