@@ -86,16 +86,17 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
         click.echo(f"{serving / 'models.config'} has the model")
 
 
-class _TwoNumbers(click.Command):
-    """A command whose option --intensity may be followed by two numbers."""
+class _TwoWords(click.Command):
+    """A command whose --intensity may be followed by two numbers, and --interval by `20 min`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Joins the two."""
         args = list(args)
-        for k, word in enumerate(args[:-2]):
-            if word == "--intensity" and all(map(_is_number, args[k + 1 : k + 3])):
-                args[k + 1 : k + 3] = [" ".join(args[k + 1 : k + 3])]
-                break
+        for option, second in (("--intensity", _is_number), ("--interval", str.isalpha)):
+            for k, word in enumerate(args[:-2]):
+                if word == option and _is_number(args[k + 1]) and second(args[k + 2]):
+                    args[k + 1 : k + 3] = [" ".join(args[k + 1 : k + 3])]
+                    break
         return super().parse_args(ctx, args)
 
 
@@ -107,7 +108,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@main.command(cls=_TwoNumbers)
+@main.command(cls=_TwoWords)
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
@@ -191,7 +192,7 @@ def count(
     sys.exit(1 if tally.failed else 0)
 
 
-@main.command(cls=_TwoNumbers)
+@main.command(cls=_TwoWords)
 @click.argument("source", type=PATH)
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
@@ -259,7 +260,7 @@ def watch(
         click.echo(f"{watched.frames:,} frames, {watched.failed:,} failed: {out}")
 
 
-@main.command()
+@main.command(cls=_TwoWords)
 @click.argument("counts", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="New folder for tables and figures.")
 @click.option("--interval", metavar="TIME",
@@ -280,8 +281,9 @@ def growth(
 ) -> None:
     """Growth rates from the counts of time-lapses.
 
-    COUNTS is a counts.csv of cellzoo count. Each series gets its growth rate and doubling time with
-    95 % intervals, and its curve in the page growth.html.
+    COUNTS is a counts.csv of cellzoo count, or a table with columns such as series, time (hours)
+    and count. Each series gets its growth rate and doubling time with 95 % intervals, and its curve
+    in the page growth.html.
 
     Example: cellzoo growth counts.csv -o growth
 

@@ -49,13 +49,17 @@ def read_csv_rows(path: Path) -> list[tuple[int, list[str]]]:
     return read_csv(path)[0]
 
 
-def read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], Form]:
+def read_csv(path: Path, otherwise: str | None = None) -> tuple[list[tuple[int, list[str]]], Form]:
     """Reads the rows, see :func:`read_csv_rows`, and how they are written.
+
+    Args:
+        path: the file.
+        otherwise: encoding of text that is neither UTF-8 nor UTF-16; None: such text is an error.
 
     Raises:
         UserError: the file is missing, is no such text, or has a line that is no row.
     """
-    content, encoding = _text(path)
+    content, encoding = _text(path, otherwise)
     lines = content.splitlines(keepends=True)
     skipped = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
     stated = _SEPARATOR_LINE.fullmatch(lines[skipped].strip("\r\n ")) if lines[skipped:] else None
@@ -82,7 +86,7 @@ def read_csv(path: Path) -> tuple[list[tuple[int, list[str]]], Form]:
     return [(line, row) for line, row in rows if any(row)], form
 
 
-def _text(path: Path) -> tuple[str, str]:
+def _text(path: Path, otherwise: str | None) -> tuple[str, str]:
     """The text of a file, and its encoding."""
     try:
         raw = path.read_bytes()
@@ -94,6 +98,9 @@ def _text(path: Path) -> tuple[str, str]:
     try:
         return raw.decode(encoding), encoding
     except UnicodeDecodeError as error:
+        # Text of an old code page has no zeros, as UTF-16 without a mark and other files have.
+        if otherwise and encoding == "utf-8" and b"\0" not in raw:
+            return raw.decode(otherwise, errors="replace"), otherwise
         raise UserError(f"{path}: is not UTF-8 text, save it as 'CSV UTF-8'") from error
 
 

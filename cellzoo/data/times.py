@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _CLOCK = re.compile(r"(?:(\d+) days?,? )?(\d+):([0-5]\d):([0-5]\d(?:[.,]\d+)?)")
 _WITH_UNIT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([a-z]+)\.?", re.IGNORECASE)
-_HOURS = {
+HOURS = {  # of units, in lower case
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1 / 3600),
     **dict.fromkeys(("min", "mins", "minute", "minutes"), 1 / 60),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1),
@@ -23,15 +23,16 @@ _YEAR_FIRST = re.compile(r"\d{4}[-/]\d\d[-/]\d\d([ T].+)?")
 _CURE = "write a number, hours:minutes:seconds, or a date such as 2026-03-01 14:30:00"
 
 
-def read_times(path: Path, cells: Sequence[tuple[int, str]]) -> list[float]:
+def read_times(path: Path, cells: Sequence[tuple[int, str]], hours: float = 1.0) -> list[float]:
     """Reads a column of times.
 
     Args:
         path: of the table, for errors.
         cells: line number and text of each.
+        hours: by which numbers are multiplied; they are as they are with 1.
 
     Returns:
-        Numbers as they are (``0.5`` or ``0,5``); durations (``00:05:00``, ``5 min``) in hours;
+        Numbers (``0.5`` or ``0,5``) times ``hours``; durations (``00:05:00``, ``5 min``) in hours;
         dates in hours since the earliest of them; NaN for empty cells.
 
     Raises:
@@ -62,6 +63,7 @@ def read_times(path: Path, cells: Sequence[tuple[int, str]]) -> list[float]:
                 f"{path}: line {line}: the time {text!r} may have a decimal or a thousands mark, "
                 "write it with a point or without a mark"
             )
+        values = {line: value * hours for line, value in values.items()}
     return [values[line] if text else math.nan for line, text in cells]
 
 
@@ -100,8 +102,8 @@ def _duration(text: str) -> float | None:
         second = float(seconds.replace(",", "."))
         return 24 * int(days or 0) + int(hours) + int(minutes) / 60 + second / 3600
     worded = _WITH_UNIT.fullmatch(text)
-    if worded and worded[2].lower() in _HOURS:
-        return float(worded[1].replace(",", ".")) * _HOURS[worded[2].lower()]
+    if worded and worded[2].lower() in HOURS:
+        return float(worded[1].replace(",", ".")) * HOURS[worded[2].lower()]
     return None
 
 

@@ -65,7 +65,7 @@ def parse_interval(text: str) -> float:
     seconds = float(found[1]) * _SECONDS.get(found[2].lower(), 0.0) if found else 0.0
     if not 0 < seconds < float("inf"):
         raise UsageError(
-            f"interval {text!r} is no time between two frames: write a number and s, min, h or d, "
-            "such as 20min."
+            f"--interval {text!r} is no time between two frames: write a number and s, min, h or "
+            "d, without a blank, such as 20min."
         )
     return seconds

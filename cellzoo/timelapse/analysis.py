@@ -1,7 +1,6 @@
 """``cellzoo growth``: a table of counts to growth rates, as tables, figures and a page."""
 
-import csv
-import io
+import itertools
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cellzoo import __version__
+from cellzoo.data.table import read_csv
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_name, csv_safe, finite, lock, write_atomically, write_csv
 from cellzoo.timelapse.conditions import Comparison, Condition, compare, summarise
@@ -34,6 +34,7 @@ class Analysis:
         by: the column of the conditions; empty without.
         conditions: none without ``by``.
         comparisons: of each two conditions.
+        notes: sentences on how the table was read.
     """
 
     table: Path
@@ -42,6 +43,7 @@ class Analysis:
     by: str = ""
     conditions: Sequence[Condition] = ()
     comparisons: Sequence[Comparison] = ()
+    notes: Sequence[str] = ()
 
 
 def analyse(
@@ -67,10 +69,10 @@ def analyse(
     """
     if by is None and (pair is not None or series_table is not None):
         raise UsageError("--pair and --series say more of --by COLUMN: name the column, too.")
-    series = read_series(table, interval)
+    series, notes = read_series(table, interval)
     growths = [estimate(one) for one in series]
     if by is None:
-        return Analysis(table, series, growths)
+        return Analysis(table, series, growths, notes=notes)
     names = [one.name for one in series]
     if series_table is None:
         source, known = table, {one.name: one.columns for one in series}
@@ -79,7 +81,7 @@ def analyse(
     conditions = [_value(source, known, name, by) for name in names]
     pairs = [_value(source, known, name, pair) for name in names] if pair else None
     found, compared = summarise(growths, conditions), compare(growths, conditions, pairs)
-    return Analysis(table, series, growths, by, found, compared)
+    return Analysis(table, series, growths, by, found, compared, notes)
 
 
 def growth(table: Path, out: Path, **options: object) -> tuple[Analysis, list[Path]]:
@@ -124,7 +126,7 @@ def growth(table: Path, out: Path, **options: object) -> tuple[Analysis, list[Pa
 def summary(analysis: Analysis) -> list[str]:
     """What was found, in lines."""
     rated = sum(g.rate_per_hour is not None for g in analysis.growths)
-    lines = []
+    lines = list(analysis.notes)
     for found in analysis.growths:
         if found.rate_per_hour is None:
             lines.append(f"{found.series}: {found.flag}")
@@ -167,6 +169,7 @@ def write_files(analysis: Analysis, folder: Path) -> list[str]:
     content = {
         "cellzoo": __version__,
         "table": analysis.table.name,
+        "notes": list(analysis.notes),
         "series": [
             {key: getattr(found, key) for key in (*COLUMNS[:-1], "plateau_hour")}
             | {"flags": list(found.flags), "frames": len(found.left_out)}
@@ -190,15 +193,16 @@ def _cell(value: object) -> object:
 
 def _read_conditions(file: Path) -> dict[str, dict[str, str]]:
     """The rows of a table of series, by their series."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): correct --series.") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise UserError(f"{file} is no CSV in UTF-8: save it as one.") from None
-    if not rows or "series" not in rows[0]:
+    lines, _ = read_csv(file, otherwise="cp1252")
+    header = (
+        [name if name.lower() != "series" else "series" for name in lines[0][1]] if lines else []
+    )
+    if "series" not in header or not lines[1:]:
         raise UserError(f"{file} has no column series: add one with the names of the series.")
+    rows = [
+        dict(itertools.zip_longest(header, row[: len(header)], fillvalue=""))
+        for _, row in lines[1:]
+    ]
     found: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["series"] in found:

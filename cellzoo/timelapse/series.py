@@ -1,8 +1,7 @@
 """Series of counts, one per chamber, from the table that ``cellzoo count`` writes."""
 
-import csv
-import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +10,9 @@ import numpy as np
 from cellzoo.data.times import read_times
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import natural_key, numbered
+from cellzoo.timelapse.table import CountRow, read_counts
 
+_CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -38,118 +39,155 @@ class Series:
     columns: dict[str, str] = field(default_factory=dict)
 
 
-def read_series(file: Path, interval: float | None = None) -> list[Series]:
+def read_series(file: Path, interval: float | None = None) -> tuple[list[Series], list[str]]:
     """Reads the series of a table of counts.
 
-    Frames with an ``error`` are left out. A table without the column ``series`` has one for each
-    file of several frames, and one for each folder of numbered files.
+    Rows with an ``error``, without a count or without a time are left out. A table without the
+    column ``series`` has one for each file of several frames, and one for each folder of numbered
+    files. Without the column ``image``, too, it is one series.
 
     Args:
-        file: CSV as ``cellzoo count`` writes it.
+        file: CSV as ``cellzoo count`` or a person writes it.
         interval: hours between frames; goes before the column ``time``.
 
     Returns:
-        The series, in natural order of their names.
+        The series, in natural order of their names; sentences on how the table was read.
 
     Raises:
         UserError: the table cannot be read, or two frames of a series have one time.
         UsageError: there is neither a column ``time`` nor an interval.
     """
-    rows = _rows(file)
-    if interval is None and not any(row.get("time") for _, row in rows):
+    table = read_counts(file, times=interval is None)
+    rows, notes = table.rows, table.notes
+    if interval is None and not any(row.cells.get("time") for row in rows):
         raise UsageError(
-            f"{file} has no times: say how long it is between frames, such as --interval 20min."
+            f"{file} has no times: write hours in a column time, or say how long it is between "
+            "frames, such as --interval 20min."
         )
-    groups: dict[str, list[_Frame]] = {}
     several = _files_of_several_frames(rows)
-    hours = read_times(file, [(line, row.get("time") or "") for line, row in rows])
-    for (line, row), hour in zip(rows, hours, strict=True):
-        frame = _frame(file, line, row, hour, interval, several)
-        groups.setdefault(frame.series, []).append(frame)
-    made = [_series(file, name, frames) for name, frames in groups.items()]
-    series = sorted((s for s in made if s is not None), key=lambda s: natural_key(s.name))
-    if not series:
+    times = [(row.line, row.cells.get("time", "")) for row in rows]
+    hours = read_times(file, times, table.hours) if interval is None else [np.nan] * len(rows)
+    failed, untimed, uncounted, unlike = [], [], [], []
+    groups: dict[str, list[_Frame]] = {}
+    for row, hour in zip(rows, hours, strict=True):
+        name, number = _place(file, row, several)
+        if row.cells.get("error"):
+            failed.append(row.line)
+            continue
+        if interval is not None:
+            hour = _by_interval(file, row, number, interval)
+        if np.isnan(hour):
+            untimed.append(row.line)
+            continue
+        frame = _frame(file, row, hour)
+        if np.isnan(frame.count):
+            uncounted.append(row.line)
+            continue
+        if frame.corrected:
+            unlike.append(row.line)
+        groups.setdefault(name, []).append(frame)
+    if not groups:
         raise UserError(f"{file} has no frame with a count: count the images first.")
-    return series
+    for lines, why in (
+        (failed, "an error and {is} left out"),
+        (untimed, "no time and {is} left out"),
+        (uncounted, "no count and {is} left out"),
+        (unlike, "another count than count_raw, rounded, and the count is taken"),
+    ):
+        if lines:
+            notes = [*notes, f"{file.name}: {_of_lines(lines, why)}"]
+    _check_clock(file, times, groups)
+    made = [_series(file, name, frames) for name, frames in groups.items()]
+    return sorted(made, key=lambda s: natural_key(s.name)), notes
 
 
 @dataclass
 class _Frame:
-    """A row of the table."""
+    """A row of the table; ``corrected``: its count is another than the one before rounding."""
 
     line: int
-    series: str
     hour: float
     count: float
     low: float
     high: float
     flag: str
-    row: dict[str, str]
+    corrected: bool
+    columns: dict[str, str]
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): name a counts.csv.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is no UTF-8 text: name a counts.csv of cellzoo count.") from None
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{file} is no table ({error}): name a counts.csv.") from None
-    header = reader.fieldnames or []
-    if "image" not in header or not {"count", "count_raw"} & set(header):
-        raise UserError(
-            f"{file} has no columns image and count: name a counts.csv of cellzoo count."
-        )
-    if not rows:
-        raise UserError(f"{file} has no rows: count the images first.")
-    return rows
+def _of_lines(lines: Sequence[int], why: str) -> str:
+    """``line 3 has no time and is left out``, of at most eight lines."""
+    shown = ", ".join(map(str, lines[:8])) + (f" and {len(lines) - 8} more" if lines[8:] else "")
+    one = len(lines) == 1
+    return f"line{'' if one else 's'} {shown} {'has' if one else 'have'} " + why.format(
+        **{"is": "is" if one else "are"}
+    )
 
 
-def _files_of_several_frames(rows: list[tuple[int, dict[str, str]]]) -> set[str]:
+def _files_of_several_frames(rows: list[CountRow]) -> set[str]:
     """Images of which a frame after the first is in the table."""
-    return {row["image"] for _, row in rows if row.get("frame", "").strip() not in ("", "0")}
+    return {
+        row.cells.get("image", "") for row in rows if row.cells.get("frame", "") not in ("", "0")
+    }
 
 
-def _frame(
-    file: Path,
-    line: int,
-    row: dict[str, str],
-    hour: float,
-    interval: float | None,
-    several: set[str],
-) -> _Frame:
-    """A row with its series, its hour and its numbers."""
-    image = row["image"]
+def _place(file: Path, row: CountRow, several: set[str]) -> tuple[str, float]:
+    """Series and number of a row; NaN where it has no number."""
+    image = row.cells.get("image", "")
     series, number = image, np.nan
     if image in several:
-        number = _number(file, line, row, "frame")
+        number = _number(file, row, "frame")
     elif found := _numbered(image):
         series, number = found
-    series = row.get("series") or series
-    if interval is not None:
-        if np.isnan(number):
-            raise UserError(
-                f"{file}: line {line}: {image} has no number in its name, so that --interval "
-                "cannot say its time: give the table a column time, in hours."
-            )
-        hour = number * interval
-    elif np.isnan(hour) and not row.get("error"):
+    series = row.cells.get("series") or series
+    if not series and {"series", "image"} & set(row.cells):
+        raise UserError(f"{file}: line {row.line}: names no series: fill it in.")
+    return series or file.stem, number
+
+
+def _by_interval(file: Path, row: CountRow, number: float, interval: float) -> float:
+    """The hour of a frame by its number."""
+    if np.isnan(number):
+        what = row.cells.get("image")
+        why = f"{what} has no number in its name" if what else "the frame has no number"
         raise UserError(
-            f"{file}: line {line}: the time is missing: write it, or leave the row out."
+            f"{file}: line {row.line}: {why}, so that --interval cannot say its time: give the "
+            "table a column time, in hours."
         )
-    count = _number(file, line, row, "count_raw")
-    count = _number(file, line, row, "count") if np.isnan(count) else count
+    return number * interval
+
+
+def _frame(file: Path, row: CountRow, hour: float) -> _Frame:
+    """A row with its hour and its numbers."""
+    raw, rounded, low, high = (
+        _number(file, row, key) for key in ("count_raw", "count", "count_low", "count_high")
+    )
+    # A hand has corrected the count, or a spreadsheet took the point of 2.134 for a thousands mark.
+    corrected = bool(abs(raw - rounded) > 0.501)
+    if corrected:
+        low = high = np.nan
+    count = rounded if corrected or np.isnan(raw) else raw
     if count < 0:
-        raise UserError(f"{file}: line {line}: the count {count:g} is negative: correct it.")
-    low, high = (_number(file, line, row, key) for key in ("count_low", "count_high"))
-    if row.get("error"):
-        count = np.nan
-    return _Frame(line, series, hour, count, low, high, row.get("flag", ""), row)
+        raise UserError(f"{file}: line {row.line}: the count {count:g} is negative: correct it.")
+    return _Frame(
+        row.line, hour, count, low, high, row.cells.get("flag", ""), corrected, row.columns
+    )
+
+
+def _check_clock(
+    file: Path, times: Sequence[tuple[int, str]], groups: dict[str, list[_Frame]]
+) -> None:
+    """Refuses times of day that pass midnight: as durations they would be in a wrong order."""
+    texts = dict(times)
+    if not all(_CLOCK.fullmatch(text) for text in texts.values() if text):
+        return
+    for frames in groups.values():
+        for one, other in zip(frames, frames[1:], strict=False):
+            if one.hour < 24 and one.hour - other.hour > 12:
+                raise UserError(
+                    f"{file}: line {other.line}: the time {texts[other.line]} follows "
+                    f"{texts[one.line]}: put dates before times of day, and durations in order."
+                )
 
 
 def _numbered(image: str) -> tuple[str, int] | None:
@@ -162,32 +200,30 @@ def _numbered(image: str) -> tuple[str, int] | None:
     return str(path.with_name(name)), int(last[0])
 
 
-def _number(file: Path, line: int, row: dict[str, str], key: str) -> float:
+def _number(file: Path, row: CountRow, key: str) -> float:
     """A cell as a number; NaN where it is empty."""
-    text = (row.get(key) or "").strip()
+    text = row.cells.get(key, "")
     try:
         value = float(text) if text else np.nan
     except ValueError:
         value = np.inf
     if np.isinf(value):
-        raise UserError(f"{file}: line {line}: {key} {text!r} is no number: correct it.")
+        raise UserError(f"{file}: line {row.line}: {key} {text!r} is no number: correct it.")
     return value
 
 
-def _series(file: Path, name: str, frames: list[_Frame]) -> Series | None:
-    """The frames of a series in the order of their times; None where none has a count."""
-    frames = sorted((f for f in frames if not np.isnan(f.count)), key=lambda f: f.hour)
+def _series(file: Path, name: str, frames: list[_Frame]) -> Series:
+    """The frames of a series in the order of their times."""
+    frames = sorted(frames, key=lambda f: f.hour)
     for one, other in zip(frames, frames[1:], strict=False):
         if one.hour == other.hour:
             raise UserError(
                 f"{file}: lines {one.line} and {other.line} are of the series {name} at the same "
                 f"time, {one.hour:g} h: give the column series a name for each chamber."
             )
-    if not frames:
-        return None
     return Series(
         name,
         *(np.array([getattr(f, key) for f in frames]) for key in ("hour", "count", "low", "high")),
         tuple(f.flag for f in frames),
-        frames[0].row,
+        frames[0].columns,
     )

@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,10 +47,13 @@ def test_the_folder(tmp_path, run_cli):
     assert result.exit_code == 0, result.output
     assert "3 of 3 series have a growth rate" in result.stdout
     rows = read(out / "growth.csv")
-    assert list(rows[0]) == (
-        "series rate_per_hour rate_low rate_high doubling_hours doubling_low doubling_high "
-        "divisions first_hour last_hour lag_hours flag"
-    ).split()
+    assert (
+        list(rows[0])
+        == (
+            "series rate_per_hour rate_low rate_high doubling_hours doubling_low doubling_high "
+            "divisions first_hour last_hour lag_hours flag"
+        ).split()
+    )
     assert [row["series"] for row in rows] == ["'=ch<1>", "ch2", "ch10"]
     assert float(rows[1]["doubling_hours"]) == pytest.approx(20, rel=0.02)
     content = json.loads((out / "growth.json").read_text())
@@ -96,7 +102,7 @@ def test_a_folder_that_a_kill_left_is_cleaned(tmp_path, run_cli):
         (["--pair", "chip"], "name the column, too"),
         (["--by", "chip"], "has no column chip: its columns are image"),
         (["--interval", "20"], "such as 20min"),
-        (["--by", "medium", "--series", "none.csv"], "none.csv cannot be read"),
+        (["--by", "medium", "--series", "none.csv"], "none.csv: cannot be opened"),
     ],
 )
 def test_wrong_usage_is_a_sentence(tmp_path, run_cli, arguments, words):
@@ -124,7 +130,7 @@ def test_tables_without_series_and_times(tmp_path):
     table = write_rows(tmp_path / "counts.csv", *rows)
     with pytest.raises(UserError, match="--interval 20min"):
         read_series(table)
-    found = {one.name: one for one in read_series(table, interval=0.5)}
+    found = {one.name: one for one in read_series(table, interval=0.5)[0]}
     assert found["stack.tif"].times.tolist() == [0, 0.5, 1]
     numbered = found["day/well1_t*.png"]
     assert numbered.counts.tolist() == [9, 10, 11]
@@ -134,26 +140,26 @@ def test_tables_without_series_and_times(tmp_path):
 
 def test_a_channel_after_the_number_of_the_frame_is_not_its_number(tmp_path):
     rows = [f"a_t{k:03d}_ch1.png,0,{k},,,,m,1,,," for k in (1, 2)]
-    (found,) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=2)
+    ((found,), _) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=2)
     assert found.times.tolist() == [2, 4]
 
 
 def test_frames_with_an_error_are_left_out(tmp_path):
     rows = ["a.tif,0,2,2.1,,,m,1,,,", "a.tif,1,,,,,m,1,,broken,", "a.tif,2,3,2.9,,,m,1,,,blurred"]
-    (found,) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=1)
+    ((found,), notes) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=1)
     assert found.counts.tolist() == [2.1, 2.9] and found.times.tolist() == [0, 2]
     assert found.flags == ("", "blurred")
+    assert notes == ["c.csv: line 3 has an error and is left out"]
 
 
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("image,frame\na,0\n", "no columns image and count"),
+        ("image,frame\na,0\n", "has no column count, its columns are image, frame"),
         (HEADER + "\n", "has no rows"),
         ("image,frame,count,time\na,0,many,1\n", "line 2: count 'many' is no number"),
         ("image,frame,count,time\na,0,-1,1\n", "is negative"),
         ("image,frame,count,time\na,0,1,1\na,1,1,1\n", "lines 2 and 3"),
-        ("image,frame,count,time\na,0,1,1\na,1,1,\n", "line 3: the time is missing"),
         ("image,frame,count,time\na,0,1,noon\n", "is not understood"),
         ("image,frame,count,time\na,0,,1\n", "no frame with a count"),
     ],
@@ -162,3 +168,39 @@ def test_tables_that_cannot_be_used_say_why(tmp_path, text, words):
     (tmp_path / "c.csv").write_text(text)
     with pytest.raises(UserError, match=re.escape(words)):
         read_series(tmp_path / "c.csv")
+
+
+def test_an_interval_may_have_a_blank(tmp_path, run_cli):
+    rows = [f"a_t{k:03d}.png,0,{round(2 * 2 ** (k / 20))},,,,m,1,,," for k in range(61)]
+    table = write_rows(tmp_path / "c.csv", *rows)
+    result = run_cli("growth", str(table), "-o", str(tmp_path / "out"), "--interval", "60", "min")
+    assert result.exit_code == 0, result.output
+    (row,) = read(tmp_path / "out" / "growth.csv")
+    assert float(row["last_hour"]) == 60
+    result = run_cli("growth", str(table), "-o", str(tmp_path / "o"), "--interval", "20")
+    assert result.exit_code == 2 and "--interval '20' is no time" in result.stderr
+
+
+def killed(change, table, out):
+    """Runs growth until its n-th change of the disk; 0: to its end."""
+    script = Path(__file__).with_name("killed_growth.py")
+    return subprocess.run(
+        [sys.executable, script, str(change), table, out],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [7, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 11) if k != 7)]
+)
+def test_a_killed_growth_is_made_again_alike(tmp_path, change, run_cli):
+    table = write_table(tmp_path / "counts.csv", ["a", "b"])
+    out = tmp_path / "out"
+    assert killed(change, table, out).returncode == 9
+    assert not out.exists()
+    for folder in (out, tmp_path / "whole"):
+        result = run_cli("growth", str(table), "-o", str(folder))
+        assert result.exit_code == 0, result.output
+    for name in ("growth.csv", "growth.json", "growth.html"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(tmp_path.glob(".*"))
