@@ -1,7 +1,10 @@
 """The growth so far, made anew beside a table that grows."""
 
+import json
 import logging
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,12 +19,14 @@ log = logging.getLogger(__name__)
 
 EVERY = 30.0  # seconds from one page to the next
 _SHARE = 20  # and as many times as long as making it takes, so that counting goes on
+_PROGRAM = "import sys; from cellzoo.timelapse import live_page; live_page.make(sys.argv[1])"
 
 
 class LivePage:
     """``NAME.growth.html`` and ``NAME.growth.csv`` beside a table, fresh.
 
-    A browser that shows the page loads it again by itself.
+    A browser that shows the page loads it again by itself. A process of its own makes it: counting
+    does not wait, and its memory is given back.
 
     Args:
         table: that grows.
@@ -32,43 +37,77 @@ class LivePage:
     def __init__(self, table: Path, alerts: Alerts, clock: Callable[[], float] = time.monotonic):
         """Nothing is new yet."""
         self._table, self._alerts, self._clock = table, alerts, clock
-        self.file = table.with_name(f"{table.stem}.growth.html")
+        self.file = page_of(table)
         self._new, self._next, self._said = False, clock(), ""
+        self._making: subprocess.Popen | None = None
+        self._started = 0.0
 
     def note(self, series: str) -> None:
         """A frame of a series was counted."""
         self._new = self._new or bool(series)
 
-    def refresh(self, now: bool = False) -> None:
-        """Makes the page, if something is new and it is time to.
+    def refresh(self) -> None:
+        """Begins to make the page, if something is new and it is time to; hears of one made."""
+        if self._making and self._making.poll() is not None:
+            self._hear()
+        if self._new and not self._making and self._clock() >= self._next:
+            self._begin()
 
-        Args:
-            now: whatever the time.
-        """
-        started = self._clock()
-        if not self._new or (started < self._next and not now):
-            return
-        self._new = False
-        try:
-            self._make()
-        except UserError as error:
-            if str(error) != self._said:
-                log.warning("No growth page: %s", error)
-            self._said = str(error)
+    def close(self) -> None:
+        """Makes the last page, if something is new, and waits for it."""
+        if self._making:
+            self._hear()
+        if self._new:
+            self._begin()
+            self._hear()
+
+    def _begin(self) -> None:
+        self._new, self._started = False, self._clock()
+        words = [sys.executable, "-c", _PROGRAM, str(self._table)]
+        # Ctrl-C is for the watch, which waits for this.
+        self._making = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        )
+
+    def _hear(self) -> None:
+        said, _ = self._making.communicate()
+        self._making = None
         ended = self._clock()
-        self._next = ended + max(EVERY, _SHARE * (ended - started))
-
-    def _make(self) -> None:
-        analysis = analyse(self._table)
-        for found in analysis.growths:
-            self._alerts.plateau(found.series, found.plateau_hour)
-        folder = Path(tempfile.mkdtemp(prefix=".growth-", dir=self._table.parent))
+        self._next = ended + max(EVERY, _SHARE * (ended - self._started))
         try:
-            write_files(analysis, folder)
-            page = (folder / "growth.html").read_text(encoding="utf-8")
-            again = f'<head><meta http-equiv="refresh" content="{EVERY:.0f}">'
-            write_atomically(self.file, page.replace("<head>", again, 1))
-            content = (folder / "growth.csv").read_text(encoding="utf-8")
-            write_atomically(self.file.with_suffix(".csv"), content)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            heard = json.loads(said)
+        except ValueError:
+            heard = {"error": "making it failed."}
+        for series, hour in heard.get("plateaus", {}).items():
+            self._alerts.plateau(series, hour)
+        error = heard.get("error", "")
+        if error and error != self._said:
+            log.warning("No growth page: %s", error)
+        self._said = error
+
+
+def page_of(table: Path) -> Path:
+    """The page beside a table."""
+    return table.with_name(f"{table.stem}.growth.html")
+
+
+def make(table: str) -> None:
+    """Makes the page of a table, and prints when its chambers have stopped growing, as JSON."""
+    logging.disable()
+    file = page_of(Path(table))
+    try:
+        analysis = analyse(Path(table))
+    except UserError as error:
+        print(json.dumps({"error": str(error)}))
+        return
+    folder = Path(tempfile.mkdtemp(prefix=".growth-", dir=file.parent))
+    try:
+        write_files(analysis, folder)
+        page = (folder / "growth.html").read_text(encoding="utf-8")
+        again = f'<head><meta http-equiv="refresh" content="{EVERY:.0f}">'
+        write_atomically(file, page.replace("<head>", again, 1))
+        content = (folder / "growth.csv").read_text(encoding="utf-8")
+        write_atomically(file.with_suffix(".csv"), content)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps({"plateaus": {f.series: f.plateau_hour for f in analysis.growths}}))

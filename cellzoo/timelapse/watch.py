@@ -107,7 +107,7 @@ class Watch:
         finally:
             self._table.close()
             if self._page:
-                self._page.refresh(now=True)
+                self._page.close()
 
     def _look(self) -> bool:
         """Counts what is new; whether anything is, or is still on its way."""

@@ -290,7 +290,7 @@ def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog,
     assert not page.file.exists()  # nothing was counted
     page.note("a")
     with caplog.at_level("WARNING", "cellzoo"):
-        page.refresh()
+        page.close()
     content = page.file.read_text()
     assert '<meta http-equiv="refresh"' in content and page.file.with_suffix(".csv").is_file()
     assert "a has not grown since" in caplog.text
@@ -303,6 +303,7 @@ def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog,
     assert not page.file.exists()  # too soon
     now[0] += 1000
     page.refresh()
+    page.close()
     assert page.file.exists()
 
 
@@ -314,6 +315,6 @@ def test_times_that_are_missing_are_said_once_instead_of_a_page(tmp_path, caplog
     with caplog.at_level("WARNING", "cellzoo"):
         for _ in range(2):
             page.note("a")
-            page.refresh(now=True)
+            page.close()
     assert len({record.message for record in caplog.records}) == 1
     assert "--interval" in caplog.text
