@@ -34,6 +34,7 @@ def demo(out: Path, budget: str) -> None:
 @click.argument("recipe", type=PATH)
 @with_settings
 @click.option("--quick", is_flag=True, help="The recipe's overlay for 2 CPU cores.")
+@click.option("--paper", is_flag=True, help="The recipe's overlay with the paper's settings.")
 @click.option("--budget", metavar="TIME", help="Train for so long: 90s, 10m, 2h.")
 @click.option("--out", type=PATH, help="Run folder; an interrupted run there goes on.")
 @click.option("--fresh", is_flag=True, help="Start anew even if a run was interrupted.")
@@ -42,6 +43,7 @@ def fit(
     recipe: Path,
     settings: tuple[str, ...],
     quick: bool,
+    paper: bool,
     budget: str | None,
     out: Path | None,
     fresh: bool,
@@ -54,16 +56,16 @@ def fit(
     """
     from cellzoo.recipe import load_recipe, other_form
 
-    other = other_form(recipe, settings, quick)
+    other = None if paper else other_form(recipe, settings, quick)
     if budget:
         settings = (*settings, f"train.budget={budget}")
-    chosen = load_recipe(recipe, settings, quick)
+    chosen = load_recipe(recipe, settings, quick, paper)
     if chosen.train.budget and any(s.partition("=")[0].strip() == "train.epochs" for s in settings):
         raise UsageError(
             "train.epochs: the budget decides how many there are, add --set train.budget=null or "
             "leave train.epochs out."
         )
-    for line in load_recipe(recipe, quick=quick).differences(chosen):
+    for line in load_recipe(recipe, quick=quick, paper=paper).differences(chosen):
         click.echo(f"set {line}")
     start_tensorflow()
     from cellzoo.training.fit import fit

@@ -306,7 +306,7 @@ def test_matching_from_the_command_line(tmp_path, recipe, run_cli, short_search)
     assert cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE).shape[0] > 2 * 128
     result = run_cli(*command, "--natural")
     assert result.exit_code == 2
-    assert "--match and --natural exclude each other" in result.stderr
+    assert "--match, --natural and --experiment exclude each other" in result.stderr
 
 
 def test_an_experiment_has_its_truth_beside_it(tmp_path):
