@@ -6,10 +6,12 @@ PyTorch is no dependency of cellzoo: name a Python that has it. Both train on on
 with Adam, weight decay, clipped gradients and averaged weights, as `recipes/twinvae_bf.yaml` says.
 They take turns, so that other work on the machine disturbs both. Prints seconds per step by the
 clock and of the processor, medians over turns, and PyTorch's divided by ours: above 1, ours is
-faster.
+faster. Beside other work only `--threads 1` compares: PyTorch's threads burn processor time while
+they wait for each other, several times that of the step.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of each")
     parser.add_argument("--only", choices=("cellzoo", "torch"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
@@ -32,18 +35,24 @@ def main() -> None:
     import numpy as np  # here, as the Python with PyTorch may have none
 
     pythons = {"cellzoo": sys.executable, "torch": arguments.torch}
+    threads = str(arguments.threads)
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    environment = os.environ | dict.fromkeys(names, threads)
     seconds: dict[str, list[list[float]]] = {name: [] for name in pythons}
     for _ in range(arguments.turns):
         for name, python in pythons.items():
             # -P: the statistics.py of this folder is not Python's, which PyTorch imports.
             command = [python, "-P", __file__, "--only", name]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment
+            )
             seconds[name].append([float(word) for word in done.stdout.split()[-2:]])
     clock, processor = (
         {name: np.median([turn[k] for turn in seconds[name]]) for name in seconds}
         for k in (0, 1)
     )
-    print(f"seconds per step of {BATCH} + {BATCH} images, {arguments.turns} turns")
+    size = f"{BATCH} + {BATCH} images"
+    print(f"seconds per step of {size}, {arguments.turns} turns, threads: {threads}")
     for name, times in (("clock", clock), ("processor", processor)):
         ours, theirs = times["cellzoo"], times["torch"]
         print(f"{name}: cellzoo {ours:.3f}, PyTorch {theirs:.3f}, ratio {theirs / ours:.2f}")
@@ -100,6 +109,7 @@ def torch_step() -> Callable[[], object]:
         inner = [*up(256, 128), *up(128, 64), *up(64, 32), *up(32, 32, 2, 1)]
         return nn.Sequential(*inner, nn.ConvTranspose2d(32, 1, 6, 2), nn.Sigmoid())
 
+    torch.set_flush_denormal(True)  # as TensorFlow does
     encoders = nn.ModuleList(nn.Sequential(*down(1, 32, 64, 128, 256)) for _ in range(2))
     decoders = nn.ModuleList(decoder() for _ in range(2))
     shared_encoder = nn.Sequential(*down(256, 512), nn.Flatten())
