@@ -28,7 +28,8 @@ class CountTable:
     """A CSV that grows row by row beside its name, and gets the name when it is whole.
 
     The rows of ``counts.csv`` are in ``counts.part.csv`` until then, and stay there whatever ends
-    the work. ``counts.part.json`` says what they were counted with.
+    the work. ``counts.part.json``, of a live table ``counts.watch.json``, says what they were
+    counted with.
 
     Args:
         out: the name.
@@ -69,7 +70,8 @@ class CountTable:
         self.file = out if live else part_of(out)
         resume = resume or live
         check_name(self.file)
-        self._about = self.file.with_suffix(".json")
+        # Not NAME.json, which may be somebody's.
+        self._about = self.file.with_suffix(".watch.json" if live else ".json")
         self._lock = filelock.FileLock(out.with_name(f".{self.file.name}.lock"))
         try:
             self._lock.acquire(blocking=False)

@@ -76,7 +76,7 @@ class Watch:
         """Reads what is in the table."""
         if not source.exists():
             raise UserError(f"{source}: there is no such file or folder, check the path.")
-        self._source, self._counter, self._out = source, counter, out
+        self._source, self._counter = source, counter
         self._alerts, self._page, self._clock, self._reading = alerts, page, clock, reading
         counter.check_pixel_size(reading.get("pixel_size_um"))
         self._rows = Rows(counter, interval_s)

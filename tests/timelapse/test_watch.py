@@ -92,6 +92,7 @@ def test_what_is_there_and_what_comes_is_counted_once(folder, tmp_path):
 
 def test_it_goes_on_with_its_table(folder, tmp_path):
     out = tmp_path / "counts.csv"
+    (tmp_path / "counts.json").write_text("mine")
     watch(folder, out)
     (folder / "c_t004.png").write_bytes(png(40))
     with out.open("ab") as file:
@@ -99,6 +100,7 @@ def test_it_goes_on_with_its_table(folder, tmp_path):
     counter = GreyCounter()
     watched = watch(folder, out, counter)
     assert counter.counted == 1 and watched.frames == 5
+    assert (tmp_path / "counts.json").read_text() == "mine"
     assert [int(row["count"]) for row in rows_of(out)] == list(range(5))
 
 
