@@ -4,12 +4,15 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cellzoo.backend import start_tensorflow
 from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
+
+if TYPE_CHECKING:
+    from cellzoo.counters.base import Counter
 
 _PORT = click.IntRange(0, 65535)
 MICROMETRES = click.FloatRange(min=0, min_open=True, max=1000)
@@ -58,6 +61,45 @@ def _connection(function: Callable) -> Callable:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _scale(function: Callable) -> Callable:
+    """Options on grey levels, the size of pixels, and time."""
+    options = (
+        click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
+                     help="Grey levels of black and white; dtype: of the whole type."),
+        click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
+                     help="Width of a pixel in micrometres, where files do not say it or are "
+                     "wrong."),
+        click.option("--interval", metavar="TIME",
+                     help="From one frame of a series to the next, such as 20min."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _taken(
+    options: dict[str, Any], intensity: str | None, pixel_size_um: float | None
+) -> dict[str, Any]:
+    """Takes what is to be read of files out of a verb's options."""
+    from cellzoo.images import parse_intensity
+
+    reading = {key: options.pop(key) for key in READING}
+    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
+    reading["pixel_size_um"] = pixel_size_um
+    return reading
+
+
+def _load(model: str, trust: bool, connection: dict[str, Any]) -> "Counter":
+    """The counter of that name, here or behind a server."""
+    from cellzoo.counters.load import is_served, load_counter
+
+    if is_served(model):
+        from cellzoo.counters.served import Connection
+
+        return load_counter(model, Connection(**connection))
+    return load_counter(model, trust=trust)
 
 
 @main.command()
@@ -114,12 +156,7 @@ def _is_number(text: str) -> bool:
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
 @selection
-@click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
-              help="Grey levels of black and white; dtype: of the whole type.")
-@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
-              help="Width of a pixel in micrometres, where files do not say it or are wrong.")
-@click.option("--interval", metavar="TIME",
-              help="From one frame of a series to the next, such as 20min.")
+@_scale
 @click.option("--chambers", type=PATH,
               help="Count the chambers of each frame, as this chambers.csv has them.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
@@ -156,23 +193,14 @@ def count(
     from cellzoo.commands.count import CountRow, count_into
     from cellzoo.commands.progress import Progress
     from cellzoo.files import check_new_file
-    from cellzoo.images import parse_intensity, parse_interval
+    from cellzoo.images import parse_interval
 
     if not resume:
         check_new_file(out)
-    reading = {key: options.pop(key) for key in READING}
-    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
-    reading["pixel_size_um"] = pixel_size_um
+    reading = _taken(options, intensity, pixel_size_um)
     if interval is not None:
         parse_interval(interval)  # before a model is loaded
-    from cellzoo.counters.load import is_served, load_counter
-
-    if is_served(model):
-        from cellzoo.counters.served import Connection
-
-        counter = load_counter(model, Connection(**options))
-    else:
-        counter = load_counter(model, trust=trust)
+    counter = _load(model, trust, options)
     progress = Progress()
 
     def ready(row: CountRow) -> None:
@@ -199,12 +227,7 @@ def count(
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True,
               help="Table that grows; the same command goes on with it.")  # fmt: skip
 @selection
-@click.option("--intensity", metavar="LOW HIGH|dtype",
-              help="Grey levels of black and white; dtype: of the whole type.")
-@click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
-              help="Width of a pixel in micrometres, where files do not say it or are wrong.")
-@click.option("--interval", metavar="TIME",
-              help="From one frame of a series to the next, such as 20min.")
+@_scale
 @click.option("--alert", metavar="COMMAND", default="",
               help="To run when a chamber empties, overflows, blurs or stops growing.")
 @click.option("--until-idle", metavar="TIME", help="End when nothing new came for so long.")
@@ -230,24 +253,16 @@ def watch(
 
     Example: cellzoo watch D:/today --model zoo:simulated_pc -o today.csv --interval 10min
     """
-    from cellzoo.counters.load import is_served, load_counter
-    from cellzoo.images import parse_intensity, parse_interval
+    from cellzoo.images import parse_interval
     from cellzoo.timelapse.alerts import Alerts
     from cellzoo.timelapse.live_page import LivePage
     from cellzoo.timelapse.watch import Watch
 
-    reading = {key: options.pop(key) for key in READING}
-    reading["intensity"] = None if intensity is None else parse_intensity(intensity)
-    reading["pixel_size_um"] = pixel_size_um
+    reading = _taken(options, intensity, pixel_size_um)
     interval_s = None if interval is None else parse_interval(interval)
     idle_s = None if until_idle is None else parse_interval(until_idle)
     alerts = Alerts(alert)
-    if is_served(model):
-        from cellzoo.counters.served import Connection
-
-        counter = load_counter(model, Connection(**options))
-    else:
-        counter = load_counter(model, trust=trust)
+    counter = _load(model, trust, options)
     page = LivePage(out, alerts)
     watched = Watch(
         source, counter, out, alerts=alerts, page=page, interval_s=interval_s, **reading
