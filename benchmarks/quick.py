@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, obj
     parts = [arguments.recipe.stem, variant.replace(" ", "-"), minutes, str(seed)]
     folder, origin = train(words, arguments.runs, "-".join(filter(None, parts)))
     images, which = test_images(Run(folder).recipe)
-    counts = load_run(folder, "last").count(images.images, scaled=True, flags=False)
+    counts = load_run(folder).count(images.images, scaled=True, flags=False)
     ends = score_intervals(images.counts, counts.raw, groups=images.groups)
     low, high = ends.get("mae", (float("nan"),) * 2)  # none of a single group
     covered = interval_metrics(images.counts, counts.low, counts.high)["coverage"]
