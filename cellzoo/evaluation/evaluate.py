@@ -1,6 +1,5 @@
 """``cellzoo evaluate``: how wrong a trained model is on images it never saw."""
 
-import json
 import logging
 import shlex
 import shutil
@@ -30,6 +29,7 @@ from cellzoo.evaluation.findings import Findings, Latents, latents, synthetic_im
 from cellzoo.evaluation.masks import mask_scores, threshold_table
 from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, write_evaluation
+from cellzoo.evaluation.report.folder import default_folder, may_be_written
 from cellzoo.evaluation.report.illustrate import illustrate
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
@@ -108,7 +108,7 @@ def evaluate(
         "model": str((run_folder if saved else counter.run.path).resolve()),
         "data": str(data.resolve()) if data else None,
     }
-    if out is not None and out.exists() and not _may_be_written(out, scored):
+    if out is not None and out.exists() and not may_be_written(out, scored):
         raise UsageError(
             f"{out} holds another report or other files: choose another --out, or move it away."
         )
@@ -122,7 +122,7 @@ def evaluate(
     what = data.resolve().name if data else str(material.images.splits[0])
     stem = f"evaluation_{what}" + ("" if protocol == "cellzoo" else f"_{protocol}")
     if out is None:
-        out = _default_folder(counter, stem, scored, own=data is None and protocol == "cellzoo")
+        out = default_folder(counter, stem, scored, own=data is None and protocol == "cellzoo")
         stem = stem if out.name == "report" else out.name
     new = not out.exists() or not any(out.iterdir())
     try:
@@ -162,49 +162,6 @@ def scored_images(
     if not material.labelled:
         raise UserError(f"No image of {data} has a count: fill labels.csv.")
     return material.images, material.subject, material.skipped
-
-
-def _default_folder(
-    counter: Counter, stem: str, scored: dict[str, str | None], own: bool
-) -> Path:
-    """A folder for a report on these images; other folders of images may have the same name."""
-    if counter.run is None:
-        folder = Path("evaluation") / f"{counter.name}_{counter.version}" / stem
-    elif counter.run.path.is_relative_to(zoo.FOLDER):  # not into the package
-        folder = Path("evaluation") / f"{counter.run.path.parent.name}_{counter.version}" / stem
-    elif own:
-        return counter.run.path / "report"
-    else:
-        folder = counter.run.path / "report" / stem
-        scored = {"data": scored["data"]}  # the run may have been moved
-    tries = 1
-    while folder.exists() and not _is_report_of(folder, scored):
-        tries += 1
-        folder = folder.with_name(f"{stem}-{tries}")
-    return folder
-
-
-def _may_be_written(out: Path, scored: dict[str, str | None]) -> bool:
-    """Whether the report takes the place of nothing but an earlier one on the same images."""
-    if not out.is_dir():
-        return False
-    ours = ("index.html", "figures", "evaluation_")
-    taken = any(path.name.startswith(ours) for path in out.iterdir())
-    return not taken or _is_report_of(out, scored)
-
-
-def _is_report_of(folder: Path, scored: dict[str, str | None]) -> bool:
-    """Whether it holds a report on the same images counted by the same model, to be renewed."""
-    for file in folder.glob("evaluation_*.json"):
-        try:
-            found = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):  # somebody else's
-            continue
-        # Those of earlier versions do not say of what they are.
-        same = (found.get(key, value) == value for key, value in scored.items())
-        if all(same):
-            return True
-    return False
 
 
 def _findings(
