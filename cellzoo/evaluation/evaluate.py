@@ -31,6 +31,7 @@ from cellzoo.evaluation.protocol import predict_counts
 from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, write_evaluation
 from cellzoo.evaluation.report.folder import default_folder, may_be_written
 from cellzoo.evaluation.report.illustrate import illustrate
+from cellzoo.evaluation.translations import counted_again
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.table import count_metrics, interval_metrics
@@ -210,6 +211,7 @@ def _score(material: _Material, findings: Findings, seen: Latents | None) -> Eva
         skipped=material.skipped,
         by_kind=_by_kind(images, raw) if labelled else {},
         segmentation=mask_scores(counter, images),
+        counted_again=counted_again(findings),
         no_intervals=findings.why_no_intervals,
         short_training=short_training(counter.run) if counter.run else "",
     )

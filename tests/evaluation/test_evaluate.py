@@ -121,6 +121,10 @@ def test_a_twin_shows_all_figures_of_the_paper(twin):
     numbers = json.loads((report / "evaluation_test.json").read_text())
     assert numbers["mixing"] == pytest.approx(result.mixing) and numbers["images"] == 8
     assert list(numbers["mixing"]) == ["natural and synthetic"]
+    assert list(numbers["counted_again"]) == [
+        "natural_reconstruction", "natural_to_synthetic", "synthetic_reconstruction",
+        "synthetic_to_natural",
+    ]  # fmt: skip
     counted = rows_of(report / "evaluation_test_counts.csv")
     inside = [float(r["count_low"]) <= int(r["true"]) <= float(r["count_high"]) for r in counted]
     assert numbers["count_interval"]["coverage"] == pytest.approx(np.mean(inside))

@@ -68,6 +68,7 @@ class Evaluation:
         skipped: files that could not be read, if the recipe says to skip them.
         by_kind: scores of each kind of image, where the data has kinds: BBBC005's stains.
         segmentation: see :func:`cellzoo.evaluation.masks.mask_scores`.
+        counted_again: see :func:`cellzoo.evaluation.translations.counted_again`.
         no_intervals: why no count has an interval, in words; empty where some have one.
         short_training: a sentence where a network was trained for a short time; else empty.
         not_shown: which figures are missing and why, in sentences; filled by the report.
@@ -88,6 +89,7 @@ class Evaluation:
     skipped: list[Skipped]
     by_kind: dict[str, dict[str, float]]
     segmentation: dict[str, float] | None
+    counted_again: dict[str, dict[str, float]]
     no_intervals: str = ""
     short_training: str = ""
     not_shown: list[str] = field(default_factory=list)
@@ -175,6 +177,7 @@ def _numbers(result: Evaluation, protocol: str) -> dict[str, Any]:
         "mean_prediction_mae": result.mean_prediction_mae,
         "by_kind": result.by_kind,
         "segmentation": result.segmentation,
+        "counted_again": result.counted_again,
         "flagged": result.flagged,
         "mixing": result.mixing,
     }
@@ -226,6 +229,8 @@ def _metric_rows(result: Evaluation) -> tuple[list[str], list[list[object]]]:
         rows.append([f"mixing of {pair}", value, *none])
     for name, value in (result.segmentation or {}).items():
         rows.append([name, value, *none])
+    for name, scores in result.counted_again.items():
+        rows += [[f"{key} of {name}", value, *none] for key, value in scores.items()]
     return ["score", "value", "low", "high"], rows
 
 
@@ -263,6 +268,7 @@ def _write_page(
         scores=known_scores(result.scores),
         count_interval=known_scores(result.count_interval or {}, INTERVAL_SCORES),
         masks=known_scores(result.segmentation or {}, MASK_SCORES),
+        counted_again=_counted_again(result),
         mae=COUNT_SCORES["mae"],
         exact=COUNT_SCORES["exact"],
         headline_names=[score.name for score in HEADLINE],
@@ -281,6 +287,14 @@ def _write_page(
         training=_training(run) if run else None,
         versions={"own": _own_versions()},
     )
+
+
+def _counted_again(result: Evaluation) -> list[list[str]]:
+    """A row for each kind of picture that a Twin-VAE makes."""
+    return [
+        [name.replace("_", " "), *(COUNT_SCORES[key].text(value) for key, value in scores.items())]
+        for name, scores in result.counted_again.items()
+    ]
 
 
 def _data(findings: Findings) -> dict[str, object]:
