@@ -25,8 +25,9 @@ import numpy as np
 from table import add_rows, origin
 from training import CELLZOO
 
+from cellzoo.counters.connection import Connection, parse_address
 from cellzoo.counters.saved_model import SavedModelCounter
-from cellzoo.counters.served import WINDOW, Connection, ServedCounter, parse_address
+from cellzoo.counters.served import WINDOW, ServedCounter
 
 ROUNDS = 3
 TARGET_BATCH, TARGET_SHARE = 64, 0.8

@@ -43,7 +43,7 @@ def selection(function: Callable) -> Callable:
 
 
 def _connection(function: Callable) -> Callable:
-    """Options that are the fields of :class:`cellzoo.counters.served.Connection`."""
+    """Options that are the fields of :class:`cellzoo.counters.connection.Connection`."""
     options = (
         click.option(
             "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0,
@@ -96,7 +96,7 @@ def _load(model: str, trust: bool, connection: dict[str, Any]) -> "Counter":
     from cellzoo.counters.load import is_served, load_counter
 
     if is_served(model):
-        from cellzoo.counters.served import Connection
+        from cellzoo.counters.connection import Connection
 
         return load_counter(model, Connection(**connection))
     return load_counter(model, trust=trust)

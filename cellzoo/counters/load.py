@@ -11,8 +11,8 @@ from cellzoo.errors import UserError
 from cellzoo.files import path_text
 
 if TYPE_CHECKING:
+    from cellzoo.counters.connection import Connection
     from cellzoo.counters.of_run import RunCounter
-    from cellzoo.counters.served import Connection
 
 
 def load_counter(
@@ -34,7 +34,8 @@ def load_counter(
 
     name = path_text(model, "model")
     if is_served(name):
-        from cellzoo.counters.served import ServedCounter, parse_address
+        from cellzoo.counters.connection import parse_address
+        from cellzoo.counters.served import ServedCounter
 
         return ServedCounter(parse_address(name), connection)
     path = zoo.find(name)
@@ -78,6 +79,6 @@ def load_run(folder: Path, selection: str = "best") -> "RunCounter":
 
 def is_served(model: str) -> bool:
     """Whether a name stands for a served model, for which no TensorFlow is needed."""
-    from cellzoo.counters.served import parse_address
+    from cellzoo.counters.connection import parse_address
 
     return parse_address(model) is not None and not Path(model).exists()

@@ -17,8 +17,9 @@ import tifffile
 from cellzoo.commands.count import count_files
 from cellzoo.counters import served as client
 from cellzoo.counters.base import Counter
+from cellzoo.counters.connection import Address, Connection, parse_address
 from cellzoo.counters.load import is_served
-from cellzoo.counters.served import Address, Connection, ServedCounter, parse_address
+from cellzoo.counters.served import ServedCounter
 from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame

@@ -11,9 +11,10 @@ import tensorflow as tf
 import tifffile
 
 from cellzoo.commands.export import TEST_VECTOR_FILE, export
+from cellzoo.counters.connection import parse_address
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.preprocessing import METADATA_FILE
-from cellzoo.counters.served import ServedCounter, parse_address
+from cellzoo.counters.served import ServedCounter
 from cellzoo.errors import UserError
 from cellzoo.images import to_unit
 from cellzoo.protocol import messages
