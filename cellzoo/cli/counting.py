@@ -1,4 +1,4 @@
-"""Verbs that count, and on counts: count, growth, export, serve."""
+"""Verbs that count, and on counts: count, join, growth, export, serve."""
 
 import logging
 import sys
@@ -161,6 +161,8 @@ def _is_number(text: str) -> bool:
               help="Count the chambers of each frame, as this chambers.csv has them.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
 @click.option("--masks", type=PATH, help="New folder for masks and probabilities, TIFF.")
+@click.option("--shard", metavar="K/N",
+              help="Count the K-th of N parts of the files, into a table of its own.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted count ended.")
 @with_trust
 @_connection
@@ -175,6 +177,7 @@ def count(
     pixel_size_um: float | None,
     interval: str | None,
     chambers: Path | None,
+    shard: str | None,
     resume: bool,
     trust: bool,
     **options: Any,
@@ -182,19 +185,25 @@ def count(
     """Count the cells in images and folders.
 
     A served model is HOST:PORT/NAME, perhaps with a version (NAME/3) or a label (NAME:canary); the
-    options from --timeout on are about its server.
+    options from --timeout on are about its server. Replicas are HOST:PORT,HOST:PORT/NAME, or one
+    name with several addresses.
 
     Example: cellzoo count images/ --model zoo:ldc -o counts.csv
 
     Example: cellzoo count images/ --model localhost:8500/twindensity_bf
 
     A count of hours: cellzoo count plate/ --model zoo:ldc -o plate.csv --resume
+
+    One of 16 jobs, to be joined: cellzoo count plate/ --model zoo:ldc -o plate.csv --shard 3/16
     """
     from cellzoo.commands.count import CountRow, count_into
     from cellzoo.commands.progress import Progress
+    from cellzoo.commands.shards import Shard
     from cellzoo.files import check_new_file
     from cellzoo.images import parse_interval
 
+    if shard is not None:
+        out = Shard.parse(shard).table(out)
     if not resume:
         check_new_file(out)
     reading = _taken(options, intensity, pixel_size_um)
@@ -212,11 +221,30 @@ def count(
     try:
         tally = count_into(
             images, counter, out, resume=resume, overlay=overlay, masks=masks, interval=interval,
-            chambers=chambers, ready=ready, started=progress.start, **reading,
+            chambers=chambers, shard=shard, ready=ready, started=progress.start, **reading,
         )  # fmt: skip
     finally:
         progress.finish()
     print_lines(filter(None, [tally.why_no_intervals(counter), tally.summary(out)]))
+    sys.exit(1 if tally.failed else 0)
+
+
+@main.command()
+@click.argument("tables", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
+@verb
+def join(tables: tuple[Path, ...], out: Path) -> None:
+    """Join the tables of all shards of a count.
+
+    The result is the table that one count of all files would have written. Shards or files that are
+    missing or there twice are refused, and those of different counters, options or images.
+
+    Example: cellzoo join plate.*-of-16.csv -o plate.csv
+    """
+    from cellzoo.commands.join import join
+
+    tally = join(tables, out)
+    click.echo(tally.summary(out))
     sys.exit(1 if tally.failed else 0)
 
 

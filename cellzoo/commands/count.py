@@ -11,13 +11,14 @@ import numpy as np
 
 from cellzoo.commands.count_table import CountTable
 from cellzoo.commands.pictures import SegmentationPictures
+from cellzoo.commands.shards import COLUMN, Mark, Shard
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_safe, path_text, readable
-from cellzoo.images import numbered, parse_interval, search_images
+from cellzoo.images import natural_key, numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
 from cellzoo.timelapse.chambers import chamber_entries
 from cellzoo.timelapse.where import digest
@@ -151,6 +152,7 @@ def count_into(
     masks: str | os.PathLike | None = None,
     interval: str | None = None,
     chambers: str | os.PathLike | None = None,
+    shard: str | None = None,
     ready: Callable[[CountRow], None] | None = None,
     started: Callable[[int, int], None] | None = None,
     **reading: Any,
@@ -171,6 +173,8 @@ def count_into(
             files say; None: as they say.
         chambers: table of the chambers in each frame, as ``cellzoo chambers`` writes it: each is
             counted by itself, and is a series of its own; None: whole frames.
+        shard: count one of several parts of the files, such as ``"3/16"``; see
+            :mod:`cellzoo.commands.shards`. Its rows are those that the count of all has.
         ready: called with each row when it is on the disk.
         started: called with the number of files to count, and of those that are counted already.
         reading: what to take of files, see :meth:`cellzoo.counters.base.Counter.count`.
@@ -198,12 +202,16 @@ def count_into(
     found.say()
     chambers = None if chambers is None else Path(chambers)
     work = _Count(counter, found.files, interval_s, chambers, ready)
-    if out is None:
-        return work.run(None, started, overlay, masks, reading)
     with_what = made_with(counter, interval_s, reading)
     if chambers is not None:
         with_what["chambers"] = digest(chambers)
-    table = CountTable(Path(out), HEADER, with_what, resume)
+    header = HEADER
+    if shard is not None:
+        work.choose(Shard.parse(shard), with_what)
+        with_what[COLUMN], header = work.mark, [*HEADER, COLUMN]
+    if out is None:
+        return work.run(None, started, overlay, masks, reading)
+    table = CountTable(Path(out), header, with_what, resume)
     try:
         return work.run(table, started, overlay, masks, reading)
     except BaseException:
@@ -223,10 +231,17 @@ class _Count:
         ready: Callable[[CountRow], None] | None,
     ):
         self.counter, self.files, self.ready = counter, files, ready
+        self.chosen, self.mark = files, ""
         self.chambers = chambers
         self.rows = Rows(counter, interval_s)
         self.rows.look_at(files)
         self.tally = Tally()
+
+    def choose(self, shard: Shard, with_what: Mapping[str, Any]) -> None:
+        """Leaves the files of other shards to others; bits and series are still those of all."""
+        self.files = sorted(self.files, key=lambda file: natural_key(file.as_posix()))
+        self.chosen = self.files[shard.slice(len(self.files))]
+        self.mark = str(Mark.of(shard, [image_cell(file) for file in self.files], with_what))
 
     def run(
         self,
@@ -238,9 +253,9 @@ class _Count:
     ) -> Tally:
         counter, known = self.counter, self._known(table)
         last = table.earlier[-1]["image"] if known else ""  # perhaps not all of its frames
-        left = [f for f in self.files if image_cell(f) not in known or image_cell(f) == last]
+        left = [f for f in self.chosen if image_cell(f) not in known or image_cell(f) == last]
         if started:
-            started(len(left), len(self.files) - len(left))
+            started(len(left), len(self.chosen) - len(left))
         if table and table.complete:
             if more := [file for file in left if image_cell(file) != last]:
                 raise UserError(
@@ -277,7 +292,7 @@ class _Count:
     def _known(self, table: CountTable | None) -> dict[str, int]:
         """Rows of each image that an interrupted count left."""
         known: dict[str, int] = {}
-        images = set(map(image_cell, self.files))
+        images = set(map(image_cell, self.chosen))
         for row in table.earlier if table else ():
             if row["image"] not in images:
                 raise UserError(
@@ -285,13 +300,13 @@ class _Count:
                     "give the same images again, or move the table away."
                 )
             known[row["image"]] = known.get(row["image"], 0) + 1
-            self.tally.add(CountRow(**row))
+            self.tally.add(CountRow(**{key: row[key] for key in HEADER}))
         return known
 
     def _write(self, table: CountTable | None, entry: Entry) -> None:
         row = self.rows.row(entry)
         if table:
-            table.write(cells(row))
+            table.write((*cells(row), self.mark) if self.mark else cells(row))
         self.tally.add(row)
         if self.ready:
             self.ready(row)
