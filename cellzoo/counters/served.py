@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 
 from cellzoo.counters.base import Counter, Domain
-from cellzoo.counters.connection import Address, Connection
+from cellzoo.counters.connection import Address, Connection, replicas
 from cellzoo.counters.preprocessing import (
     EARLIER_METADATA_SIGNATURE,
     METADATA_SIGNATURE,
@@ -28,12 +28,13 @@ from cellzoo.images import Frame
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
 
-WINDOW = 4  # requests under way at the same time
+WINDOW = 4  # requests under way at the same time; of replicas 2 each, if that is more
 FIRST_ANSWER = 10.0  # seconds within which a server must first be heard of
+_COMPARED = 2.0  # seconds within which a replica says what it serves, or is taken for away
 OUTPUTS = ("count", "count_low", "count_high")
 
 # How gRPC begins to say that nobody is there; what follows is the reason.
-_ADDRESSES = re.compile(r"^failed to connect to all addresses; last error: .*?: (?=[A-Z]\w+ \w)")
+_ADDRESSES = re.compile(r"^connections to all backends failing; last error: .*?: (?=[A-Z]\w+ \w)")
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 # TensorFlow Serving batches requests that come together, and refuses them if their sizes differ.
 _OTHER_SIZE = "from different tasks have different shapes"
@@ -55,15 +56,19 @@ class ServedCounter(Counter):
     `cellzoo export` wrote says how its images are read, so that they are read, scaled and put into
     batches as at home. Of another only the signatures are known.
 
+    A server may have replicas, over which requests are spread. One that dies costs time: what it
+    did not answer is asked of another.
+
     Args:
         address: of the model.
         connection: how to reach its server.
 
     Raises:
-        UserError: no server answers, it does not know the model, or the model is no counter.
+        UserError: no server answers, it does not know the model, the model is no counter, or
+            replicas serve different models.
     """
 
-    window, remote = WINDOW, True
+    remote = True
 
     def __init__(self, address: Address, connection: Connection | None = None):
         """Asks the server for the model's version and signatures."""
@@ -71,6 +76,8 @@ class ServedCounter(Counter):
         self._connection = connection or Connection()
         self._metadata = self._connection.metadata()
         self._channel = self._connection.channel(address.server)
+        self._replicas = replicas(address.server)
+        self.window = max(WINDOW, 2 * len(self._replicas))
         self._largest_batch: int | None = None  # that the server takes, once it said so
         self.name = address.name
         reply = self._read_metadata()
@@ -182,6 +189,43 @@ class ServedCounter(Counter):
                 f"{self.name} at {self.address.server} was exported by another version of cellzoo "
                 f"({type(error).__name__}): install that one here, or export the run again."
             ) from error
+        if len(self._replicas) > 1:
+            self._compare_replicas(request, signature, text)
+
+    def _compare_replicas(self, request: Any, signature: str, text: bytes) -> None:
+        """Refuses replicas that serve something else under the same name and version.
+
+        Exports are numbered from 1 on each machine, so that one number may be two models. A replica
+        that does not answer is away, and may come back.
+        """
+        channels = [self._connection.channel_to(replica) for replica in self._replicas]
+        calls = [
+            _stub(channel, "Predict", messages.PredictResponse).future(
+                request, timeout=_COMPARED, metadata=self._metadata
+            )
+            for channel in channels
+        ]
+        first = f"version {self.version} of {self.name}"
+        try:
+            for replica, call in zip(self._replicas, calls, strict=True):
+                place = f"{replica.ip}:{replica.port}"
+                try:
+                    (other,) = from_message(call.result().outputs[signature])
+                except grpc.RpcError as error:
+                    if error.code() == grpc.StatusCode.NOT_FOUND:
+                        raise UserError(
+                            f"{place} does not serve {first}, which another replica does: give all "
+                            "of them the same versions."
+                        ) from None
+                    continue
+                if other != text:
+                    raise UserError(
+                        f"{place} serves another model as {first} than other replicas: copy one "
+                        "export to all of them."
+                    )
+        finally:
+            for channel in channels:
+                channel.close()
 
     def _refusal(self, error: grpc.RpcError) -> UserError:
         if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
@@ -262,12 +306,11 @@ class ServedCounter(Counter):
         timeout: float | None = None,
         service: str = "PredictionService",
     ) -> Any:
-        """One call, tried again while the server is not available and there is time."""
-        stub = self._channel.unary_unary(
-            f"/tensorflow.serving.{service}/{method}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=reply_type.FromString,
-        )
+        """One call, tried again while the server is not available and there is time.
+
+        gRPC asks another replica then, if there is one.
+        """
+        stub = _stub(self._channel, method, reply_type, service)
         deadline = time.monotonic() + (timeout or self._connection.timeout)
         pause = 0.1
         refusal = None
@@ -282,7 +325,9 @@ class ServedCounter(Counter):
                 if ended and hurried and refusal is not None:
                     # That the time was over says nothing; what the server said before does.
                     raise refusal from None
-                if ended or not _is_busy(error):
+                elsewhere = len(self._replicas) > 1 and method == "Predict"
+                missing = error.code() == grpc.StatusCode.NOT_FOUND  # while versions are exchanged
+                if ended or not (_is_busy(error) or (missing and elsewhere)):
                     raise
                 refusal = error
             time.sleep(min(pause * random.uniform(0.5, 1.5), left))
@@ -300,6 +345,16 @@ class ServedCounter(Counter):
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return UserError(f"{server} does not let us in ({details}): check --header and --tls.")
         return UserError(f"{server} cannot count with {self.name}: {error.code().name}, {details}.")
+
+
+def _stub(
+    channel: grpc.Channel, method: str, reply_type: Any, service: str = "PredictionService"
+) -> grpc.UnaryUnaryMultiCallable:
+    return channel.unary_unary(
+        f"/tensorflow.serving.{service}/{method}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=reply_type.FromString,
+    )
 
 
 def _signatures(definitions: Any) -> dict[np.dtype, _Signature]:

@@ -34,12 +34,16 @@ from cellzoo.serving.servable import Servable
         ("localhost:8500/cells", Address("localhost:8500", "cells", None, None)),
         ("10.0.0.1:1/cells/3", Address("10.0.0.1:1", "cells", 3, None)),
         ("[::1]:8500/cells:canary", Address("[::1]:8500", "cells", None, "canary")),
+        ("a:1,b.c:2,[::1]:3/cells/3", Address("a:1,b.c:2,[::1]:3", "cells", 3, None)),
+        ("a:1,/cells", None),
+        ("a:1,b/cells", None),
         ("runs/twinvae/1", None),
         ("localhost/cells", None),
         ("localhost:8500", None),
         ("localhost:8500/", None),
         ("localhost:8500/a/b", None),
         ("localhost:8500/a/99999999999999999999", None),
+        ("localhost:123456/a", None),
     ],
 )
 def test_addresses(text, address):
