@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cellzoo.cli import main
+from cellzoo.commands.shards import Shard
 from cellzoo.recipe import load_recipe
 from cellzoo.training.devices import _machines
 
@@ -81,9 +82,43 @@ def test_the_scripts_that_search_have_one_chief(run):
         assert [c["chief"].rpartition(":")[2] for c in commands if c["chief"]] == ["9000"] * 2
 
 
+def indexed_job(name):
+    """The indexed Job whose container is called so, and that."""
+    for job in JOBS:
+        (container, *others) = job["template"]["spec"]["containers"]
+        if container["name"] == name and not others and job.get("completionMode") == "Indexed":
+            return job, container
+    raise AssertionError(name)
+
+
+def counted_shards(calls):
+    shards = []
+    for words, _ in calls:
+        context = main.commands["count"].make_context("count", words[1:])
+        assert context.params["resume"]
+        shards.append(Shard.parse(context.params["shard"]))
+    return shards
+
+
+def test_the_jobs_that_count_take_each_shard_once(run):
+    (script,) = [s for s in SCRIPTS if "cellzoo count" in s]
+    first, last = map(int, re.search(r"--array=(\d+)-(\d+)", script).groups())
+    assert first == 1
+    for index in (first, last):
+        calls = run(script, SLURM_ARRAY_TASK_ID=str(index))
+    assert counted_shards(calls) == [Shard(1, last), Shard(last, last)]
+
+
+def test_the_pods_that_count_take_each_shard_once(run):
+    job, container = indexed_job("count")
+    wanted = job["completions"]
+    for index in (0, wanted - 1):
+        calls = run(container["args"][0], JOB_COMPLETION_INDEX=str(index))
+    assert counted_shards(calls) == [Shard(1, wanted), Shard(wanted, wanted)]
+
+
 def test_the_training_job_starts_every_machine_once(run, monkeypatch):
-    (job,) = [j for j in JOBS if j.get("completionMode") == "Indexed"]
-    (container,) = job["template"]["spec"]["containers"]
+    job, container = indexed_job("train")
     for index in range(job["completions"]):
         calls = run(container["args"][0], JOB_COMPLETION_INDEX=str(index))
     for words, _ in calls:
