@@ -10,8 +10,9 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Reader
+from cellzoo.timelapse.alike import find_alike
 from cellzoo.timelapse.chambers import cut, read_boxes
-from cellzoo.timelapse.find import Box, find_alike, find_chambers, in_rows
+from cellzoo.timelapse.find import Box, find_chambers, in_rows
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Chambers are found by their walls, or by a picture of one."""
+"""Chambers are found by their walls."""
 
 from pathlib import Path
 
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.chambers import cut
-from cellzoo.timelapse.find import Box, find_alike, find_chambers, in_rows
+from cellzoo.timelapse.find import Box, find_chambers
 
 FIELDS = Path(__file__).parents[3] / "shared" / "data" / "chamber_fields"
 
@@ -54,20 +53,6 @@ def test_a_cut_chamber_is_none(made):
 )
 def test_nothing_is_found_where_nothing_is(empty):
     assert find_chambers(empty) == []
-
-
-def test_those_like_a_drawn_one_are_found(made):
-    frame = made.frames[0]
-    true = [Box(*box) for box in made.boxes[0]]
-    template = cut(frame, true[1])
-    found = in_rows(find_alike(frame, template))
-    assert len(found) == 3
-    for box, other in zip(found, true, strict=True):
-        assert np.abs(box.corners - other.corners).max() < 3
-
-
-def test_a_template_larger_than_the_field_is_not_found(made):
-    assert find_alike(made.frames[0][:50, :50], made.frames[0][:80, :80]) == []
 
 
 @pytest.mark.slow
