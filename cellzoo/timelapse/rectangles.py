@@ -1,0 +1,229 @@
+"""Rectangles with a wall along each side, of which an inlet may leave out a part, and none inside.
+
+Walls are straight: grey levels change the same way all along them, and in all repeats. Along cells
+and dirt they do not. Nothing is assumed of sizes, of contrast or of which side is bright.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from cellzoo.timelapse.lattice import Slopes, along
+
+# Shares of the unit of slopes, which is the longer side of a field of 2.25 chambers.
+_LEAST = 0.05  # side of a chamber
+_ALONG = (0.04, 0.02, 0.01)  # standard deviations of means along a wall, that are tried
+_TOLERANCE = 0.004  # by which a wall may bend
+WALL = 0.014  # half of its thickness, fringes included
+_STRAIGHT = 0.65  # share of the gradient along a wall that points the same way
+_CONTRAST = 3.0  # times the usual gradient
+_SHARE = 0.2  # of a high gradient
+_RIDGE = 0.6  # of the largest gradient across a wall
+# Shares of a side that are wall: of the most open side, of the next and of the other two.
+_OPEN, _HALF, _CLOSED = 0.4, 0.6, 0.8
+_SURE = 0.85  # share of all sides together that is wall
+_INSIDE = 0.55  # a line through the inside that is wall by as much divides it
+_WEAKER = 0.5  # of the strength of its sides, less than which divides nothing
+_PIECE = 0.2  # of its length, below which a piece of it is of a cell
+_BESIDE = 0.15  # of a side, in which fringes of its walls are
+_CANDIDATES = 40  # walls each way, the longest ones
+CORNER = 0.12  # of a side, at its ends, that may be round
+_ALIKE = 0.06  # by which sides of chambers of one kind differ
+
+# Left, top, right and bottom, and the share of its sides that is wall.
+Rectangle = tuple[tuple[int, int, int, int], float]
+
+
+def best_rectangles(slopes: Slopes, shift: tuple[float, float] | None) -> list[Rectangle]:
+    """The chambers of a field, or of one period of it.
+
+    Args:
+        slopes: of the field, or of two periods of it.
+        shift: of a period; None: it is the field.
+
+    Returns:
+        Rectangles of one size that do not overlap.
+    """
+    whole: list[Rectangle] = []
+    divided: list[Rectangle] = []
+    for length in _ALONG:
+        for rectangle, is_divided in _rectangles(slopes, length, shift):
+            (divided if is_divided else whole).append(rectangle)
+    return _best_kind(whole, divided, shift)
+
+
+def _lines(slopes: Slopes, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where an upright wall is, bool ``[height, width]``, and how strong, float32.
+
+    Args:
+        slopes: of the picture.
+        length: in px, of a piece of a wall along which the slope points the same way.
+    """
+    side = slopes.unit
+    signed, total = np.abs(along(slopes.x, length)), along(slopes.abs_x, length)
+    valid = slopes.valid
+    usual, high = np.percentile(signed[valid], (50, 97))
+    walls = (signed > _STRAIGHT * total) & valid
+    walls &= signed > max(_CONTRAST * usual, _SHARE * high, 1e-6)
+    near = np.ones((1, 2 * round(WALL * side) + 1), np.uint8)
+    walls &= signed > _RIDGE * cv2.dilate(signed, near)  # without the fringes beside it
+    near = np.ones((1, 2 * max(1, round(_TOLERANCE * side)) + 1), np.uint8)
+    return cv2.dilate(walls.astype(np.uint8), near) > 0, cv2.dilate(signed * walls, near)
+
+
+def _candidates(walls: np.ndarray, side: float) -> np.ndarray:
+    """Columns in which a long wall is, in the middle of its thickness."""
+    length = max(5, round(0.7 * _LEAST * side))
+    closed = cv2.morphologyEx(
+        walls.astype(np.uint8), cv2.MORPH_OPEN, np.ones((length, 1), np.uint8)
+    )
+    strength = cv2.GaussianBlur(closed.sum(axis=0, dtype=np.float32)[None], (0, 0), 1)[0]
+    reach = max(1, round(WALL * side / 2))
+    highest = cv2.dilate(strength[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
+    found = np.flatnonzero((strength >= highest) & (strength > 0.7 * length))
+    return np.sort(found[np.argsort(-strength[found], kind="stable")[:_CANDIDATES]])
+
+
+def _rectangles(
+    slopes: Slopes, share: float, shift: tuple[float, float] | None
+) -> list[tuple[Rectangle, bool]]:
+    """Rectangles with walls around them, and whether there is one inside, too.
+
+    Args:
+        slopes: of the field, or of two periods of it.
+        share: of its side, the length of a piece of a wall.
+        shift: of a period; None: it is the field.
+    """
+    side = slopes.unit
+    widest = slopes.x.shape[1] if shift is None else 1.03 * shift[0]
+    length = max(2.0, share * side)
+    upright, strong = _lines(slopes, length)
+    level, strong_level = (values.T for values in _lines(slopes.flipped, length))
+    xs, ys = _candidates(upright, side), _candidates(np.ascontiguousarray(level.T), side)
+    bent = 2 * max(1, round(_TOLERANCE * side)) + 1
+    near, near_level = np.ones((1, bent), np.uint8), np.ones((bent, 1), np.uint8)
+    down = _sums(cv2.dilate(upright.astype(np.uint8), near))
+    across = _sums(cv2.dilate(level.astype(np.uint8), near_level).T)
+    strength = _sums(cv2.dilate(strong, near)), _sums(cv2.dilate(strong_level, near_level).T)
+    shortest = _LEAST * side
+    found = []
+    for y0 in ys:
+        for y1 in ys[ys - y0 >= shortest]:
+            share = _share(down, y0, y1)[xs]
+            closed, share = xs[share >= _OPEN], share[share >= _OPEN]
+            left, right = np.triu_indices(len(closed), 1)
+            wide = closed[right] - closed[left] >= shortest
+            wide &= closed[right] - closed[left] <= widest
+            wide &= closed[left] < (widest if shift is None else shift[0])
+            left, right = left[wide], right[wide]
+            x0, x1 = closed[left], closed[right]
+            cut = CORNER * (x1 - x0)
+            first, last = np.rint(x0 + cut).astype(int), np.rint(x1 - cut).astype(int)
+            rows = (across[last] - across[first])[:, [y0, y1]] / np.maximum(1, last - first)[
+                :, None
+            ]
+            sides = np.sort(np.column_stack([share[left], share[right], rows]), axis=1)
+            good = (sides[:, :3] >= (_OPEN, _HALF, _CLOSED)).all(axis=1)
+            for k in np.flatnonzero(good & (sides.mean(axis=1) >= _SURE)):
+                box = (int(x0[k]), int(y0), int(x1[k]), int(y1))
+                other = (box[1], box[0], box[3], box[2])
+                least = _WEAKER * min(
+                    _strength(sums, around)
+                    for sums, around in zip(strength, (box, other), strict=True)
+                )
+                inside = max(
+                    _inside(strong > least, box, side), _inside(strong_level.T > least, other, side)
+                )
+                if inside < _CLOSED:
+                    found.append(((box, float(sides[k].mean())), inside >= _INSIDE))
+    return found
+
+
+def _sums(walls: np.ndarray) -> np.ndarray:
+    """Sums from the first row to each, ``[height + 1, width]``."""
+    return np.vstack([np.zeros(walls.shape[1]), np.cumsum(walls, axis=0, dtype=float)])
+
+
+def _share(sums: np.ndarray, start: int, end: int) -> np.ndarray:
+    """How much of each column is wall from one row to another, without round corners."""
+    cut = CORNER * (end - start)
+    first, last = round(start + cut), round(end - cut)
+    return (sums[last] - sums[first]) / max(1, last - first)
+
+
+def _strength(sums: np.ndarray, box: tuple[int, ...]) -> float:
+    """How strong the weaker one of the upright walls is."""
+    x0, y0, x1, y1 = box
+    return float(_share(sums, y0, y1)[[x0, x1]].min())
+
+
+def _inside(walls: np.ndarray, box: tuple[int, ...], side: float) -> float:
+    """How much of a line down through the inside of a rectangle is wall, at the most."""
+    x0, y0, x1, y1 = box
+    margin = round(max(2, min(_BESIDE * (x1 - x0), 2 * WALL * side)))
+    inside = walls[y0:y1, x0 + margin : x1 - margin].astype(np.uint8)
+    if not inside.size:
+        return 0.0
+    piece = max(3, round(_PIECE * (y1 - y0)))
+    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((piece, 1), np.uint8))
+    return float(inside.mean(axis=0).max())
+
+
+def _best_kind(
+    whole: Sequence[Rectangle],
+    divided: Sequence[Rectangle],
+    shift: tuple[float, float] | None,
+) -> list[Rectangle]:
+    """Rectangles of one size that do not overlap and take most of the field.
+
+    Args:
+        whole: without a wall inside; they say the size.
+        divided: with something like a wall inside, which in a chamber of that size are cells.
+        shift: of a period; None: it is the field.
+    """
+    best, most = [], 0.0
+    order = sorted(whole, key=lambda one: -one[1])
+    sizes = dict.fromkeys((x1 - x0, y1 - y0) for (x0, y0, x1, y1), _ in whole)
+    for size in sizes:
+        kind: list[Rectangle] = []
+        _add_alike(kind, order, size, _ALIKE, shift)
+        if _worth(kind) > most:
+            most, best = _worth(kind), kind
+    if best:
+        size = tuple(float(np.median([box[k + 2] - box[k] for box, _ in best])) for k in range(2))
+        order = sorted(divided, key=lambda one: -one[1])
+        _add_alike(best, order, size, _ALIKE / 2, shift)
+    return best
+
+
+def _add_alike(
+    kind: list[Rectangle],
+    others: Sequence[Rectangle],
+    size: tuple[float, float],
+    share: float,
+    shift: tuple[float, float] | None,
+) -> None:
+    """Adds what has that size and does not overlap with what is there."""
+    for other in others:
+        x0, y0, x1, y1 = other[0]
+        off = abs(x1 - x0 - size[0]) - 2, abs(y1 - y0 - size[1]) - 2
+        if off[0] <= share * size[0] and off[1] <= share * size[1]:
+            again = [other[0]]
+            if shift is not None:
+                step = round(shift[0])
+                again += [(x0 + k, other[0][1], x1 + k, other[0][3]) for k in (-step, step)]
+            if not any(_overlap(box, one[0]) for one in kind for box in again):
+                kind.append(other)
+
+
+def _worth(kind: Sequence[Rectangle]) -> float:
+    """The area of rectangles, of which those with whole walls count more."""
+    return sum((x1 - x0) * (y1 - y0) * score**3 for (x0, y0, x1, y1), score in kind)
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return width > 0 and height > 0 and width * height > 0.05 * smaller
