@@ -46,6 +46,9 @@ class Fit:
         changes: what is added to the logarithm from each of ``steps`` on.
         steps: hours at which cells left or came in.
         end: the last hour.
+        hours: from the start, of what was fitted: frames, or blocks of them, ``[n]``.
+        counts: ``[n]``.
+        covariances: of their noise, for each size and memory of the misreading, ``[k, n, n]``.
     """
 
     rate: float
@@ -55,6 +58,14 @@ class Fit:
     changes: np.ndarray
     steps: tuple[float, ...]
     end: float
+    hours: np.ndarray
+    counts: np.ndarray
+    covariances: np.ndarray
+
+    @property
+    def design(self) -> np.ndarray:
+        """Columns of the logarithm at the hours, ``[n, 2 + steps]``."""
+        return _design(self.hours, np.array(self.steps) - self.start)
 
     def cells(self, times: np.ndarray) -> np.ndarray:
         """Cells at some hours."""
@@ -97,14 +108,16 @@ def fit_growth(series: Series, window: Window) -> Fit | None:
         noise = np.minimum.outer(cells, cells) * (LIFETIMES + ages) + _ROUNDING * np.eye(len(t))
         misread = np.outer(expected, expected) * memory
         covariances = noise + (np.square(_SIZES)[:, None, None, None] * misread)
-        step, error = _improve(
-            covariances.reshape(-1, *noise.shape), design * cells[:, None], counts - cells
-        )
+        covariances = covariances.reshape(-1, *noise.shape)
+        step, error = _improve(covariances, design * cells[:, None], counts - cells)
         step[0], step[2:] = np.clip(step[0], -0.7, 0.7), np.clip(step[2:], -0.7, 0.7)
         step[1] = np.clip(step[1], -0.5 * beta[1], 0.5 * beta[1])
         beta = beta + step
     end = float(series.times[window.used][-1])
-    return Fit(float(beta[1]), error, float(times[0]), float(beta[0]), beta[2:], window.steps, end)
+    return Fit(
+        float(beta[1]), error, float(times[0]), float(beta[0]), beta[2:], window.steps, end,
+        t, counts, covariances,
+    )  # fmt: skip
 
 
 def _improve(

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellzoo.timelapse.fit import NORMAL, fit_growth
+from cellzoo.timelapse.fit import NORMAL, Fit, fit_growth
+from cellzoo.timelapse.losses import Suspicion, likeliest, suspicions, upper_end
 from cellzoo.timelapse.series import Series
-from cellzoo.timelapse.window import find_window
+from cellzoo.timelapse.window import Change, Window, find_window
 
 MIN_DIVISIONS = 3
 MIN_FRAMES = 5
+MAX_CHANGES = 6  # losses, lag and plateau that a fit may have
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def estimate(series: Series) -> Growth:
     Returns:
         The growth, without a rate where fewer than three divisions were seen.
     """
-    window = find_window(series)
+    window, fit, suspected = _fitted(series)
     base = {"series": series.name, "left_out": ~window.used, "lag_hours": window.lag_hours}
     base |= {"plateau_hour": window.plateau_hour}
     if window.used.sum() < MIN_FRAMES:
@@ -83,7 +85,6 @@ def estimate(series: Series) -> Growth:
         return Growth(flags=(why, *window.flags), **base)
     times = series.times[window.used]
     base |= {"first_hour": float(times[0]), "last_hour": float(times[-1])}
-    fit = fit_growth(series, window)
     if fit is None:
         why = "no rate: the number of cells does not grow"
         return Growth(flags=(why, *window.flags), divisions=0, **base)
@@ -94,6 +95,25 @@ def estimate(series: Series) -> Growth:
         return Growth(flags=(why, *window.flags), **base)
     reach = math.exp(NORMAL * fit.error / fit.rate)
     return Growth(
-        rate_per_hour=fit.rate, rate_low=fit.rate / reach, rate_high=fit.rate * reach,
+        rate_per_hour=fit.rate, rate_low=fit.rate / reach,
+        rate_high=max(fit.rate * reach, upper_end(fit, suspected)),
         flags=window.flags, **base,
     )  # fmt: skip
+
+
+def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
+    """The window and its fit, and what that may have missed.
+
+    Changes that are sure are put into the window one after the other.
+    """
+    seen: list[Change] = []
+    while True:
+        window = find_window(series, seen)
+        if window.used.sum() < MIN_FRAMES:
+            return window, None, []
+        fit = fit_growth(series, window)
+        suspected = suspicions(fit) if fit else []
+        change = likeliest(suspected)
+        if change is None or len(seen) == MAX_CHANGES:
+            return window, fit, suspected
+        seen.append(change)

@@ -1,6 +1,7 @@
 """Which frames of a series say how its cells grow: without outliers, lag, plateau and losses."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +35,30 @@ class Window:
     flags: tuple[str, ...]
 
 
-def find_window(series: Series) -> Window:
+LOSS, LAG, PLATEAU = "loss", "lag", "plateau"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of growth, between two frames.
+
+    Attributes:
+        kind: ``LOSS``, ``LAG`` or ``PLATEAU``.
+        hour: when cells had left, when growth began, or when it ended.
+        cells: how many left, or were there.
+    """
+
+    kind: str
+    hour: float
+    cells: float
+
+
+def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
     """Finds the frames to fit.
 
     Args:
         series: counts of a chamber.
+        changes: that a fit of an earlier window showed.
 
     Returns:
         The window; its frames have cells, and are neither flagged nor far from those beside them.
@@ -60,10 +80,21 @@ def find_window(series: Series) -> Window:
     flags += said
     if used.sum() < 5:
         return Window(used, None, None, (), tuple(flags))
-    steps, said = _steps(series.times[used], series.counts[used])
-    flags = [*said, *flags]
     times = series.times[used]
+    steps, said = _steps(times, series.counts[used])
+    for change in changes:
+        if change.kind == LOSS:
+            steps = tuple(sorted((*steps, change.hour)))
+            said.append(f"about {change.cells:.0f} cells were lost around {change.hour:.1f} h")
+    flags = [*said, *flags]
     first, last = _still_ends(times, series.counts[used], steps)
+    for change in changes:
+        if change.kind == LAG:
+            first = max(first, int(np.searchsorted(times, change.hour)))
+        if change.kind == PLATEAU:
+            last = min(last, int(np.searchsorted(times, change.hour, "right")) - 1)
+    if last - first < 4:
+        return Window(used & False, None, None, (), tuple(flags))
     lag = plateau = None
     if first:
         lag = float(times[first] - times[0])

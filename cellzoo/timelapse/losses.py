@@ -1,0 +1,160 @@
+"""What a fitted curve may have missed: cells that left in mid-growth, a lag, a plateau.
+
+Four of twelve cells leave, and three hours later there are nine again: medians before and after
+show little. But the fitted curve then lies above the counts before, and below those after. To the
+curve a change is added at each frame in turn. How much better it then explains the counts, given
+the noise of :mod:`cellzoo.timelapse.fit`, are the odds of that change (Bayes factors).
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from cellzoo.timelapse.fit import Fit
+from cellzoo.timelapse.window import LAG, LOSS, PLATEAU, Change
+
+# Odds anywhere in a series, before looking. Chambers often lose cells: that is the main error of
+# growth in them (Schmitz et al. 2021).
+_BEFOREHAND = {LOSS: 1.0, LAG: 0.1, PLATEAU: 0.05}
+_SURE = 2.0  # odds from which a change is taken as seen
+_ENDS = 3  # frames before and after a change
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A kind of change that a fit has not.
+
+    Attributes:
+        change: where it most probably was.
+        odds: of such a change at any frame, against no change at all.
+        weights: odds for each frame, ``[k]``; they add up to ``odds``.
+        rates: per hour, with the change at that frame, ``[k]``.
+        errors: their standard errors, ``[k]``.
+    """
+
+    change: Change
+    odds: float
+    weights: np.ndarray
+    rates: np.ndarray
+    errors: np.ndarray
+
+
+def suspicions(fit: Fit) -> list[Suspicion]:
+    """The odds of each kind of change; none for too few frames."""
+    t = fit.hours
+    cells = fit.cells(fit.start + t)
+    places = _places(fit, cells)
+    if not len(places):
+        return []
+    later = t[:, None] - t[places]
+    # A change adds some of its column to the cells, in shares of them, and how much is in a range:
+    # of a loss between one cell and all, of others about as much as stops growth.
+    changes = {
+        LOSS: ((later >= 0) * 1.0, -1.0, -1 / cells[places]),
+        LAG: (np.expm1(fit.rate * np.maximum(-later, 0)), 0.5, 1.5),
+        PLATEAU: (np.expm1(-fit.rate * np.maximum(later, 0)), 0.5, 1.5),
+    }
+    whitened = _Whitened(fit, cells)
+    found = []
+    for kind, (column, least, most) in changes.items():
+        odds, size, rates, errors = whitened.add(column * cells[:, None], least, most)
+        odds = odds * _BEFOREHAND[kind] / len(places)
+        k = int(np.argmax(odds))
+        there = cells[places[k]] * (abs(size[k]) if kind == LOSS else 1)
+        change = Change(kind, fit.start + float(t[places[k]]), float(there))
+        found.append(Suspicion(change, float(odds.sum()), odds, rates, errors))
+    return found
+
+
+def likeliest(suspected: Sequence[Suspicion]) -> Change | None:
+    """The change that is more probable than none and all others; None: there is no such change."""
+    total = 1 + sum(one.odds for one in suspected)
+    sure = [one for one in suspected if one.odds > _SURE * (total - one.odds)]
+    return sure[0].change if sure else None
+
+
+def upper_end(fit: Fit, suspected: Sequence[Suspicion]) -> float:
+    """The rate that is exceeded with a probability of 2.5 %, per hour: cells may have left unseen.
+
+    Args:
+        fit: without these changes.
+        suspected: changes that are not sure.
+    """
+    weights = np.concatenate([[1.0], *(one.weights for one in suspected)])
+    rates = np.concatenate([[fit.rate], *(one.rates for one in suspected)])
+    errors = np.concatenate([[fit.error], *(one.errors for one in suspected)])
+    rates = np.maximum(rates, 0.1 * fit.rate)
+    grid = math.log(fit.rate) + np.linspace(0, 3, 601)
+    below = ndtr((grid[:, None] - np.log(rates)) / (errors / rates)) @ weights / weights.sum()
+    return math.exp(np.interp(0.975, below, grid))
+
+
+def _places(fit: Fit, cells: np.ndarray) -> np.ndarray:
+    """Indices of the frames from which a change may be, away from the ends and the fit's steps."""
+    edges = [0, *np.searchsorted(fit.start + fit.hours, fit.steps), len(cells)]
+    away = [np.arange(begin + _ENDS, end - _ENDS + 1) for begin, end in itertools.pairwise(edges)]
+    places = np.concatenate(away)
+    return places[cells[places] > 1.25]  # a last cell that leaves makes an empty chamber
+
+
+class _Whitened:
+    """A fit for which noise is independent from frame to frame, with each of its covariances."""
+
+    def __init__(self, fit: Fit, cells: np.ndarray) -> None:
+        self.fit = fit
+        self.lower = np.linalg.cholesky(fit.covariances)
+        self.x = self._white(fit.design * cells[:, None])
+        self.inverse = np.linalg.inv(np.swapaxes(self.x, 1, 2) @ self.x)
+        residual, _ = self._without_fit(self._white((fit.counts - cells)[:, None]))
+        self.residual = residual[..., 0]
+        logs = np.log(np.diagonal(self.lower, axis1=1, axis2=2)).sum(1)
+        likelihood = -0.5 * (self.residual**2).sum(1) - logs
+        weight = np.exp(likelihood - likelihood.max())
+        self.weight = (weight / weight.sum())[:, None]
+
+    def add(
+        self, columns: np.ndarray, least: float | np.ndarray, most: float | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What a column says that is added to the fit, each of several alone.
+
+        Args:
+            columns: ``[n, k]``.
+            least: of its coefficient, whose values are all as probable beforehand.
+            most: of it.
+
+        Returns:
+            Bayes factors, coefficients, rates per hour, and their standard errors, ``[k]`` each.
+        """
+        rest, by = self._without_fit(self._white(columns))
+        sd = 1 / np.sqrt((rest**2).sum(1))
+        best = np.einsum("cn,cnk->ck", self.residual, rest) * sd**2
+        low, high = (least - best) / sd, (most - best) / sd
+        inside = np.maximum(ndtr(high) - ndtr(low), 1e-12)
+        gain = np.exp(np.minimum(0.5 * (best / sd) ** 2, 300))
+        odds = self.weight * gain * sd * math.sqrt(2 * math.pi) * inside / (most - least)
+        size = np.clip(best + sd * (_density(low) - _density(high)) / inside, least, most)
+        share = odds / odds.sum(0)
+        slope = by[:, 1]
+        rates = self.fit.rate - slope * size
+        rate = (share * rates).sum(0)
+        variances = self.inverse[:, 1, 1, None] + (slope * sd) ** 2 + (rates - rate) ** 2
+        return odds.sum(0), (share * size).sum(0), rate, np.sqrt((share * variances).sum(0))
+
+    def _white(self, columns: np.ndarray) -> np.ndarray:
+        """``[n, k]`` -> ``[covariances, n, k]``."""
+        return np.linalg.solve(
+            self.lower, np.broadcast_to(columns, (len(self.lower), *columns.shape))
+        )
+
+    def _without_fit(self, white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the fit's own parameters cannot explain of columns, and by how much they do."""
+        by = self.inverse @ np.swapaxes(self.x, 1, 2) @ white
+        return white - self.x @ by, by
+
+
+def _density(x: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)

@@ -1,0 +1,80 @@
+"""Cells that leave in mid-growth are seen, or the interval allows for them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellzoo.timelapse.growth import estimate
+from cellzoo.timelapse.series import Series
+
+sys.path.insert(0, str(Path(__file__).parent))
+from colonies import colonies, miscounted, rate  # noqa: E402
+
+sys.path.pop(0)
+DOUBLING = 20.0
+
+
+def grown(number, lose, lag=0.0, plateau=0.0, cv=0.25, seed=5):
+    """Estimates of colonies that grow from 2 to 20 cells, of which some leave within one hour."""
+    random = np.random.default_rng(seed)
+    growing = DOUBLING * np.log2(10)
+    hours = np.arange(0, lag + growing + plateau, 1.0)
+    ages = np.clip(hours - lag, 0, growing) * rate(cv) / np.log(2) / DOUBLING
+    moments, where = np.unique(ages, return_inverse=True)
+    counts = colonies(random, number, 2, cv, moments)[:, where].astype(float)
+    at = int(np.searchsorted(hours, lag + 0.7 * growing))
+    before = counts[:, at]
+    left = np.where(before > lose, (before - lose) / before, 1)  # with all their descendants
+    counts[:, at:] = np.rint(counts[:, at:] * left[:, None])
+    none = np.full(len(hours), np.nan)
+    return [
+        estimate(Series("", hours, row, none, none, ("",) * len(hours)))
+        for row in miscounted(random, counts, 0.5)
+    ]
+
+
+def held(found):
+    """Share of intervals that hold the rate."""
+    rated = [g for g in found if g.rate_per_hour is not None]
+    return np.mean([g.rate_low <= np.log(2) / DOUBLING <= g.rate_high for g in rated])
+
+
+def lost(found):
+    """Share of series that say cells were lost."""
+    return np.mean(["lost" in g.flag for g in found])
+
+
+def test_four_cells_that_leave_among_ten():
+    found = grown(30, 4)
+    assert lost(found) >= 0.75  # some colonies have many more cells than ten by then
+    assert held(found) >= 0.9
+
+
+def test_no_cells_that_leave():
+    found = grown(30, 0)
+    assert lost(found) <= 0.05
+    assert held(found) >= 0.9
+
+
+def test_two_cells_that_leave_unseen_are_in_the_interval():
+    found = grown(30, 2)
+    assert lost(found) < 0.5
+    assert held(found) >= 0.85
+    # As no cells come back, it allows for faster growth only.
+    unseen = [g for g in found if not g.flag]
+    above, below = (
+        np.mean([abs(np.log(getattr(g, end) / g.rate_per_hour)) for g in unseen])
+        for end in ("rate_high", "rate_low")
+    )
+    assert above > 1.2 * below
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lag, plateau", [(8, 0), (0, 60), (30, 60)])
+@pytest.mark.parametrize("lose", [0, 4])
+def test_losses_between_lag_and_plateau(lag, plateau, lose):
+    found = grown(100, lose, lag, plateau)
+    assert held(found) >= 0.9
+    assert lost(found) >= 0.6 if lose else lost(found) <= 0.06
