@@ -205,7 +205,8 @@ class OutOfDistribution:
         if unlike and self.distances(features(1 - image)[None])[0] <= self.threshold:
             return [_SWAPPED]
         # Enlarging is slow, so that only images that are flagged anyway are enlarged.
-        times, explained = self._times_as_large(image, _ZOOM_STEPS if unlike else _ZOOM_STEPS[4:])
+        steps = _ZOOM_STEPS if unlike else _ZOOM_STEPS[4:]
+        times, explained = self._times_as_large(image, found, steps)
         said = []
         if times is not None:
             said.append(f"cells about {times:.1f} times as large as in the training images")
@@ -230,13 +231,16 @@ class OutOfDistribution:
         others = [word for word in most if squares[word] > self.threshold**2]
         return list(dict.fromkeys(cut_off + (others or ([] if cut_off else most[:1]))))
 
-    def _times_as_large(self, image: np.ndarray, steps: range) -> tuple[float | None, bool]:
+    def _times_as_large(
+        self, image: np.ndarray, found: np.ndarray, steps: range
+    ) -> tuple[float | None, bool]:
         """How large the cells of an image are against those in the training images.
 
         The image is zoomed until it looks like those. Blur or noise may look the same.
 
         Args:
             image: ``[h, w]`` in [0, 1].
+            found: its features.
             steps: of zooming that are tried.
 
         Returns:
@@ -244,13 +248,15 @@ class OutOfDistribution:
             zoomed image would not be flagged.
         """
         tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in image.shape]
-        image = image[tuple(slice(top, top + _ZOOMED_SIDE) for top in tops)]
-        zoomed = []
+        middle = image[tuple(slice(top, top + _ZOOMED_SIDE) for top in tops)]
+        zoomed, own = [], steps.index(0)
         for step in steps:
-            sides = (max(1, round(side / _ZOOM_STEP**step)) for side in image.shape)
-            zoomed.append(features(resize(image, tuple(sides))))
+            if step == 0 and middle.shape == image.shape:
+                zoomed.append(found)
+                continue
+            sides = (max(1, round(side / _ZOOM_STEP**step)) for side in middle.shape)
+            zoomed.append(features(resize(middle, tuple(sides))))
         scaled = (np.stack(zoomed) - self.center) / self.scale
-        own = steps.index(0)
         everything = _distances(scaled, self.prototypes).min(axis=1)
         steady = _distances(scaled[:, _STEADY], self.prototypes[:, _STEADY]).min(axis=1)
         logs = np.log(np.maximum([everything, steady], 1e-9))
@@ -284,9 +290,7 @@ def features(image: np.ndarray) -> np.ndarray:
         image: ``[h, w]`` in [0, 1].
     """
     image = np.ascontiguousarray(image, np.float32)
-    size = image.size
-    places = [int(share * (size - 1)) for share in (0.005, 0.5, 0.995)]
-    darkest, grey, brightest = np.partition(image.ravel(), places)[places].astype(float)
+    darkest, grey, brightest = _quantiles(image)
     deviations, background, skewness = [], [], []
     rest = image
     for _ in range(_SCALES):
@@ -298,13 +302,26 @@ def features(image: np.ndarray) -> np.ndarray:
         background.append(_log(float(np.partition(np.abs(detail).ravel(), middle)[middle]), 2.5e-4))
         skewness.append(np.cbrt(float((detail * detail * detail).mean()) / (deviation + 1e-3) ** 3))
         rest = np.ascontiguousarray(blurred[::2, ::2])
-    white, black = float((image >= 0.999).mean()), float((image <= 0.001).mean())
+    white = np.count_nonzero(image >= 0.999) / image.size
+    black = np.count_nonzero(image <= 0.001) / image.size
     contrasts = [_log(brightest - grey), _log(grey - darkest), _log(float(rest.std()))]
     sharpness = -np.diff(deviations)
     return np.array(
         [grey, darkest, brightest, white, black, *contrasts, *deviations, *background, *skewness,
          *sharpness]
     )  # fmt: skip
+
+
+def _quantiles(image: np.ndarray) -> tuple[float, float, float]:
+    """Grey levels that 0.5, 50 and 99.5 % of the pixels lie below.
+
+    NumPy finds one place at a time ten times as fast as several.
+    """
+    low, half, high = (int(share * (image.size - 1)) for share in (0.005, 0.5, 0.995))
+    levels = np.partition(image.ravel(), half)
+    levels[:half].partition(low)
+    levels[half:].partition(high - half)
+    return float(levels[low]), float(levels[half]), float(levels[high])
 
 
 def _log(value: float, least: float = 1e-3) -> float:

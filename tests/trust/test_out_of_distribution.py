@@ -180,3 +180,13 @@ def test_every_reason_is_given_the_gravest_first(known):
     assert known.reasons(1 - chamber(1)) == [
         "bright and dark swapped against the training images"
     ]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (8, 8), (13, 17), (40, 50)])
+@pytest.mark.parametrize("levels", [2, 256, 65536])
+def test_quantiles_are_those_of_sorted_pixels(shape, levels):
+    image = np.random.default_rng(levels).integers(0, levels, shape) / np.float32(levels)
+    ordered = np.sort(image.ravel())
+    places = [int(share * (image.size - 1)) for share in (0.005, 0.5, 0.995)]
+    found = dict(zip(FEATURES, features(image), strict=True))
+    assert [found[key] for key in ("darkest", "grey", "brightest")] == ordered[places].tolist()
