@@ -1,4 +1,8 @@
-"""Images through a counter: read while others are counted, in batches of one size and type."""
+"""Images through a counter, in batches of one size and type.
+
+Three things happen at the same time: images are read, a batch is counted, and those before it are
+looked at for flags. Of each there is little in memory, however many images come.
+"""
 
 import contextlib
 import time
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 BATCH = 64
 MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
+_FLAGGED_BYTES = 2**24  # larger images are looked at by themselves, for the sake of memory
+_FLAGGED = 2  # batches that are looked at for flags at the same time, while the next is counted
 
 
 class RefusedImages(UserError):
@@ -39,12 +45,12 @@ def count_entries(
 
     Args:
         counter: what counts.
-        entries: with ``frame``, or with ``error``; the next ones are read while it counts.
+        entries: with ``frame``, or with ``error``; the next ones are read while others are counted.
         domain: see :meth:`cellzoo.counters.base.Counter.count`.
         flags: whether to look for images unlike the training images.
         strict: raise the first error instead of keeping it with its image.
-        done: called with each image after it was counted, while its pixels are still there. It may
-            be called from several threads.
+        done: called with each image after it was counted, while its pixels are still there. Of a
+            counter with a larger window it may be called from several threads.
         ready: called with each image in their order, counted or not, as soon as it and those before
             it are through, and forgotten then.
 
@@ -76,31 +82,43 @@ def count_entries(
             elif strict:
                 raise entry.error
 
-    def count(batch: list[Entry]) -> None:
-        _count(batch, counter, domain, flags)
+    def finish(batch: list[Entry]) -> None:
         for entry in batch:
+            if flags and not entry.error:
+                entry.flag = "; ".join(filter(None, [entry.remark, counter.flag(entry)]))
             if strict and entry.error:
                 raise entry.error
             if done and not entry.error:
                 done(entry)
             entry.forget_pixels()
 
+    def count(batch: list[Entry]) -> Future | None:
+        _count(batch, counter, domain)
+        # What `done` does may not be fit for other threads, or need the network.
+        alone = done or any(entry.prepared.nbytes > _FLAGGED_BYTES for entry in batch[:1])
+        return finish(batch) if alone else flagging.submit(finish, batch)
+
+    def wait(counted: Future) -> None:
+        if flagged := counted.result():
+            flagged.result()
+        tell()
+
     under_way: deque[Future] = deque()
-    with ThreadPoolExecutor(counter.window) as pool:
+    with ThreadPoolExecutor(_FLAGGED) as flagging, ThreadPoolExecutor(counter.window) as counting:
         try:
             for batch in _batches(prepared()):
-                if len(under_way) == counter.window:
-                    under_way.popleft().result()
-                    tell()
-                under_way.append(pool.submit(count, batch))
-            for future in under_way:
-                future.result()
+                if len(under_way) == counter.window + _FLAGGED:
+                    wait(under_way.popleft())
+                under_way.append(counting.submit(count, batch))
                 tell()
+            for counted in under_way:
+                wait(counted)
             tell()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 counter.close()
-            pool.shutdown(cancel_futures=True)
+            counting.shutdown(cancel_futures=True)
+            flagging.shutdown()
             with contextlib.suppress(UserError):  # what ended it comes first
                 tell()
             raise
@@ -129,7 +147,7 @@ def _batches(prepared: Iterator[Entry]) -> Iterator[list[Entry]]:
     yield from waiting.values()
 
 
-def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> None:
+def _count(batch: list[Entry], counter: "Counter", domain: str) -> None:
     started = time.monotonic()
     images = [entry.prepared for entry in batch]
     try:
@@ -137,8 +155,8 @@ def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> 
     except RefusedImages as error:
         if len(batch) > 1:
             half = len(batch) // 2
-            _count(batch[:half], counter, domain, flags)
-            _count(batch[half:], counter, domain, flags)
+            _count(batch[:half], counter, domain)
+            _count(batch[half:], counter, domain)
         else:
             batch[0].error = RefusedImages(f"{readable(batch[0].path)}: {error}")
         return
@@ -151,5 +169,3 @@ def _count(batch: list[Entry], counter: "Counter", domain: str, flags: bool) -> 
             continue
         entry.raw, entry.low, entry.high, entry.seconds = raw, low, high, seconds
         entry.flag = entry.remark
-        if flags:
-            entry.flag = "; ".join(filter(None, [entry.remark, counter.flag(entry)]))

@@ -295,16 +295,16 @@ def features(image: np.ndarray) -> np.ndarray:
     rest = image
     for _ in range(_SCALES):
         blurred = cv2.GaussianBlur(rest, (5, 5), 1.0, borderType=cv2.BORDER_REFLECT_101)
-        detail = rest - blurred
-        deviation = float(detail.std())
-        middle = detail.size // 2
+        detail = (rest - blurred).ravel()
+        deviation, middle = _deviation(detail), detail.size // 2
         deviations.append(_log(deviation))
-        background.append(_log(float(np.partition(np.abs(detail).ravel(), middle)[middle]), 2.5e-4))
-        skewness.append(np.cbrt(float((detail * detail * detail).mean()) / (deviation + 1e-3) ** 3))
+        background.append(_log(float(np.partition(np.abs(detail), middle)[middle]), 2.5e-4))
+        third_moment = float(_mean(detail * detail * detail))
+        skewness.append(np.cbrt(third_moment / (deviation + 1e-3) ** 3))
         rest = np.ascontiguousarray(blurred[::2, ::2])
     white = np.count_nonzero(image >= 0.999) / image.size
     black = np.count_nonzero(image <= 0.001) / image.size
-    contrasts = [_log(brightest - grey), _log(grey - darkest), _log(float(rest.std()))]
+    contrasts = [_log(brightest - grey), _log(grey - darkest), _log(_deviation(rest.ravel()))]
     sharpness = -np.diff(deviations)
     return np.array(
         [grey, darkest, brightest, white, black, *contrasts, *deviations, *background, *skewness,
@@ -322,6 +322,17 @@ def _quantiles(image: np.ndarray) -> tuple[float, float, float]:
     levels[:half].partition(low)
     levels[half:].partition(high - half)
     return float(levels[low]), float(levels[half]), float(levels[high])
+
+
+def _mean(values: np.ndarray) -> np.floating:
+    """What :func:`numpy.mean` gives, which takes longer than adding up a small image."""
+    return np.add.reduce(values) / values.size
+
+
+def _deviation(values: np.ndarray) -> float:
+    """What :func:`numpy.std` gives, see :func:`_mean`."""
+    differences = values - _mean(values)
+    return float(np.sqrt(_mean(differences * differences)))
 
 
 def _log(value: float, least: float = 1e-3) -> float:
