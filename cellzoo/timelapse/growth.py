@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellzoo.timelapse.fit import NORMAL, Fit, fit_growth
-from cellzoo.timelapse.losses import Suspicion, likeliest, suspicions, upper_end
+from cellzoo.timelapse.fit import Fit, fit_growth
+from cellzoo.timelapse.losses import Suspicion, interval, likeliest, suspicions
 from cellzoo.timelapse.series import Series
 from cellzoo.timelapse.window import Change, Window, find_window
 
@@ -93,12 +93,10 @@ def estimate(series: Series) -> Growth:
     if divisions < MIN_DIVISIONS:
         why = f"no rate: about {max(divisions, 0):.1f} divisions were seen, three are needed"
         return Growth(flags=(why, *window.flags), **base)
-    reach = math.exp(NORMAL * fit.error / fit.rate)
+    low, high = interval(fit, suspected)
     return Growth(
-        rate_per_hour=fit.rate, rate_low=fit.rate / reach,
-        rate_high=max(fit.rate * reach, upper_end(fit, suspected)),
-        flags=window.flags, **base,
-    )  # fmt: skip
+        rate_per_hour=fit.rate, rate_low=low, rate_high=high, flags=window.flags, **base
+    )
 
 
 def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:

@@ -1,4 +1,4 @@
-"""What a fitted curve may have missed: cells that left in mid-growth, a lag, a plateau.
+"""What a fitted curve may have missed: cells that left or came in, a lag, a plateau.
 
 Four of twelve cells leave, and three hours later there are nine again: medians before and after
 show little. But the fitted curve then lies above the counts before, and below those after. To the
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from cellzoo.timelapse.fit import Fit
-from cellzoo.timelapse.window import LAG, LOSS, PLATEAU, Change
+from cellzoo.timelapse.fit import NORMAL, Fit
+from cellzoo.timelapse.window import ARRIVAL, LAG, LOSS, PLATEAU, Change
 
 # Odds anywhere in a series, before looking. Chambers often lose cells: that is the main error of
 # growth in them (Schmitz et al. 2021).
-_BEFOREHAND = {LOSS: 1.0, LAG: 0.1, PLATEAU: 0.05}
-_SURE = 2.0  # odds from which a change is taken as seen
+_BEFOREHAND = {LOSS: 1.0, ARRIVAL: 0.15, LAG: 0.1, PLATEAU: 0.05}
+# Odds from which a change is taken as seen: cells that divide in step look as if some came in.
+_SURE = {LOSS: 2.0, ARRIVAL: 2.5, LAG: 2.0, PLATEAU: 0.4}
 _ENDS = 3  # frames before and after a change
 
 
@@ -55,8 +56,9 @@ def suspicions(fit: Fit) -> list[Suspicion]:
     # of a loss between one cell and all, of others about as much as stops growth.
     changes = {
         LOSS: ((later >= 0) * 1.0, -1.0, -1 / cells[places]),
+        ARRIVAL: ((later >= 0) * 1.0, 1 / cells[places], 1.0),
         LAG: (np.expm1(fit.rate * np.maximum(-later, 0)), 0.5, 1.5),
-        PLATEAU: (np.expm1(-fit.rate * np.maximum(later, 0)), 0.5, 1.5),
+        PLATEAU: (np.expm1(-fit.rate * np.maximum(later, 0)), 0.5, 2.5),
     }
     whitened = _Whitened(fit, cells)
     found = []
@@ -64,33 +66,34 @@ def suspicions(fit: Fit) -> list[Suspicion]:
         odds, size, rates, errors = whitened.add(column * cells[:, None], least, most)
         odds = odds * _BEFOREHAND[kind] / len(places)
         k = int(np.argmax(odds))
-        there = cells[places[k]] * (abs(size[k]) if kind == LOSS else 1)
+        there = cells[places[k]] * (abs(size[k]) if kind in (LOSS, ARRIVAL) else 1)
         change = Change(kind, fit.start + float(t[places[k]]), float(there))
         found.append(Suspicion(change, float(odds.sum()), odds, rates, errors))
     return found
 
 
 def likeliest(suspected: Sequence[Suspicion]) -> Change | None:
-    """The change that is more probable than none and all others; None: there is no such change."""
-    total = 1 + sum(one.odds for one in suspected)
-    sure = [one for one in suspected if one.odds > _SURE * (total - one.odds)]
-    return sure[0].change if sure else None
+    """The change that is to be taken as seen; None: there is no such change."""
+    first = max(suspected, key=lambda one: one.odds / _SURE[one.change.kind], default=None)
+    return first.change if first and first.odds > _SURE[first.change.kind] else None
 
 
-def upper_end(fit: Fit, suspected: Sequence[Suspicion]) -> float:
-    """The rate that is exceeded with a probability of 2.5 %, per hour: cells may have left unseen.
+def interval(fit: Fit, suspected: Sequence[Suspicion]) -> tuple[float, float]:
+    """The 95 % interval of the rate, per hour, which allows for changes that may be there unseen.
 
     Args:
         fit: without these changes.
-        suspected: changes that are not sure.
+        suspected: changes that are not to be taken as seen.
     """
+    reach = NORMAL * fit.error / fit.rate
     weights = np.concatenate([[1.0], *(one.weights for one in suspected)])
     rates = np.concatenate([[fit.rate], *(one.rates for one in suspected)])
     errors = np.concatenate([[fit.error], *(one.errors for one in suspected)])
     rates = np.maximum(rates, 0.1 * fit.rate)
-    grid = math.log(fit.rate) + np.linspace(0, 3, 601)
-    below = ndtr((grid[:, None] - np.log(rates)) / (errors / rates)) @ weights / weights.sum()
-    return math.exp(np.interp(0.975, below, grid))
+    grid = np.linspace(-3, 3, 1201)
+    below = ndtr((grid[:, None] - np.log(rates / fit.rate)) / (errors / rates)) @ weights
+    low, high = np.interp([0.025, 0.975], below / weights.sum(), grid)
+    return fit.rate * math.exp(min(low, -reach)), fit.rate * math.exp(max(high, reach))
 
 
 def _places(fit: Fit, cells: np.ndarray) -> np.ndarray:

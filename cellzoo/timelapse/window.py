@@ -35,7 +35,7 @@ class Window:
     flags: tuple[str, ...]
 
 
-LOSS, LAG, PLATEAU = "loss", "lag", "plateau"
+LOSS, ARRIVAL, LAG, PLATEAU = "loss", "arrival", "lag", "plateau"
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Change:
     """A change of growth, between two frames.
 
     Attributes:
-        kind: ``LOSS``, ``LAG`` or ``PLATEAU``.
-        hour: when cells had left, when growth began, or when it ended.
-        cells: how many left, or were there.
+        kind: ``LOSS``, ``ARRIVAL``, ``LAG`` or ``PLATEAU``.
+        hour: when cells had left or come in, when growth began, or when it ended.
+        cells: how many left or came in; how many there were.
     """
 
     kind: str
@@ -69,23 +69,29 @@ def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
     if flagged.any():
         if (~flagged).sum() >= max(5, len(flagged) / 2):
             used &= ~flagged
-            flags.append(f"{flagged.sum()} flagged frames are left out")
+            n = flagged.sum()
+            flags.append(f"{n} flagged frame{' is' if n == 1 else 's are'} left out")
         else:
             flags.append(f"{flagged.sum()} of {len(flagged)} frames are flagged, and used")
     far = _outliers(series.counts, used)
     if far.any():
         used &= ~far
-        flags.append(f"{far.sum()} frames whose counts are far from those beside them are left out")
+        flags.append(
+            "1 frame whose count is far from those beside it is left out" if far.sum() == 1 else
+            f"{far.sum()} frames whose counts are far from those beside them are left out"
+        )  # fmt: skip
     used, said = _with_cells(series, used)
     flags += said
     if used.sum() < 5:
         return Window(used, None, None, (), tuple(flags))
+    used, declines = _without_decline(series, used)
+    flags += declines
     times = series.times[used]
     steps, said = _steps(times, series.counts[used])
     for change in changes:
-        if change.kind == LOSS:
+        if change.kind in (LOSS, ARRIVAL):
             steps = tuple(sorted((*steps, change.hour)))
-            said.append(f"about {change.cells:.0f} cells were lost around {change.hour:.1f} h")
+            said.append(_step_in_words(change.hour, change.cells, change.kind == LOSS))
     flags = [*said, *flags]
     first, last = _still_ends(times, series.counts[used], steps)
     for change in changes:
@@ -101,7 +107,9 @@ def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
         flags.append(f"no division in the first {lag:.1f} h: that lag is left out")
     if last < len(times) - 1:
         plateau = float(times[last])
-        flags.append(f"no growth after {plateau:.1f} h: that plateau is left out")
+        ends = any(change.kind == PLATEAU for change in changes)
+        what = "growth slows or ends" if ends else "no growth"
+        flags.append(f"{what} after {plateau:.1f} h: that plateau is left out")
     used &= (series.times >= times[first]) & (series.times <= times[last])
     steps = tuple(step for step in steps if times[first] < step <= times[last])
     return Window(used, lag, plateau, steps, tuple(flags))
@@ -120,6 +128,8 @@ def running_median(values: np.ndarray) -> np.ndarray:
 def _outliers(counts: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Frames that are far below or above both the three frames before and the three after them.
 
+    The first and the last frame are compared with what the six beside them would go on to.
+
     Returns:
         ``[n]`` bool.
     """
@@ -130,6 +140,11 @@ def _outliers(counts: np.ndarray, used: np.ndarray) -> np.ndarray:
         sides = np.median(values[max(k - 3, 0) : k]), np.median(values[k + 1 : k + 4])
         off = max(min(sides) - values[k], values[k] - max(sides))
         far[where[k]] = off > max(2.5, 0.3 * max(sides))
+    if len(values) >= 7:
+        for end, beside in ((0, values[1:7]), (-1, values[-2:-8:-1])):
+            near, further = np.maximum([np.median(beside[:3]), np.median(beside[3:])], 0.5)
+            expected = near * np.clip(near / further, 0.5, 2) ** (2 / 3)
+            far[where[end]] = abs(values[end] - expected) > max(4, 0.5 * expected)
     return far
 
 
@@ -150,6 +165,24 @@ def _with_cells(series: Series, used: np.ndarray) -> tuple[np.ndarray, list[str]
         said.append(f"the chamber is empty before {series.times[first]:.1f} h")
     index = np.arange(len(used))
     return used & (index >= first) & (index <= last), said
+
+
+def _without_decline(series: Series, used: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Without an end of the series in which cells become fewer and never grow again."""
+    where = np.flatnonzero(used)
+    cells = running_median(series.counts[where])
+    # Divisions make the middle of the highest frames the safest peak.
+    peak = int(np.median(np.flatnonzero(cells == cells.max())))
+    tail = where[peak:]
+    if peak < _LASTS or len(tail) < 2 * _LASTS:
+        return used, []
+    last = np.median(series.counts[tail[-_LASTS:]])
+    growing = _slope(series.times[tail], cells[peak:], ()) > 0
+    if growing or last > cells[peak] - max(3.0, 0.25 * cells[peak]):
+        return used, []
+    hour = series.times[where[peak]]
+    said = f"cells become fewer after {hour:.1f} h: what follows is left out"
+    return used & (series.times <= hour), [said]
 
 
 def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], list[str]]:
@@ -173,11 +206,16 @@ def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], li
         jumps = {k: abs(np.median(counts[k : k + 2]) - np.median(counts[k - 2 : k])) for k in near}
         k = max(jumps, key=jumps.get)
         changes[k] = changes[around]
-        cells = f"{abs(changes[k]):.0f} cells"
-        said.append((times[k], f"about {cells} {'were lost' if changes[k] < 0 else 'came in'}"))
+        said.append(_step_in_words(times[k], abs(changes[k]), changes[k] < 0))
         steps.append(float(times[k]))
         changes[max(around - _LASTS, 0) : around + _LASTS + 1] = 0
-    return tuple(sorted(steps)), [f"{words} around {hour:.1f} h" for hour, words in sorted(said)]
+    return tuple(sorted(steps)), said
+
+
+def _step_in_words(hour: float, cells: float, lost: bool) -> str:
+    one = round(cells) <= 1
+    what = ("was lost" if one else "were lost") if lost else "came in"
+    return f"about {'1 cell' if one else f'{cells:.0f} cells'} {what} around {hour:.1f} h"
 
 
 def _still_ends(
