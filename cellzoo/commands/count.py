@@ -20,8 +20,6 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_safe, path_text, readable
 from cellzoo.images import natural_key, numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
-from cellzoo.timelapse.chambers import chamber_entries
-from cellzoo.timelapse.where import digest
 
 
 @dataclass
@@ -204,6 +202,8 @@ def count_into(
     work = _Count(counter, found.files, interval_s, chambers, ready)
     with_what = made_with(counter, interval_s, reading)
     if chambers is not None:
+        from cellzoo.timelapse.where import digest  # SciPy's images: 0.2 s
+
         with_what["chambers"] = digest(chambers)
     header = HEADER
     if shard is not None:
@@ -271,6 +271,8 @@ class _Count:
             # All files say how many bits the grey levels have, also those counted before.
             entries = file_entries(left, counter.reader(self.files, **reading), "--{} ")
             if self.chambers is not None:
+                from cellzoo.timelapse.chambers import chamber_entries  # SciPy's images: 0.2 s
+
                 entries = chamber_entries(entries, self.chambers)
             entries = _without_first(entries, last, known.get(last, 0))
             done = pictures and pictures.write

@@ -27,7 +27,7 @@ def check_recipe(recipe: Recipe) -> None:
     recipe.model.check()
     if recipe.augment.window:
         _check_window(recipe)
-    recipe.augment.build(recipe.augment.window or recipe.image_size)
+    recipe.augment.check(recipe.augment.window or recipe.image_size)
     recipe.data.check(recipe.image_size)
     if recipe.data.natural.keeps_all_labels_hidden:
         _check_unlabelled(recipe)

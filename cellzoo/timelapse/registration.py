@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import scipy.fft
+import scipy  # which loads scipy.fft when it is first used: 0.3 s
 import scipy.ndimage
 
 _LARGEST = 800  # px, longest side at which is matched: 0.3 px of 4,000 is the worst it costs
