@@ -19,7 +19,7 @@ def colonies(random, number, cells, cv, times, sisters=0.0, in_step=False):
     """
     shape = 1 / cv**2
     quantiles = gamma.ppf(_SHARES, shape, scale=1 / shape)
-    waits = quantiles if in_step else _residual_lives(random, cv)
+    waits = quantiles if in_step else residual_lives(random, cv)
     counts = np.full((number, len(times)), cells)
     for row in counts:
         ends, divided = random.choice(waits, cells), []
@@ -33,7 +33,7 @@ def colonies(random, number, cells, cv, times, sisters=0.0, in_step=False):
     return counts
 
 
-def _residual_lives(random, cv):
+def residual_lives(random, cv):
     """What is left of the lives of cells in steady growth."""
     shape, ages = 1 / cv**2, np.linspace(0, 4, 4001)
     weight = np.exp(-rate(cv) * ages) * gamma.sf(ages, shape, scale=1 / shape)
