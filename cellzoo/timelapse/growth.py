@@ -12,6 +12,8 @@ from cellzoo.timelapse.window import Change, Window, find_window
 
 MIN_DIVISIONS = 3
 MIN_FRAMES = 5
+# Hours in which animal cells double: embryonic stem cells in 8 to 12, slow primary cells in days.
+USUAL = (6.0, 240.0)
 MAX_CHANGES = 6  # losses, lag and plateau that a fit may have
 
 
@@ -94,9 +96,18 @@ def estimate(series: Series) -> Growth:
         why = f"no rate: about {max(divisions, 0):.1f} divisions were seen, three are needed"
         return Growth(flags=(why, *window.flags), **base)
     low, high = interval(fit, suspected)
-    return Growth(
-        rate_per_hour=fit.rate, rate_low=low, rate_high=high, flags=window.flags, **base
-    )
+    flags = (*_unlikely(math.log(2) / fit.rate), *window.flags)
+    return Growth(rate_per_hour=fit.rate, rate_low=low, rate_high=high, flags=flags, **base)
+
+
+def _unlikely(doubling: float) -> list[str]:
+    """What is said of a doubling time, in hours, that no animal cells have."""
+    if USUAL[0] <= doubling <= USUAL[1]:
+        return []
+    how = "faster" if doubling < USUAL[0] else "more slowly"
+    hours = f"{doubling:.2f}" if doubling < 10 else f"{doubling:.0f}"
+    words = f"doubling in {hours} h is {how} than animal cells grow"
+    return [f"{words}: check the unit of the times"]
 
 
 def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:

@@ -217,9 +217,12 @@ def _series(file: Path, name: str, frames: list[_Frame]) -> Series:
     frames = sorted(frames, key=lambda f: f.hour)
     for one, other in zip(frames, frames[1:], strict=False):
         if one.hour == other.hour:
+            cure = "give the column series a name for each chamber"
+            if one.count == other.count:
+                cure = f"leave one of them out, or {cure}"
             raise UserError(
                 f"{file}: lines {one.line} and {other.line} are of the series {name} at the same "
-                f"time, {one.hour:g} h: give the column series a name for each chamber."
+                f"time, {one.hour:g} h: {cure}."
             )
     return Series(
         name,

@@ -53,6 +53,15 @@ def test_the_unit_of_time_changes_nothing(unit):
     assert other.rate_low * unit == pytest.approx(one.rate_low)
 
 
+@pytest.mark.parametrize(
+    "unit, words", [(1 / 60, "doubling in 0.33 h is faster"), (60.0, "h is more slowly than animal")]
+)
+def test_a_unit_of_time_that_is_probably_wrong_is_said(unit, words):
+    times, counts = steady()
+    assert words in estimate(series(times * unit, counts)).flag
+    assert not estimate(series(times, counts)).flag
+
+
 def test_fewer_than_three_divisions_have_no_rate():
     found = estimate(series(*steady(hours=20)))
     assert found.rate_per_hour is None and found.doubling_high is None
