@@ -16,11 +16,11 @@ from cellzoo.errors import UsageError
               help="Train for so long: 90s, 10m, 2h.")  # fmt: skip
 @verb
 def demo(out: Path, budget: str) -> None:
-    """Train, score and count, on simulated images.
+    """Train, score, count, and say how fast cells grow, on simulated images.
 
     Trains the recipe that counts best in minutes, a twin density network, on simulated chambers.
-    Scores it on chambers that it never saw, and counts a folder of images. It takes about six
-    minutes in all.
+    Scores it on chambers that it never saw, counts two more, and estimates their growth rates. It
+    takes about six minutes in all.
 
     Example: cellzoo demo
     """

@@ -1,5 +1,6 @@
-"""``cellzoo demo``: train on simulated chambers, score, and count a folder of images."""
+"""``cellzoo demo``: train on simulated chambers, score, count a folder, and say how cells grow."""
 
+import csv
 import logging
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from cellzoo.counters.load import load_counter
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.evaluation.report.evaluation import Evaluation
+from cellzoo.files import write_csv
 from cellzoo.recipe import load_recipe
+from cellzoo.timelapse.analysis import growth, summary
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")
@@ -20,7 +23,7 @@ _IMAGES = 50
 
 
 def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
-    """Trains, scores, draws images of chambers never seen and counts them.
+    """Trains, scores, draws chambers never seen, counts their cells and estimates their growth.
 
     Each step is said as the command that does it. An interrupted demo goes on.
 
@@ -28,14 +31,15 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
         folder: for all that it makes.
         budget: how long to train, such as ``"4m"``.
         recipe: what to train: a path, or the name of a recipe of the package. Its images must be
-            simulated.
+            simulated chambers.
 
     Raises:
         UserError: the folder holds a finished demo, or something else.
     """
     run, images, counts = folder / "run", folder / "images", folder / "counts.csv"
     report, sheet = run / "report" / "index.html", folder / "images_preview.png"
-    if counts.exists():
+    rates = folder / "growth"
+    if rates.exists():
         raise UserError(
             f"{folder} holds a finished demo: look at {report}, or choose another folder with "
             "--out."
@@ -55,7 +59,28 @@ def demo(folder: Path, budget: str = "4m", recipe: Path | str = RECIPE) -> None:
     log.info("$ cellzoo count %s --model %s -o %s", images / "images", run, counts)
     tally = count_into([images / "images"], load_counter(str(run)), counts, resume=True)
     log.info(tally.summary(counts))
-    log.info("Look at %s (scores, figures), %s and %s.", report, sheet, counts)
+    series = folder / "chambers.csv"
+    _write_series(series, counts, images / "labels.csv")
+    log.info("%s has the counts with the chamber and the hour of each image.", series)
+    log.info("$ cellzoo growth %s -o %s", series, rates)
+    for line in summary(growth(series, rates)[0]):
+        log.info(line)
+    log.info("The simulated cells divide every 20 hours on average.")
+    log.info("Look at %s (scores, figures), %s and %s.", report, sheet, rates / "growth.html")
+
+
+def _write_series(file: Path, counts: Path, labels: Path) -> None:
+    """Writes the counts of the simulated time-lapses with their series and times."""
+    with labels.open(newline="", encoding="utf-8") as stream:
+        drawn = {Path(row["image"]).name: row for row in csv.DictReader(stream)}
+    with counts.open(newline="", encoding="utf-8") as stream:
+        counted = list(csv.DictReader(stream))
+    header = ["series", "time", "count", "count_raw", "count_low", "count_high", "flag"]
+    rows = []
+    for row in counted:
+        source = drawn[Path(row["image"]).name]
+        rows.append([source["group"], source["time"], *(row[name] for name in header[2:])])
+    write_csv(file, header, rows)
 
 
 def _print_scores(result: Evaluation) -> None:

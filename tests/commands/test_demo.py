@@ -58,10 +58,12 @@ def test_a_demo_goes_on_and_a_finished_one_is_kept(run_cli, tmp_path, monkeypatc
         assert len(list(csv.DictReader(file))) == 3
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split()[2] for line in lines if line.startswith("$")] == [
-        "fit", "evaluate", "count"
+        "fit", "evaluate", "count", "growth"
     ]  # fmt: skip
     assert f"{tmp_path / 'demo/run/report/index.html'}" in lines[-1]
     assert (tmp_path / "demo/run/report/index.html").is_file()
+    assert (tmp_path / "demo/growth/growth.html").is_file()
+    assert "0 of 1 series have a growth rate" in lines  # three frames of one chamber
     with pytest.raises(UserError, match="demo holds a finished demo: look at .*, or choose"):
         demo(tmp_path / "demo", "1s", "small.yaml")
     assert run_cli("demo", "--out", "demo").exit_code == 1
