@@ -173,13 +173,13 @@ class Follower:
 
     def first(self) -> list[tuple[Box, str]]:
         """The boxes in the first frame, each with a flag."""
-        return [(box, self._outside(box)) for box in self._boxes]
+        return [(box, _joined(_doubted(box), self._outside(box))) for box in self._boxes]
 
     def next(self, frame: np.ndarray) -> list[tuple[Box, str]]:
         """The boxes in the next frame, each with a flag."""
         pose = self._tracker.find(frame)
         moved = [moved_box(box, pose, self._shape) for box in self._boxes]
-        return [(box, "; ".join(filter(None, (pose.flag, self._outside(box))))) for box in moved]
+        return [(box, _joined(pose.flag, self._outside(box))) for box in moved]
 
     def _outside(self, box: Box) -> str:
         field = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * self._shape[::-1]
@@ -188,6 +188,14 @@ class Follower:
         )
         share = 1 - inside / (box.width * box.height)
         return f"{share:.0%} of the chamber is outside the field" if share > _OUTSIDE else ""
+
+
+def _joined(*flags: str) -> str:
+    return "; ".join(filter(None, flags))
+
+
+def _doubted(box: Box) -> str:
+    return f"{box.doubt}: look at the overview, or draw one with --box" if box.doubt else ""
 
 
 def walls_of(shape: tuple[int, int], boxes: Sequence[Box]) -> np.ndarray:

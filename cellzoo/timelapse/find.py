@@ -32,6 +32,7 @@ class Box:
         angle: degrees by which the box is turned around its middle, clockwise as one sees it.
         score: how surely it is one, 0 to 1; NaN where somebody has drawn it.
         name: of the chamber; empty where it has none yet.
+        doubt: why it may be wrong; empty where nothing speaks against it.
     """
 
     x: float
@@ -41,6 +42,7 @@ class Box:
     angle: float = 0.0
     score: float = float("nan")
     name: str = ""
+    doubt: str = ""
 
     @property
     def middle(self) -> np.ndarray:
@@ -88,7 +90,7 @@ def find_chambers(field: np.ndarray) -> list[Box]:
     straight, _ = _turned_back(full, angle)
     if flipped:
         slopes, straight, factor = slopes.flipped, np.ascontiguousarray(straight.T), factor[::-1]
-    found, unit = _placed(slopes, shift)
+    found, unit, doubt = _placed(slopes, shift)
     edges = settled(straight, found, factor, max(2, round(WALL * unit * factor[0])))
     boxes = []
     middle = np.array(full.shape[::-1]) / 2
@@ -96,7 +98,7 @@ def find_chambers(field: np.ndarray) -> list[Box]:
         left, top, right, bottom = sides[[1, 0, 3, 2]] if flipped else sides
         width, height = right - left, bottom - top
         x, y = rotation(angle) @ (np.array([left + right, top + bottom]) / 2 - middle) + middle
-        box = Box(x - width / 2, y - height / 2, width, height, angle, score)
+        box = Box(x - width / 2, y - height / 2, width, height, angle, score, doubt=doubt)
         if box.corners.min() >= 0 and (box.corners <= full.shape[::-1]).all():
             boxes.append(box)
     return in_rows(boxes)
@@ -111,7 +113,7 @@ def _evened(full: np.ndarray, scale: float) -> np.ndarray:
 
 def _placed(
     slopes: Slopes, shift: tuple[float, float] | None
-) -> tuple[list[list[tuple[np.ndarray, float]]], float]:
+) -> tuple[list[list[tuple[np.ndarray, float]]], float, str]:
     """Chambers, also cut ones: left, top, right, bottom in px, and how surely each is one.
 
     Args:
@@ -119,11 +121,12 @@ def _placed(
         shift: by which they repeat; None: not at all.
 
     Returns:
-        A list for each row of chambers, and the length in px of which their walls are a share.
+        A list for each row of chambers, the unit of lengths in px, and a doubt about them.
     """
     strip = slopes if shift is None else folded(slopes, shift)
     rows = []
-    for box, share in best_rectangles(strip, shift):
+    rectangles, doubt = best_rectangles(strip, shift)
+    for box, share in rectangles:
         edges = np.array(box) + 0.5
         if shift is None:
             rows.append([(edges, share)])
@@ -134,7 +137,7 @@ def _placed(
         rows.append(
             [(other, s) for other, s in zip(there, sure, strict=True) if s >= _LOCAL]
         )  # fmt: skip
-    return rows, strip.unit
+    return rows, strip.unit, doubt
 
 
 def in_rows(boxes: Sequence[Box]) -> list[Box]:

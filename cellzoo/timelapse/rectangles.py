@@ -23,11 +23,16 @@ _RIDGE = 0.6  # of the largest gradient across a wall
 # Shares of a side that are wall: of the most open side, of the next and of the other two.
 _OPEN, _HALF, _CLOSED = 0.4, 0.6, 0.8
 _SURE = 0.85  # share of all sides together that is wall
+_ON = 0.9  # share of a wall that goes on to the border
 _INSIDE = 0.55  # a line through the inside that is wall by as much divides it
+_FAINT = 0.3  # of the strongest of its walls, that the others have at the least
 _WEAKER = 0.5  # of the strength of its sides, less than which divides nothing
 _PIECE = 0.2  # of its length, below which a piece of it is of a cell
 _BESIDE = 0.15  # of a side, in which fringes of its walls are
-_CANDIDATES = 40  # walls each way, the longest ones
+_LARGER = 1.2  # times the area of chambers, from which what the border cuts is another kind
+_WIDE = 0.7  # of chambers, from which what lies between them may be chambers
+_FULLER = 1.25  # times the change of grey levels, from which one of both is hollow
+_CANDIDATES = 30  # walls each way, the longest ones
 CORNER = 0.12  # of a side, at its ends, that may be round
 _ALIKE = 0.06  # by which sides of chambers of one kind differ
 
@@ -35,7 +40,9 @@ _ALIKE = 0.06  # by which sides of chambers of one kind differ
 Rectangle = tuple[tuple[int, int, int, int], float]
 
 
-def best_rectangles(slopes: Slopes, shift: tuple[float, float] | None) -> list[Rectangle]:
+def best_rectangles(
+    slopes: Slopes, shift: tuple[float, float] | None
+) -> tuple[list[Rectangle], str]:
     """The chambers of a field, or of one period of it.
 
     Args:
@@ -43,14 +50,42 @@ def best_rectangles(slopes: Slopes, shift: tuple[float, float] | None) -> list[R
         shift: of a period; None: it is the field.
 
     Returns:
-        Rectangles of one size that do not overlap.
+        Rectangles of one size that do not overlap, and a doubt about them, if there is one. None
+        where the border cuts all larger ones.
     """
-    whole: list[Rectangle] = []
-    divided: list[Rectangle] = []
+    found: dict[str, list[Rectangle]] = {"whole": [], "divided": [], "cut": []}
     for length in _ALONG:
-        for rectangle, is_divided in _rectangles(slopes, length, shift):
-            (divided if is_divided else whole).append(rectangle)
-    return _best_kind(whole, divided, shift)
+        for rectangle, what in _rectangles(slopes, length, shift):
+            found[what].append(rectangle)
+    kind = _best_kind(found["whole"], found["divided"], shift)
+    if not kind or max(map(_area, found["cut"]), default=0) > _LARGER * max(map(_area, kind)):
+        return [], ""  # what is seen of the chambers is larger than this
+    return (kind, "") if shift is None else _hollow(slopes, shift, kind)
+
+
+def _hollow(
+    slopes: Slopes, shift: tuple[float, float], kind: list[Rectangle]
+) -> tuple[list[Rectangle], str]:
+    """The rectangles, or what lies between them if that is what cells and dirt are in."""
+    between = []
+    for (x0, y0, x1, y1), share in kind:
+        other = (x1, y0, x0 + round(shift[0]), y1)
+        if other[2] - other[0] < _WIDE * (x1 - x0):
+            return kind, ""
+        between.append((other, share))
+    ours, theirs = (np.mean([_content(slopes, box) for box, _ in one]) for one in (kind, between))
+    if theirs > _FULLER * ours:
+        return between, ""
+    return kind, "" if ours > _FULLER * theirs else "the chambers may be what lies between"
+
+
+def _content(slopes: Slopes, box: tuple[int, ...]) -> float:
+    """How much grey levels change inside a rectangle, without its walls."""
+    x0, y0, x1, y1 = box
+    aside, down = (round(_BESIDE * n) for n in (x1 - x0, y1 - y0))
+    rows = slice(y0 + down, y1 - down)
+    columns = np.arange(x0 + aside, x1 - aside) % slopes.x.shape[1]
+    return float((slopes.abs_x[rows] + slopes.abs_y[rows])[:, columns].mean())
 
 
 def _lines(slopes: Slopes, length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +122,10 @@ def _candidates(walls: np.ndarray, side: float) -> np.ndarray:
 
 def _rectangles(
     slopes: Slopes, share: float, shift: tuple[float, float] | None
-) -> list[tuple[Rectangle, bool]]:
-    """Rectangles with walls around them, and whether there is one inside, too.
+) -> list[tuple[Rectangle, str]]:
+    """Rectangles with walls around them; also what they are.
+
+    They are "whole", "divided" by something like a wall inside, or "cut": a border is their wall.
 
     Args:
         slopes: of the field, or of two periods of it.
@@ -100,12 +137,19 @@ def _rectangles(
     length = max(2.0, share * side)
     upright, strong = _lines(slopes, length)
     level, strong_level = (values.T for values in _lines(slopes.flipped, length))
+    borders = _borders(slopes.valid, shift is None)
+    for k, walls, strengths in ((0, upright, strong), (1, level.T, strong_level.T)):
+        walls[:, borders[k]] = True
+        strengths[:, borders[k]] = strengths.max()
     xs, ys = _candidates(upright, side), _candidates(np.ascontiguousarray(level.T), side)
     bent = 2 * max(1, round(_TOLERANCE * side)) + 1
     near, near_level = np.ones((1, bent), np.uint8), np.ones((bent, 1), np.uint8)
     down = _sums(cv2.dilate(upright.astype(np.uint8), near))
     across = _sums(cv2.dilate(level.astype(np.uint8), near_level).T)
-    strength = _sums(cv2.dilate(strong, near)), _sums(cv2.dilate(strong_level, near_level).T)
+    strength = (
+        (down, _sums(cv2.dilate(strong, near))),
+        (across, _sums(cv2.dilate(strong_level, near_level).T)),
+    )
     shortest = _LEAST * side
     found = []
     for y0 in ys:
@@ -123,20 +167,30 @@ def _rectangles(
             rows = (across[last] - across[first])[:, [y0, y1]] / np.maximum(1, last - first)[
                 :, None
             ]
-            sides = np.sort(np.column_stack([share[left], share[right], rows]), axis=1)
+            all_sides = np.column_stack([share[left], rows[:, 0], share[right], rows[:, 1]])
+            sides = np.sort(all_sides, axis=1)
             good = (sides[:, :3] >= (_OPEN, _HALF, _CLOSED)).all(axis=1)
             for k in np.flatnonzero(good & (sides.mean(axis=1) >= _SURE)):
+                share_of = float(sides[k].mean())
                 box = (int(x0[k]), int(y0), int(x1[k]), int(y1))
                 other = (box[1], box[0], box[3], box[2])
-                least = _WEAKER * min(
-                    _strength(sums, around)
-                    for sums, around in zip(strength, (box, other), strict=True)
+                strengths = np.concatenate(
+                    [_strength(*sums, b) for sums, b in zip(strength, (box, other), strict=True)]
                 )
+                if strengths.min() < _FAINT * strengths.max():
+                    continue
+                least = _WEAKER * strengths.min()
                 inside = max(
                     _inside(strong > least, box, side), _inside(strong_level.T > least, other, side)
                 )
-                if inside < _CLOSED:
-                    found.append(((box, float(sides[k].mean())), inside >= _INSIDE))
+                if inside >= _CLOSED:
+                    continue
+                cut_by = [j for j, edge in enumerate(box) if edge in borders[j % 2]]
+                # A channel goes through all of the field; walls of what is cut go on to the border.
+                if len(cut_by) > 1 or any(all_sides[k, 1 - j % 2 :: 2].min() < _ON for j in cut_by):
+                    continue
+                what = "divided" if inside >= _INSIDE else "cut" if cut_by else "whole"
+                found.append(((box, share_of), what))
     return found
 
 
@@ -152,10 +206,25 @@ def _share(sums: np.ndarray, start: int, end: int) -> np.ndarray:
     return (sums[last] - sums[first]) / max(1, last - first)
 
 
-def _strength(sums: np.ndarray, box: tuple[int, ...]) -> float:
-    """How strong the weaker one of the upright walls is."""
+def _strength(walls: np.ndarray, strong: np.ndarray, box: tuple[int, ...]) -> np.ndarray:
+    """How strong the upright walls of a rectangle are, where they are: left and right."""
     x0, y0, x1, y1 = box
-    return float(_share(sums, y0, y1)[[x0, x1]].min())
+    ends = [x0, x1]
+    return _share(strong, y0, y1)[ends] / np.maximum(_share(walls, y0, y1)[ends], 1e-6)
+
+
+def _borders(valid: np.ndarray, sideways: bool) -> tuple[list[int], list[int]]:
+    """The first and the last column and row of what is known.
+
+    Args:
+        valid: bool ``[height, width]``.
+        sideways: whether the first and the last column are borders of the field.
+    """
+    found = []
+    for axis in (0, 1):
+        known = np.flatnonzero(valid.mean(axis=axis) > 0.5)
+        found.append([int(known[0]), int(known[-1])] if len(known) and (axis or sideways) else [])
+    return found[0], found[1]
 
 
 def _inside(walls: np.ndarray, box: tuple[int, ...], side: float) -> float:
@@ -215,6 +284,11 @@ def _add_alike(
                 again += [(x0 + k, other[0][1], x1 + k, other[0][3]) for k in (-step, step)]
             if not any(_overlap(box, one[0]) for one in kind for box in again):
                 kind.append(other)
+
+
+def _area(rectangle: Rectangle) -> int:
+    x0, y0, x1, y1 = rectangle[0]
+    return (x1 - x0) * (y1 - y0)
 
 
 def _worth(kind: Sequence[Rectangle]) -> float:
