@@ -18,10 +18,12 @@ from cellzoo.data.labels import Row, Table, resolved
 from cellzoo.data.splits import split_by_group
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame, Reader, numbered
+from cellzoo.scores.uncertainty import FEWEST_GROUPS
 
 log = logging.getLogger("cellzoo")
 
-SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
+_HELD_OUT = 0.15  # of the images, for validation and for the test each
+_MOST_VALIDATION = 0.4  # where as much is needed for the five groups that an error wants
 _THUMBNAIL = 8  # pixels a side: what an image shows at a glance
 _SAY_EVERY = 10.0  # seconds
 
@@ -87,6 +89,11 @@ class Catalogue:
         looks = (looks - looks.mean(axis=0)) / np.where(spread > 1e-6, spread, 1)
         looks[:, : _THUMBNAIL**2] /= _THUMBNAIL  # the picture as a whole weighs as one number
         return looks
+
+    @cached_property
+    def usual_span(self) -> float:
+        """Grey levels between the darkest and the brightest parts of half of the frames."""
+        return float(np.median([item.look[_THUMBNAIL**2 + 1] for item in self.items]))
 
     @cached_property
     def numbers(self) -> dict[tuple[str, int | None], int]:
@@ -259,12 +266,23 @@ def _with_splits(
         groups = np.array([item.group for item in items], str)
         labelled = np.array([_is_labelled(table, item) for item in items])
         try:
-            dealt = split_by_group(groups[rest], SHARES, seed, labelled[rest])
+            shares = _shares(len(set(groups[rest].tolist())))
+            dealt = split_by_group(groups[rest], shares, seed, labelled[rest])
             of_group |= dict(zip(groups[rest].tolist(), dealt.tolist(), strict=True))
         except UserError:  # too few groups are left: they teach if others are held out
             if {"train", "validation"} & set(of_group.values()):
                 of_group |= dict.fromkeys(groups[rest].tolist(), "train")
     return [replace(item, split=of_group.get(item.group, "")) for item in items]
+
+
+def _shares(groups: int) -> dict[str, float]:
+    """The share of each split, of so many groups that are dealt out."""
+    validation = max(_HELD_OUT, FEWEST_GROUPS / groups)
+    if validation > _MOST_VALIDATION:
+        validation = _HELD_OUT
+    return {
+        "train": 1 - validation - _HELD_OUT, "validation": validation, "test": _HELD_OUT,
+    }  # fmt: skip
 
 
 def _is_labelled(table: Table, item: Item) -> bool:

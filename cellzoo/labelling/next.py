@@ -116,9 +116,11 @@ def _drawn(
     draw: np.random.Generator,
 ) -> Suggestion:
     """One at random, from the groups with the fewest answers: errors vary from group to group."""
-    some = _of_fewest_answers(frames, candidates, answers)
+    number = int(draw.choice(_of_fewest_answers(frames, candidates, answers)))
     why = "Drawn at random, without the model's count, to say how far off it is."
-    return Suggestion(int(draw.choice(some)), why, "random", True)
+    if frames.items[number].split == "test":
+        why = "Drawn at random for the test: this page never counts it, only evaluate does."
+    return Suggestion(number, why, "random", True)
 
 
 def _of_fewest_answers(
@@ -246,6 +248,15 @@ def random_error(
     groups = np.array([frames.items[k].group for k in drawn], str)
     number = len(set(groups.tolist()))
     found = {"images": len(drawn), "groups": number, "mae": None, "low": None, "high": None}
+    held_out = {item.group for item in frames.items if item.split == "validation"}
+    if len(held_out) < FEWEST_GROUPS:
+        every = len({item.group for item in frames.items})
+        sentence = (
+            f"Only {len(held_out)} of {every} groups are for validation, and {FEWEST_GROUPS} are "
+            "needed to say how far off the model is: more labels do not help, images of more "
+            "groups do."
+        )
+        return found | {"sentence": sentence}
     if number < FEWEST_GROUPS:
         sentence = (
             f"{len(drawn)} random images of {number} groups: at least {FEWEST_GROUPS} groups say "

@@ -87,6 +87,7 @@ class Training:
         plan: what the next one begins with.
         run: its folder; None before the first one.
         labels: that were there when it began.
+        budget: how long it may take, such as ``5m``.
         message: what became of it.
     """
 
@@ -98,7 +99,7 @@ class Training:
         self._stopped = False
         self._guard = threading.Lock()
         self.run: Path | None = None
-        self.labels = 0
+        self.labels, self.budget = 0, ""
         self.message = ""
 
     @property
@@ -147,7 +148,7 @@ class Training:
             folder = self.plan.out / datetime.now().strftime("%Y%m%d-%H%M%S")
             command = self.plan.command(self._answers, self._reading, budget, folder)
             counted = [a for a in self._answers.all().values() if a.count is not None]
-            self.labels, self.run = len(counted), folder
+            self.labels, self.budget, self.run = len(counted), budget, folder
             self._stopped, self.message = False, ""
             # Its own group: a Ctrl-C in the terminal is for the page, which ends the training.
             apart: dict[str, Any] = {"start_new_session": True}
@@ -209,6 +210,7 @@ class Training:
             "running": self.running,
             "seconds": round(time.monotonic() - self._began) if self.running else None,
             "labels": self.labels,
+            "budget": self.budget,
             "message": self.message,
             "curve": self._curve(),
             "missing": "" if self.running else self.missing(),

@@ -282,6 +282,13 @@ def test_the_keyboard_alone_is_enough(folder, started, browser):
     person.press("z")
     person.until(lambda: person.name == name and not person.script("return page.busy"))
     assert name not in labelled(folder)
+    person.press("h")
+    assert person.dots() == first
+    person.answer("0")
+    assert labelled(folder)[name]["count"] == "0" and "Without its dot" in person.message
+    person.press("z")
+    person.until(lambda: person.name == name and not person.script("return page.busy"))
+    assert person.dots() == first and name not in labelled(folder)
     person.press("7")
     person.answer("u")
     assert (labelled(folder)[name]["count"], labelled(folder)[name]["unsure"]) == ("7", "1")
@@ -310,6 +317,31 @@ def test_dots_of_the_frame_before_and_its_neighbours(folder, started, browser):
     person.until(lambda: browser.find_element("id", "blink-note").is_displayed())
     ActionChains(browser).key_up(" ").perform()
     assert not browser.find_element("id", "blink-note").is_displayed()
+
+
+def test_images_without_a_time_have_no_frame_before(tmp_path, started, browser):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("left", "middle", "right"):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((32, 32), 90, np.uint8))
+    person = Person(browser, started(folder).address)
+    person.script("load(1)")
+    person.until(lambda: person.name == "middle.png")
+    assert not browser.find_element("id", "carry").is_enabled()
+    assert browser.find_element("id", "before").is_enabled()
+    person.press("c")
+    assert "no frame before in time" in person.message
+
+
+def test_the_curve_of_a_training_is_seen(folder, started, browser):
+    person = Person(browser, started(folder).address)
+    person.script("clearTimeout(timer)")  # no refresh, which knows of no training
+    assert not browser.find_element("id", "curve").is_displayed()
+    person.script("curve([[10, 2], [20, 1.5]])")
+    assert browser.find_element("id", "curve").is_displayed()
+    assert browser.find_element("id", "curve-last").text == "now 1.50"
+    person.script("curve([])")
+    assert not browser.find_element("id", "curve").is_displayed()
 
 
 def test_two_tabs_do_not_overwrite_each_other(folder, started, browser):

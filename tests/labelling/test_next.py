@@ -96,10 +96,10 @@ def test_the_error_is_that_of_random_images_alone(frames):
     answers |= {k: Answer(50, chosen="person") for k in range(len(frames)) if k not in held_out}
     found = random_error(frames, answers, predicted)
     assert found["images"] == len(held_out)
-    if len(groups) < 5:
-        assert found["mae"] is None and "at least 5 groups" in found["sentence"]
-    else:
-        assert found["mae"] == 3.0
+    assert len(groups) == 5 and found["mae"] == 3.0
+    few = {k: answer for k, answer in answers.items() if frames.items[k].group != groups[0]}
+    said = random_error(frames, few, predicted)
+    assert said["mae"] is None and "at least 5 groups" in said["sentence"]
     answers[held_out[0]] = Answer(2, chosen="random", assisted=True)
     assert random_error(frames, answers, predicted)["images"] == len(held_out) - 1
 
@@ -113,6 +113,25 @@ def test_the_error_has_an_interval_over_groups(tmp_path):
     assert found["mae"] == np.mean([abs(k % 3 - 1) for k in held_out])
     assert found["low"] < found["mae"] < found["high"]
     assert f"on {len(held_out)} random images" in found["sentence"]
+
+
+@pytest.mark.parametrize(("groups", "held_out"), [(12, 2), (13, 5), (20, 5), (40, 6)])
+def test_five_groups_are_held_out_where_enough_others_teach(tmp_path, groups, held_out):
+    frames = catalogue_of(write_images(tmp_path, groups=groups, each=1))
+    splits = Counter(item.split for item in frames.items)
+    assert splits["validation"] == held_out and splits["train"] >= splits["validation"]
+    answers = {
+        k: Answer(1, chosen="random")
+        for k, item in enumerate(frames.items)
+        if item.split == "validation"
+    }
+    said = random_error(frames, answers, {k: Predicted(1.0) for k in range(groups)})["sentence"]
+    assert ("Only 2 of 12 groups are for validation" in said) == (groups == 12)
+
+
+def test_a_test_image_is_not_called_one_that_the_page_counts(frames):
+    _, said = label(frames, 10)
+    assert "this page never counts it" in said[9].why and "how far off" in said[2].why
 
 
 def test_the_persons_own_error():

@@ -1,6 +1,7 @@
 import csv
 import time
 
+import cv2
 import numpy as np
 import pytest
 from label_frames import write_images
@@ -107,6 +108,24 @@ def test_pixels_come_as_they_are_stored(client, session):
     assert np.array_equal(np.frombuffer(answer.data, "<u2").reshape(32, 32), stored)
     assert answer.headers["X-Width"] == "32"
     assert int(answer.headers["X-Low"]) < int(answer.headers["X-High"])
+
+
+def test_an_empty_image_is_not_stretched_to_its_noise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    draw = np.random.default_rng(1)
+    for k in range(5):
+        pixels = draw.normal(500, 5, (48, 48))
+        if k:
+            pixels[8:24, 8:24] = 2000
+        cv2.imwrite(f"images/well{k}.png", pixels.astype(np.uint16))
+    session = Session(Chosen([tmp_path / "images"]))
+    spans = []
+    for k in range(5):
+        _, headers = session.pixels(k)
+        spans.append(int(headers["X-High"]) - int(headers["X-Low"]))
+        assert int(headers["X-Low"]) < 500 < int(headers["X-High"])
+    assert min(spans) > 1000
 
 
 def test_held_out_frames_never_show_the_models_count(session):

@@ -224,11 +224,14 @@ class Session:
             height, width = pixels.shape
             small = (-(-width // step), -(-height // step))
             pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
-        if pixels.dtype.kind == "f":
+        if scaled := pixels.dtype.kind == "f":
             low, high = float(pixels.min()), float(pixels.max())
             pixels = (pixels - low) * (65535 / max(high - low, 1e-12))
         pixels = pixels.astype("<u2")
         low, high = np.percentile(pixels, (0.2, 99.8))
+        # Stretched to its own noise, an empty image would look full of cells.
+        if (lacking := self.frames.usual_span - (high - low)) > 0 and not scaled:
+            low, high = max(0.0, low - lacking / 2), high + lacking / 2
         if high <= low:
             low, high = float(pixels.min()), float(pixels.max()) + 1
         headers = {

@@ -72,7 +72,7 @@ canvas.addEventListener("wheel", (event) => {
 
 async function blink() {
   const { frame } = page;
-  if (!frame || frame.before === null || page.blinking) return;
+  if (!frame || !inTime() || page.blinking) return;
   page.blinking = true;
   const mine = painted;
   try {

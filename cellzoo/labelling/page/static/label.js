@@ -129,6 +129,7 @@ async function flushDraft() {
 
 // Answers --------------------------------------------------------------------------------------
 
+const inTime = () => page.frame.in_series && page.frame.before !== null;
 const modelInView = () => page.showModel && page.frame.model !== null && !page.frame.blind;
 
 async function save({ count, points = null, unsure = false, accepted = false }) {
@@ -142,13 +143,15 @@ async function save({ count, points = null, unsure = false, accepted = false }) 
   const said = await send(`/api/answer/${frame.number}`, sent);
   if (!frame.repeat) {
     page.answered.push({
-      number: frame.number, before: frame.answer, token: said.token, dots: points, why: page.why,
-      chosen: page.chosen,
+      number: frame.number, before: frame.answer, token: said.token, why: page.why,
+      chosen: page.chosen, dots: page.dots.length ? dotsAsPoints() : null,
     });
   }
   page.changed = false;
   const what = count === null ? "left out" : `${count} ${count === 1 ? "cell" : "cells"}`;
-  page.last = `Saved: ${frame.name}, ${what}${unsure ? ", unsure" : ""}.`;
+  const lost = points === null && page.dots.length
+    ? ` Without its ${page.dots.length === 1 ? "dot" : `${page.dots.length} dots`}: undo brings them back.` : "";
+  page.last = `Saved: ${frame.name}, ${what}${unsure ? ", unsure" : ""}.${lost}`;
   await next();
   tell(`${page.last} ${$("message").textContent}`.trim());
   refresh();
@@ -209,6 +212,7 @@ function undo() {
 }
 
 function change(work) {
+  if ($("message").classList.contains("bad")) tell("");
   page.steps.push({ dots: page.dots.map((dot) => ({ ...dot })), changed: page.changed });
   page.typed = "";
   work();
@@ -234,7 +238,7 @@ function dotAt(x, y, near) {
 
 function carry() {
   const { frame } = page;
-  if (frame.before === null) return tell("There is no frame before.", true);
+  if (!inTime()) return tell("There is no frame before in time.", true);
   act(async () => {
     const before = await ask(`/api/frame/${frame.before}`);
     const points = before.draft || before.answer.points;
@@ -265,12 +269,12 @@ function render() {
         : frame.answer.unsure ? "Left out as unsure." : "";
   $("before").disabled = frame.before === null;
   $("after").disabled = frame.after === null;
-  $("carry").disabled = $("blink").disabled = frame.before === null;
+  $("carry").disabled = $("blink").disabled = !inTime();
   $("hide").setAttribute("aria-pressed", String(page.hideDots));
   $("model-toggle").hidden = !(frame.model && !frame.blind);
   $("model-toggle").setAttribute("aria-pressed", String(page.showModel));
   $("save").firstChild.textContent =
-    page.typed === "" && !page.changed && saved === null && modelInView() ? "Accept the model's count " : "Save, next ";
+    page.typed === "" && !page.changed && saved === null && modelInView() ? "Accept its count " : "Save, next ";
   $("model").textContent = modelWords();
   canvas.setAttribute("aria-label", `${frame.name}, ${page.dots.length} dots`);
   draw();
@@ -284,9 +288,10 @@ function modelWords() {
   if (state && state.counting && !frame.model) return `Counting: ${state.counted} of ${state.wanted}.`;
   if (!frame.model) return state && state.model ? "No count of this image." : "No model yet: label some images, then train.";
   if (!page.showModel) return "Hidden by you.";
-  const { count, low, high, flag } = frame.model;
+  const { count, low, high, flag, rings } = frame.model;
+  const shown = rings.length && rings.length < count ? ` Rings show ${rings.length} of ${count}.` : "";
   const interval = low === null ? ", without an interval" : ` (${Math.max(0, low).toFixed(1)} to ${high.toFixed(1)})`;
-  return `${state && state.model ? state.model : "It"} counts ${count}${interval}.${flag ? ` Flagged: ${flag}` : ""}`;
+  return `${state && state.model ? state.model : "It"} counts ${count}${interval}.${shown}${flag ? ` Flagged: ${flag}` : ""}`;
 }
 
 let timer = null;
@@ -310,8 +315,8 @@ async function refresh() {
   if (state.note) parts.push(state.note);
   $("error-line").textContent = parts.join(" ");
   $("training").textContent = training.running
-    ? `Under way for ${training.seconds} s, on ${training.labels} labels. You can go on labelling.`
-    : training.missing || training.message || "Ready to train on your labels.";
+    ? `Under way for ${training.seconds} s of ${training.budget}, on ${training.labels} labels. You can go on labelling.`
+    : training.missing || training.message || (state.labelled < 20 ? "A training is possible; it is better from 20 labels." : "Ready to train on your labels.");
   $("train").disabled = training.running || training.missing !== "";
   $("stop").hidden = !training.running;
   curve(training.curve);
@@ -327,7 +332,7 @@ async function refresh() {
 }
 
 function curve(points) {
-  $("curve").hidden = points.length < 2;
+  $("curve").toggleAttribute("hidden", points.length < 2); // an SVG element has no `hidden`
   if (points.length < 2) return;
   const most = Math.max(...points.map(([, error]) => error)) || 1;
   const end = points[points.length - 1][0] || 1;
