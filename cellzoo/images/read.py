@@ -79,6 +79,7 @@ class Reader:
         self._intensity = intensity
         self._pixel_size_um = pixel_size_um
         self._bits: dict[tuple[Path, str], int] = {}
+        self._of_series: dict[tuple[Path, str], list[Path]] = {}
 
     def read(self, path: Path) -> Iterator[Frame]:
         """The frames of one file, one at a time.
@@ -154,7 +155,10 @@ class Reader:
         """Bits that the brightest pixel of a file's series needs."""
         series = _series_name(path)
         if series not in self._bits:
-            files = [file for file in self._files if _series_name(Path(file)) == series] or [path]
+            if not self._of_series:  # once: there may be as many series as files
+                for file in map(Path, self._files):
+                    self._of_series.setdefault(_series_name(file), []).append(file)
+            files = self._of_series.get(series, [path])
             highest = 0
             for file in files:
                 try:

@@ -5,6 +5,8 @@ import errno
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -704,3 +706,42 @@ def test_an_intensity_on_the_command_line(tmp_path, monkeypatch, words):
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert asked["intensity"] == ("percentile" if words == ["percentile"] else (0, 4095))
     assert asked["paths"] == (tmp_path / "a.png",) and asked["z"] == "max"
+
+
+_MANY = """
+import sys
+from pathlib import Path
+from tests.commands.test_count import GreyCounter
+from cellzoo.commands.count import count_into
+
+seen, folder = [], sys.argv[1]
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+def ready(row):
+    seen.append(0)
+    if len(seen) % 10_000 == 0:
+        print(pages() * 4096 / 2**20)
+
+count_into([folder], GreyCounter(), folder + ".csv", ready=ready)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_memory_does_not_grow_while_100_000_files_are_counted(tmp_path):
+    folder = tmp_path / "many"
+    for k in range(100):  # a file has some ten thousand links at most
+        well = folder / f"well{k:03}"
+        well.mkdir(parents=True)
+        cv2.imwrite(str(well / "image000.png"), grey(51))
+        for n in range(1, 1000):
+            os.link(well / "image000.png", well / f"image{n:03}.png")
+    command = [sys.executable, "-c", _MANY, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    megabytes = [float(word) for word in done.stdout.split()]
+    assert len(megabytes) == 10, done.stderr
+    assert megabytes[-1] < megabytes[1] + 8  # the list of files is there from the start
+    with open(f"{folder}.csv") as table:
+        assert sum(1 for _ in table) == 100_001
