@@ -13,10 +13,11 @@ callers, in place of earlier ones of the same.
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -44,31 +45,44 @@ def main() -> None:
     )
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
-    command = [*CELLZOO, "serve", arguments.model, "--grpc-port", "0", "--rest-port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = next(line for line in server.stdout if "gRPC at" in line)
-        rows = measure(arguments, line.partition("gRPC at ")[2].partition(",")[0])
-    finally:
-        server.terminate()
-        server.wait()
+    with serve(arguments.model) as address:
+        rows = measure(arguments, address)
     if arguments.csv:
         add_rows(arguments.csv, rows, KEY)
     sys.exit(0 if reaches_target(rows) else 1)
 
 
-def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, object]]:
-    """A row per batch size, way and number of callers."""
-    local = SavedModelCounter(arguments.model)
-    place = parse_address(f"{address}/{arguments.model.resolve().name}")
+@contextlib.contextmanager
+def serve(model: Path) -> Iterator[str]:
+    """The address of a server for a model."""
+    command = [*CELLZOO, "serve", str(model), "--grpc-port", "0", "--rest-port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = next(line for line in server.stdout if "gRPC at" in line)
+        yield line.partition("gRPC at ")[2].partition(",")[0]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def counters(model: Path, address: str) -> tuple[SavedModelCounter, ServedCounter]:
+    """The same model in this process and at a server."""
+    local = SavedModelCounter(model)
+    place = parse_address(f"{address}/{model.resolve().name}")
     remote = ServedCounter(place, Connection(timeout=600))
     if remote.version != local.version:
         sys.exit(f"version {remote.version} is served and {local.version} is the newest: try again")
+    return local, remote
+
+
+def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, object]]:
+    """A row per batch size, way and number of callers."""
+    local, remote = counters(arguments.model, address)
     about = {
         "model": local.name,
         "version": local.version,
-        "kind": local.facts["model"],
-        "parameters": local.facts["parameters"],
+        "kind": local.metadata["model"],
+        "parameters": local.metadata["parameters"],
         "height": local.preprocessing.size[0],
         "width": local.preprocessing.size[1],
     }
@@ -89,7 +103,11 @@ def measure(arguments: argparse.Namespace, address: str) -> list[dict[str, objec
 
 
 def measure_batch(
-    local: SavedModelCounter, remote: ServedCounter, images: np.ndarray, seconds: float
+    local: SavedModelCounter,
+    remote: ServedCounter,
+    images: np.ndarray,
+    seconds: float,
+    rounds: int = ROUNDS,
 ) -> list[dict[str, object]]:
     """A row for each way to count one batch, measured by turns."""
     ways = [
@@ -102,7 +120,7 @@ def measure_batch(
     rates: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
     for counter in counters.values():
         counter.count(images, flags=False)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for way in ways:
             name, callers = way
             counter = counters[name]
