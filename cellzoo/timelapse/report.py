@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
+from cellzoo import __version__
 from cellzoo.cards.render import environment
 from cellzoo.evaluation.report import page
 from cellzoo.evaluation.report.figures import BLUE, GREY, ORANGE
@@ -50,6 +51,7 @@ def write_report(analysis: "Analysis", folder: Path) -> None:
     templates.filters["anchor"] = page.anchor
     content = templates.get_template("growth.html.j2").render(
         title=f"Growth in {analysis.table.name}",
+        version=__version__,
         analysis=analysis,
         rated=rated,
         curves=page.Picture(curves),
