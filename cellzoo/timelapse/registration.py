@@ -22,6 +22,8 @@ _FOUND = 0.3  # correlation of the walls below which nothing was found
 _SHARE = 0.5  # of the usual correlation, likewise
 _FAR = 0.3  # correlation that a shift by the side of the field has to be better for
 _BETTER = 0.75  # of the unlikeness that may be left where a step of a period is believed
+_CLEARLY = 1.1  # times the unlikeness, above which a place a period beside it is excluded
+_EQUALLY = 1.3  # times the unlikeness of the walls, below which these may be its walls, too
 _SAME = 0.6  # local correlation from which a place looks as in the first frame
 _WINDOW = 21  # px of such a place
 _REACH = 3  # px by which it may be off
@@ -240,19 +242,23 @@ class Tracker:
         """The pose, or one a period beside it if the chip went there since the last frame.
 
         Walls look alike one period off. Cells and dirt do not, and change little from a frame to
-        the next.
+        the next. Where they are too few to say it, the pose is flagged.
         """
         if not self._periods:
             return pose
-        best, most = None, 1 - _BETTER * (1 - self._likeness(picture, pose))
+        own = self._likeness(picture, pose)
+        beside = []
         for period in self._periods:
             for sign in (1, -1):
                 shift = sign * _turned(period, pose.angle)
                 other = replace(pose, dx=pose.dx + shift[0], dy=pose.dy + shift[1])
-                likeness = self._likeness(picture, other)
-                if likeness > most:
-                    most, best = likeness, other
-        if best is None:
+                beside.append((self._likeness(picture, other), other))
+        most, best = max(beside, key=lambda one: one[0])
+        if most <= 1 - _BETTER * (1 - own):
+            unsure = [o for likeness, o in beside if 1 - likeness < _CLEARLY * (1 - own)]
+            scores = [self._aligned(picture, other).score for other in unsure]
+            if any(1 - score < _EQUALLY * (1 - pose.score) for score in scores):
+                return replace(pose, flag="clean chambers: a step by one chamber would not be seen")
             return pose
         better = self._aligned(picture, best)
         if np.hypot(better.dx - best.dx, better.dy - best.dy) > 0.2 * min(

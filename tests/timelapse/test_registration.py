@@ -78,6 +78,30 @@ def test_a_step_of_a_period_is_recognised(still):
     assert "outside the field" in placed[0][1]
 
 
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_step_of_a_period_in_clean_chambers_is_flagged(dirty):
+    random = np.random.default_rng(3)
+    chip = np.full((120, 700), 100, np.float32)
+    for x in range(10, 700, 100):
+        cv2.rectangle(chip, (x, 20), (x + 70, 95), 160, 4)
+        if dirty:
+            for place in random.integers(12, 58, (6, 2)):
+                cv2.circle(chip, (int(x + place[0]), int(20 + place[1])), 2, 60, -1)
+
+    def seen(left):
+        return chip[:, left : left + 480] + random.normal(0, 3, (120, 480)).astype(np.float32)
+
+    boxes = [Box(x + 0.5, 20.5, 70, 75) for x in (10, 110, 210, 310)]
+    follower = Follower(seen(0), boxes)
+    still, stepped = follower.next(seen(0)), follower.next(seen(100))
+    if dirty:
+        assert {flag for _, flag in still} == {""}
+        assert "moved by about one chamber" in stepped[1][1]
+        assert stepped[1][0].x == pytest.approx(10.5, abs=1)
+    else:
+        assert all("step by one chamber would not be seen" in flag for _, flag in stepped)
+
+
 def test_black_borders_of_moved_frames_do_not_pull(still):
     follower = Follower(still.frames[0], boxes_of(still, 0))
     moved = cv2.warpAffine(
