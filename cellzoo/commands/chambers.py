@@ -194,6 +194,8 @@ def _begun(out: Path, settings: Mapping[str, Any]) -> bool:
         record = json.loads((out / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         if all(file.name.startswith(".") for file in out.iterdir()):  # killed at its very start
+            for left in out.glob(f".{_RECORD}.*{_LEFT}"):
+                left.unlink()
             return False
         raise UserError(f"{out} holds other files: choose another folder for -o.") from None
     if record.get("settings") != settings:

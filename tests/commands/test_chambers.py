@@ -2,7 +2,10 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from cellzoo.commands.chambers import chambers
 from cellzoo.commands.count import count_files, count_into
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import LOCK_FILE
 from cellzoo.images import read_frames
 from cellzoo.images.ome import write_ome
 from cellzoo.simulators.experiment import simulate_experiment
@@ -105,6 +109,30 @@ def test_a_killed_command_is_completed_by_the_same(field, where, tmp_path):
     (out / "chambers.csv").unlink()
     chambers([field], "out", where)
     assert (out / "chambers.csv").read_bytes() == (tmp_path / "whole/chambers.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(10, marks=pytest.mark.slow)], ids=["once", "ten times"]
+)
+def test_wherever_it_is_killed_the_same_command_completes_the_same_files(field, tmp_path, kills):
+    def run(changes, out):
+        script = [sys.executable, str(Path(__file__).with_name("killed_chambers.py"))]
+        return subprocess.run(
+            [*script, str(changes), field, str(out)], cwd=tmp_path, capture_output=True, text=True
+        )  # fmt: skip
+
+    def content(out):
+        files = (f for f in (tmp_path / out).glob("**/*") if f.is_file() and f.name != LOCK_FILE)
+        return {str(f.relative_to(tmp_path / out)): f.read_bytes() for f in files}
+
+    changes = int(run(0, "whole").stdout)
+    assert changes > 10
+    places = np.random.default_rng(0).choice(np.arange(2, changes), kills, replace=False)
+    for place in places:
+        assert run(place, f"killed{place}").returncode == 9
+        done = run(0, f"killed{place}")
+        assert done.returncode == 0, done.stderr
+        assert content(f"killed{place}") == content("whole"), place
 
 
 def test_a_mended_table_is_kept_and_taken_back(field, where, tmp_path):
