@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, obj
     counts = load_run(folder).count(images.images, scaled=True, flags=False)
     ends = score_intervals(images.counts, counts.raw, groups=images.groups)
     low, high = ends.get("mae", (float("nan"),) * 2)  # none of a single group
-    covered = interval_metrics(images.counts, counts.low, counts.high)["coverage"]
+    held = interval_metrics(images.counts, counts.low, counts.high)  # None: too few groups
     return {
         "recipe": arguments.recipe.name,
         "variant": variant,
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, variant: str, seed: int) -> dict[str, obj
         ),
         "mae_low": f"{low:.4f}",
         "mae_high": f"{high:.4f}",
-        "coverage": f"{covered:.4f}",
+        "coverage": f"{held['coverage']:.4f}" if held else "",
         "mean_prediction_mae": f"{np.abs(images.counts - images.counts.mean()).mean():.4f}",
         "training_minutes": minutes_trained(folder),
         **origin,
