@@ -75,7 +75,12 @@ def suspicions(fit: Fit) -> list[Suspicion]:
 def likeliest(suspected: Sequence[Suspicion]) -> Change | None:
     """The change that is to be taken as seen; None: there is no such change."""
     first = max(suspected, key=lambda one: one.odds / _SURE[one.change.kind], default=None)
-    return first.change if first and first.odds > _SURE[first.change.kind] else None
+    if first is None:
+        return None
+    # The curve of a series with a lag lies above the counts behind it, as after a loss.
+    lag = sum(one.odds for one in suspected if one.change.kind == LAG)
+    rival = lag if first.change.kind == LOSS else 0.0
+    return first.change if first.odds > _SURE[first.change.kind] * (1 + rival) else None
 
 
 def interval(fit: Fit, suspected: Sequence[Suspicion]) -> tuple[float, float]:
