@@ -36,6 +36,7 @@ import cv2
 import numpy as np
 from step import BATCH
 from table import add_rows, origin
+from training import CELLZOO
 
 import serving
 from cellzoo import zoo
@@ -47,7 +48,6 @@ from cellzoo.images import Notes, search_images
 from cellzoo.simulators.microscope import simulate_set
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "cellzoo.cli"]
 KEY = ("part", "case")
 _LAUNCH = """
 import resource, subprocess, sys, time
@@ -186,7 +186,7 @@ def command(words: Sequence[object], tree: Path = ROOT) -> Cost:
     """What a command takes, of the code in a folder."""
     environment = os.environ | {"PYTHONPATH": str(tree)}
     # By a small process between: a child begins with the memory of its parent as its peak.
-    whole = [sys.executable, "-c", _LAUNCH, *COMMAND, *map(str, words)]
+    whole = [sys.executable, "-c", _LAUNCH, *CELLZOO, *map(str, words)]
     done = subprocess.run(whole, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{words} ended with {done.returncode}: {done.stderr}")
