@@ -16,16 +16,18 @@ from cellzoo.cli import main
 from cellzoo.commands.chambers import chambers
 from cellzoo.commands.count import count_files, count_into
 from cellzoo.counters.base import Counter
+from cellzoo.counters.entries import Entry
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE
 from cellzoo.images import read_frames
 from cellzoo.images.ome import write_ome
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.chambers import COLUMNS, cut, read_chambers
+from cellzoo.timelapse.chambers import COLUMNS, chamber_entries, cut, read_chambers
 from cellzoo.timelapse.find import Box
 from cellzoo.timelapse.where import Where
 
 FILE = "field.ome.tif"
+SERIES = ("field_01.ome.tif", "field_02.ome.tif")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,17 @@ def test_what_is_there_is_never_overwritten(field, where, tmp_path):
     chambers([field], "out", where)
     with pytest.raises(UserError, match="another command"):
         chambers([field], "out", Where(boxes=(Box(10, 10, 60, 60),)))
+
+
+def test_both_ways_to_count_show_a_counter_the_same_pixels_of_the_same_size(field, where):
+    chambers([field], "out", where)
+    fields = [Entry(frame.path, frame.index, frame) for frame in read_frames(field)]
+    cut_now = [entry.frame for entry in chamber_entries(fields, Path("out", "chambers.csv"))]
+    written = [frame for file in SERIES for frame in read_frames(Path("out", "series", file))]
+    assert len(cut_now) == len(written) == 6
+    for now, then in zip(cut_now, [*written[::3], *written[1::3], *written[2::3]], strict=True):
+        assert np.array_equal(now.pixels, then.pixels)
+        assert now.pixel_size_um == then.pixel_size_um == 0.5
 
 
 def test_grid_table_and_template_give_boxes(made, field, tmp_path):
