@@ -91,7 +91,7 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     if recipe.model.segments and not recipe.classical:
         add_label_images(folder)
     settings = [f"data.natural.folder={folder}", "data.natural.labelled=6"]
-    if recipe.data.natural.points:
+    if "points" in recipe.data.natural.model_fields_set:
         add_dots(folder)
         settings += ["model.image_size=40"]
     return settings
