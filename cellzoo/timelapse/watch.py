@@ -97,13 +97,15 @@ class Watch:
         last = self._clock()
         try:
             while True:
+                began = self._clock()
                 if self._look():
                     last = self._clock()
                 if self._page:
                     self._page.refresh()
                 if until_idle_s is not None and self._clock() - last >= until_idle_s:
                     break
-                time.sleep(POLL)
+                # A look at many files and a count take time, which is not waited once more.
+                time.sleep(max(0.0, POLL - (self._clock() - began)))
         finally:
             self._table.close()
             if self._page:
