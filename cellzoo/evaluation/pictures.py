@@ -61,7 +61,7 @@ def columns(
     if counter.can_reconstruct:
         for name, pictures in counter.translations(images, domain).items():
             if name != domain:
-                own = name.rpartition("_to_")[2] if "_to_" in name else domain
+                own = domain_of(name, domain)
                 counts = counter.count(pictures, scaled=True, domain=own, flags=False)
                 counted = [f"{shown_count(count)} counted" for count in counts.raw]
                 shown.append(Column(TITLES[name], pictures, counted, own))
@@ -73,6 +73,11 @@ def columns(
             probability = np.stack([p for _, p in found])
             shown.append(Column("probability", probability, [""] * len(images), "probability"))
     return shown
+
+
+def domain_of(picture: str, domain: str) -> str:
+    """Whose half counts a picture, such as ``"natural_to_synthetic"``, of an image of a domain."""
+    return picture.rpartition("_to_")[2] if "_to_" in picture else domain
 
 
 def latent(counter: Counter, images: np.ndarray, domain: str = "natural") -> np.ndarray:

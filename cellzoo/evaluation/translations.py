@@ -3,6 +3,7 @@
 import numpy as np
 
 from cellzoo.evaluation.findings import Findings
+from cellzoo.evaluation.pictures import domain_of
 from cellzoo.scores.table import count_metrics
 
 MOST_IMAGES = 200  # of a kind: each is counted twice more
@@ -36,7 +37,7 @@ def counted_again(findings: Findings) -> dict[str, dict[str, float]]:
             name: counter.count(
                 shown.astype(np.float32, copy=False),
                 scaled=True,
-                domain=name.rpartition("_to_")[2] if "_to_" in name else domain,
+                domain=domain_of(name, domain),
                 flags=False,
             ).raw
             for name, shown in pictures.items()

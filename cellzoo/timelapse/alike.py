@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from cellzoo.timelapse.find import Box, rotation
-from cellzoo.timelapse.registration import _blurred, masked_correlation
+from cellzoo.timelapse.registration import blurred, masked_correlation
 
 _TEMPLATE = 96  # px, longest side at which a template is looked for
 _RIM = 0.15  # of its sides that count
@@ -35,7 +35,7 @@ def find_alike(field: np.ndarray, template: np.ndarray) -> list[Box]:
         )
         for p in (field, template)
     )
-    small = small - _blurred(small, max(model.shape))
+    small = small - blurred(small, max(model.shape))
     model = model - model.mean()
     rim = np.ones(model.shape, np.float32)
     inner = [round(_RIM * n) for n in model.shape]

@@ -13,7 +13,7 @@ import numpy as np
 from cellzoo.timelapse.edges import agreement, settled
 from cellzoo.timelapse.lattice import PERIODS, Slopes, folded, period_of, slopes_of
 from cellzoo.timelapse.rectangles import WALL, best_rectangles
-from cellzoo.timelapse.registration import _blurred
+from cellzoo.timelapse.registration import blurred
 
 _SIDE = 512  # px, longer side at which is searched
 _TURN = 8.0  # degrees, most by which the chip is turned
@@ -108,7 +108,7 @@ def _evened(full: np.ndarray, scale: float) -> np.ndarray:
     """The field in a smaller size, without uneven light."""
     size = [max(16, round(n * scale)) for n in full.shape]
     small = cv2.resize(full, size[::-1], interpolation=cv2.INTER_AREA)
-    return small - _blurred(small, max(small.shape) / 12)
+    return small - blurred(small, max(small.shape) / 12)
 
 
 def _placed(

@@ -135,7 +135,7 @@ class Tracker:
             size = [max(8, round(n * self._scale)) for n in picture.shape]
             picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
         wide = max(picture.shape) / 16
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.8) - _blurred(picture, wide)
+        picture = cv2.GaussianBlur(picture, (0, 0), 0.8) - blurred(picture, wide)
         spread = float(np.percentile(np.abs(picture), 80))
         if spread <= _EVEN * float(np.abs(frame).max()):  # what is left is rounding
             return np.zeros_like(picture)
@@ -395,7 +395,7 @@ def _details(picture: np.ndarray) -> np.ndarray:
     return cv2.blur(picture, (3, 3)) - cv2.blur(picture, (15, 15))
 
 
-def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
     """A wide Gaussian blur, cheaply: of a picture that is small first."""
     step = max(1, int(sigma / 4))
     size = [max(1, round(n / step)) for n in picture.shape]

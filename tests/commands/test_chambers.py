@@ -118,7 +118,7 @@ def test_a_killed_command_is_completed_by_the_same(field, where, tmp_path):
 )
 def test_wherever_it_is_killed_the_same_command_completes_the_same_files(field, tmp_path, kills):
     def run(changes, out):
-        script = [sys.executable, str(Path(__file__).with_name("killed_chambers.py"))]
+        script = [sys.executable, str(Path(__file__).parents[1] / "killed.py"), "chambers"]
         return subprocess.run(
             [*script, str(changes), field, str(out)], cwd=tmp_path, capture_output=True, text=True
         )  # fmt: skip

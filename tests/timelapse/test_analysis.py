@@ -183,9 +183,9 @@ def test_an_interval_may_have_a_blank(tmp_path, run_cli):
 
 def killed(change, table, out):
     """Runs growth until its n-th change of the disk; 0: to its end."""
-    script = Path(__file__).with_name("killed_growth.py")
+    script = Path(__file__).parents[1] / "killed.py"
     return subprocess.run(
-        [sys.executable, script, str(change), table, out],
+        [sys.executable, script, "growth", str(change), table, out],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
