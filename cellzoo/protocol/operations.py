@@ -104,7 +104,7 @@ def _foreign(graph: Any) -> Iterable[str]:
                 reachable |= saving
         if node.op not in _CALCULATIONS:
             yield node.op
-    for function in graph.graph_def.library.function:
+    for function in graph.graph_def.functions.function:
         own = function.signature.name in saving
         for node in function.node_def:
             reachable |= {node.op, *_functions(node)}
