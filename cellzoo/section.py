@@ -13,6 +13,7 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Labels = Annotated[int, Field(ge=0, strict=True)]  # strict: false is not 0
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Pixels = Annotated[int, Field(ge=2)]
 ImageSize = PositiveInt | tuple[PositiveInt, PositiveInt]  # side, or height and width, px
 

@@ -14,7 +14,7 @@ from cellzoo.models import MODELS
 from cellzoo.recipe.keys import leaves, show
 from cellzoo.recipe.train import Count, Loss, Train
 from cellzoo.recipe.tune import Tune
-from cellzoo.section import Section
+from cellzoo.section import Section, Seed
 
 # The sections that say how a network learns and counts.
 NETWORK_SECTIONS = ("augment", "loss", "train", "count")
@@ -42,7 +42,7 @@ class Recipe(Section):
     """A whole experiment."""
 
     name: Annotated[str, AfterValidator(_is_a_folders_name)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    seed: Seed = 1
     data: Data
     augment: Augment = Augment()
     model: Annotated[reduce(or_, MODELS.values()), Field(discriminator="name")]

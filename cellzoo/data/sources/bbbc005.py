@@ -22,7 +22,7 @@ from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_la
 from cellzoo.data.splits import split_by_group
 from cellzoo.errors import UserError
 from cellzoo.images import Size, find_images, read_frames, read_mask, resize_mask, sides
-from cellzoo.section import Shares
+from cellzoo.section import Seed, Shares
 
 ORIGINAL_SIZE = (520, 696)  # height and width in pixels
 
@@ -81,6 +81,8 @@ class BBBC005(Source):
         labelled: how many training images (or which share of them) keep their count; None: all.
         shares: of train, validation and test, by layouts; None: 0.7, 0.2 and 0.1 (DeepCellCount,
             section 3.1).
+        split_seed: deals the layouts out, so that other seeds train on the same splits; None: the
+            recipe's seed.
         size: what to do with images of another size than the model takes: stop, or resize them.
         on_error: stop at a file that cannot be read, or skip it.
     """
@@ -93,6 +95,7 @@ class BBBC005(Source):
     blurs: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
     labelled: PositiveInt | Annotated[float, Field(gt=0, le=1)] | None = None
     shares: Shares | None = None
+    split_seed: Seed | None = None
     size: Literal["error", "resize"] = "error"
     on_error: Literal["stop", "skip"] = "stop"
     copies: Literal["error", "allow"] = "error"
@@ -143,7 +146,9 @@ class BBBC005(Source):
         scenes, skipped = self._scenes(folder, masks)
         groups = sorted({scene.group for scene in scenes.values()})
         shares = self.shares or {"train": 0.7, "validation": 0.2, "test": 0.1}
-        split_of = dict(zip(groups, split_by_group(np.array(groups), shares, seed), strict=True))
+        dealt_by = seed if self.split_seed is None else self.split_seed
+        dealt = split_by_group(np.array(groups), shares, dealt_by)
+        split_of = dict(zip(groups, dealt, strict=True))
         rows = []
         for path in self._wanted(folder, scenes):
             try:

@@ -16,7 +16,7 @@ from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_la
 from cellzoo.data.splits import hide_assisted, split_by_group
 from cellzoo.errors import UserError
 from cellzoo.images import Selection, Size
-from cellzoo.section import Intensity, Labels, Shares
+from cellzoo.section import Intensity, Labels, Seed, Shares
 
 
 class Folder(Source):
@@ -35,6 +35,8 @@ class Folder(Source):
             0: the synthetic images alone say what a count is.
         shares: of train, validation and test where the table has no split; None: 0.7, 0.15 and
             0.15.
+        split_seed: deals the groups out, so that other seeds train on the same splits; None: the
+            recipe's seed.
         size: what to do with images of another size than the model takes: stop, or resize them.
         intensity: ``"dtype"`` (the full range of the file's type is 0 to 1) or ``[low, high]``.
         axes: of TIFF stacks whose file does not say, such as ``TYX``.
@@ -56,6 +58,7 @@ class Folder(Source):
     points: str | None = POINTS_FILE
     labelled: Labels | Annotated[float, Field(gt=0, le=1)] | None = None
     shares: Shares | None = None
+    split_seed: Seed | None = None
     size: Literal["error", "resize"] = "error"
     intensity: Intensity = "dtype"
     axes: str | None = None
@@ -159,7 +162,8 @@ class Folder(Source):
             by_itself = images.labelled
             if images.assisted is not None and self.assisted == "train":
                 by_itself = by_itself & ~images.assisted
-            dealt = split_by_group(images.groups, shares, seed, by_itself)
+            dealt_by = seed if self.split_seed is None else self.split_seed
+            dealt = split_by_group(images.groups, shares, dealt_by, by_itself)
         else:
             dealt[unassigned] = "train"
         images = replace(images, splits=dealt)

@@ -85,6 +85,8 @@ def test_the_split_follows_the_seed_and_not_the_choice_of_stains(folder):
     assert [split_of[group] for group in chosen.groups] == chosen.splits.tolist()
     assert load(folder)[0].splits.tolist() == whole.splits.tolist()
     assert load(folder, seed=2)[0].splits.tolist() != whole.splits.tolist()
+    kept = load(folder, seed=2, split_seed=1)[0]
+    assert kept.splits.tolist() == whole.splits.tolist()
     halves = load(folder, shares={"train": 0.5, "test": 0.5})[0]
     assert (halves.splits == "train").sum() == 40
 

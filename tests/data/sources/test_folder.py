@@ -51,6 +51,11 @@ def test_the_split_follows_the_seed(folder):
     assert splits[0] == splits[1] != splits[2]
 
 
+def test_a_seed_of_its_own_keeps_the_split_for_every_seed(folder):
+    splits = [load(folder, seed=seed, split_seed=0).splits.tolist() for seed in (1, 2)]
+    assert splits[0] == splits[1] == load(folder, seed=0).splits.tolist()
+
+
 def test_a_split_column_has_the_last_word(folder):
     write_splits(folder, ["train"] * 12 + ["validation"] * 5 + ["test"] * 3)
     images = load(folder, shares={"train": 0.1, "validation": 0.1, "test": 0.8})
