@@ -18,9 +18,9 @@ import numpy as np
 from table import add_rows, origin, print_markdown
 
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.chambers import Follower, walls_of
-from cellzoo.timelapse.find import Box
-from cellzoo.timelapse.registration import Tracker
+from cellzoo.timelapse.chambers.find import Box
+from cellzoo.timelapse.chambers.follow import Follower, walls_of
+from cellzoo.timelapse.chambers.registration import Tracker
 
 KEY = ("data", "frames")
 # The chamber of the real time-lapse, in its first frame.

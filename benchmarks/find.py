@@ -19,7 +19,7 @@ from table import add_rows, origin, print_markdown
 
 from cellzoo.simulators import microscope
 from cellzoo.simulators.experiment import Experiment, simulate_experiment
-from cellzoo.timelapse.find import Box, find_chambers
+from cellzoo.timelapse.chambers.find import Box, find_chambers
 
 GRIDS = ((1, 2), (1, 3), (1, 5), (2, 2), (2, 3), (1, 4), (3, 4), (2, 5))
 HOURS = (0.5, 20, 45, 80)  # of growth, in which cells double every 20 hours

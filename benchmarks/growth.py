@@ -2,10 +2,10 @@
 
     python benchmarks/growth.py
 
-Simulates chambers with the functions of ``tests/timelapse/colonies.py``: gamma lifetimes of two
-coefficients of variation, sisters alike or not, from 1, 2 and 3 cells, miscounts of an MAE of 0.5
-that last or not; and what breaks the assumptions, cells in step at the start and a CV of 0.5. A row
-per setting goes into the CSV. Takes 15 minutes on one core.
+Simulates chambers with the functions of ``tests/timelapse/growth/colonies.py``: gamma lifetimes of
+two coefficients of variation, sisters alike or not, from 1, 2 and 3 cells, miscounts of an MAE of
+0.5 that last or not; and what breaks the assumptions, cells in step at the start and a CV of 0.5.
+A row per setting goes into the CSV. Takes 15 minutes on one core.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from table import add_rows, origin, print_markdown
 
-from cellzoo.timelapse.growth import estimate
-from cellzoo.timelapse.series import Series
+from cellzoo.timelapse.growth.estimate import estimate
+from cellzoo.timelapse.growth.series import Series
 
 KEY = ("lifetimes_cv", "sisters", "start", "cells", "frames", "memory")
 CELLS = ((1, 30), (2, 16), (3, 12))
@@ -50,7 +50,7 @@ def settings(
     cv: float, sisters: float, start: str, first: int, last: int, repeats: int
 ) -> list[dict[str, object]]:
     """Scores of the same colonies, seen in few and many frames, without and with memory."""
-    file = Path(__file__).parents[1] / "tests" / "timelapse" / "colonies.py"
+    file = Path(__file__).parents[1] / "tests" / "timelapse" / "growth" / "colonies.py"
     spec = importlib.util.spec_from_file_location("colonies", file)
     simulation = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(simulation)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from table import add_rows, origin, print_markdown
 
-from cellzoo.timelapse.growth import estimate
-from cellzoo.timelapse.series import Series
+from cellzoo.timelapse.growth.estimate import estimate
+from cellzoo.timelapse.growth.series import Series
 
-_FILE = Path(__file__).parents[1] / "tests" / "timelapse" / "colonies.py"
+_FILE = Path(__file__).parents[1] / "tests" / "timelapse" / "growth" / "colonies.py"
 _SPEC = importlib.util.spec_from_file_location("colonies", _FILE)
 simulation = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(simulation)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from cellzoo.commands.chambers import chambers
-from cellzoo.timelapse import report
-from cellzoo.timelapse.analysis import growth
-from cellzoo.timelapse.where import Where
+from cellzoo.timelapse.chambers.where import Where
+from cellzoo.timelapse.growth import report
+from cellzoo.timelapse.growth.analysis import growth
 
 command, left, source, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
 made = 0

@@ -282,9 +282,9 @@ def watch(
     Example: cellzoo watch D:/today --model zoo:simulated_pc -o today.csv --interval 10min
     """
     from cellzoo.images import parse_interval
-    from cellzoo.timelapse.alerts import Alerts
-    from cellzoo.timelapse.live_page import LivePage
-    from cellzoo.timelapse.watch import Watch
+    from cellzoo.timelapse.watch.alerts import Alerts
+    from cellzoo.timelapse.watch.live_page import LivePage
+    from cellzoo.timelapse.watch.watch import Watch
 
     reading = _taken(options, intensity, pixel_size_um)
     interval_s = None if interval is None else parse_interval(interval)
@@ -333,7 +333,7 @@ def growth(
     Example: cellzoo growth counts.csv -o growth --by medium --series chambers.csv
     """
     from cellzoo.images import parse_interval
-    from cellzoo.timelapse.analysis import growth, summary
+    from cellzoo.timelapse.growth.analysis import growth, summary
 
     hours = None if interval is None else parse_interval(interval) / 3600
     analysis, files = growth(

@@ -83,7 +83,7 @@ def chambers(
     Example: cellzoo chambers experiment.nd2 --chambers chambers/chambers.csv -o mended
     """
     from cellzoo.commands.chambers import chambers, summary
-    from cellzoo.timelapse.where import Where
+    from cellzoo.timelapse.chambers.where import Where
 
     where = Where(
         tuple(map(_box, boxes)), template, find, roi, None if grid is None else _grid(grid), table,
@@ -97,7 +97,7 @@ def chambers(
 
 
 def _box(text: str) -> Any:
-    from cellzoo.timelapse.find import Box  # 0.3 s, OpenCV and SciPy
+    from cellzoo.timelapse.chambers.find import Box  # 0.3 s, OpenCV and SciPy
 
     try:
         numbers = [float(part) for part in text.replace(",", " ").split()]

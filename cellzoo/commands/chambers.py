@@ -17,19 +17,11 @@ from cellzoo.errors import UserError
 from cellzoo.files import LOCK_FILE, lock, readable, temporary_beside, write_atomically
 from cellzoo.images import Frame, Reader, parse_interval, search_images
 from cellzoo.images.ome import OmeWriter
-from cellzoo.timelapse.chambers import (
-    ChamberRow,
-    Follower,
-    chambers_text,
-    crop_shape,
-    cut,
-    read_chambers,
-    rounded,
-    same_file,
-    series_name,
-)
-from cellzoo.timelapse.sheets import contact_sheet, overview, thumbnail
-from cellzoo.timelapse.where import Where
+from cellzoo.timelapse.chambers.crop import crop_shape, cut, same_file, series_name
+from cellzoo.timelapse.chambers.follow import Follower
+from cellzoo.timelapse.chambers.sheets import contact_sheet, overview, thumbnail
+from cellzoo.timelapse.chambers.table import ChamberRow, chambers_text, read_chambers, rounded
+from cellzoo.timelapse.chambers.where import Where
 
 TABLE = "chambers.csv"
 CROPS = "series"

@@ -202,7 +202,7 @@ def count_into(
     work = _Count(counter, found.files, interval_s, chambers, ready)
     with_what = made_with(counter, interval_s, reading)
     if chambers is not None:
-        from cellzoo.timelapse.where import digest  # SciPy's images: 0.2 s
+        from cellzoo.timelapse.chambers.where import digest  # SciPy's images: 0.2 s
 
         with_what["chambers"] = digest(chambers)
     header = HEADER
@@ -271,7 +271,7 @@ class _Count:
             # All files say how many bits the grey levels have, also those counted before.
             entries = file_entries(left, counter.reader(self.files, **reading), "--{} ")
             if self.chambers is not None:
-                from cellzoo.timelapse.chambers import chamber_entries  # SciPy's images: 0.2 s
+                from cellzoo.timelapse.chambers.crop import chamber_entries  # SciPy's images: 0.2 s
 
                 entries = chamber_entries(entries, self.chambers)
             entries = _without_first(entries, last, known.get(last, 0))

@@ -13,7 +13,7 @@ from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.evaluation.report.evaluation import Evaluation
 from cellzoo.files import write_csv
 from cellzoo.recipe import load_recipe
-from cellzoo.timelapse.analysis import growth, summary
+from cellzoo.timelapse.growth.analysis import growth, summary
 from cellzoo.training.fit import fit
 
 log = logging.getLogger("cellzoo")

@@ -22,9 +22,10 @@ from cellzoo.files import LOCK_FILE
 from cellzoo.images import read_frames
 from cellzoo.images.ome import write_ome
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.chambers import COLUMNS, chamber_entries, cut, read_chambers
-from cellzoo.timelapse.find import Box
-from cellzoo.timelapse.where import Where
+from cellzoo.timelapse.chambers.crop import chamber_entries, cut
+from cellzoo.timelapse.chambers.find import Box
+from cellzoo.timelapse.chambers.table import COLUMNS, read_chambers
+from cellzoo.timelapse.chambers.where import Where
 
 FILE = "field.ome.tif"
 SERIES = ("field_01.ome.tif", "field_02.ome.tif")

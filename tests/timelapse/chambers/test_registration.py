@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.chambers import Follower
-from cellzoo.timelapse.find import Box
-from cellzoo.timelapse.registration import Tracker, masked_correlation
+from cellzoo.timelapse.chambers.find import Box
+from cellzoo.timelapse.chambers.follow import Follower
+from cellzoo.timelapse.chambers.registration import Tracker, masked_correlation
 
 
 def boxes_of(experiment, frame):

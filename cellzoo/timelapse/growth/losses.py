@@ -3,7 +3,7 @@
 Four of twelve cells leave, and three hours later there are nine again: medians before and after
 show little. But the fitted curve then lies above the counts before, and below those after. To the
 curve a change is added at each frame in turn. How much better it then explains the counts, given
-the noise of :mod:`cellzoo.timelapse.fit`, are the odds of that change (Bayes factors).
+the noise of :mod:`cellzoo.timelapse.growth.fit`, are the odds of that change (Bayes factors).
 """
 
 import itertools
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from cellzoo.timelapse.fit import NORMAL, Fit
-from cellzoo.timelapse.window import ARRIVAL, LAG, LOSS, PLATEAU, Change
+from cellzoo.timelapse.growth.fit import NORMAL, Fit
+from cellzoo.timelapse.growth.window import ARRIVAL, LAG, LOSS, PLATEAU, Change
 
 # Odds anywhere in a series, before looking. Chambers often lose cells: that is the main error of
 # growth in them (Schmitz et al. 2021).

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cellzoo.timelapse.lattice import Slopes, along
-from cellzoo.timelapse.rectangles import CORNER, WALL
+from cellzoo.timelapse.chambers.lattice import Slopes, along
+from cellzoo.timelapse.chambers.rectangles import CORNER, WALL
 
 _ROUNDS = 4
 _ALONG = 0.02  # of the unit of slopes: standard deviation of means along walls

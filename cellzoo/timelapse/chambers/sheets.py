@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from cellzoo.timelapse.chambers import ChamberRow
+from cellzoo.timelapse.chambers.table import ChamberRow
 
 _THUMBNAIL = 96  # px, longest side of a picture in a contact sheet
 _MOST_ROWS = 40  # chambers in a contact sheet

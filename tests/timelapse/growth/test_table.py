@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.timelapse.series import read_series
+from cellzoo.timelapse.growth.series import read_series
 
 
 def read(folder, text, encoding="utf-8", **options):

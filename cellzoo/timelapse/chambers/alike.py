@@ -6,8 +6,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from cellzoo.timelapse.find import Box, rotation
-from cellzoo.timelapse.registration import blurred, masked_correlation
+from cellzoo.timelapse.chambers.find import Box, rotation
+from cellzoo.timelapse.chambers.registration import blurred, masked_correlation
 
 _TEMPLATE = 96  # px, longest side at which a template is looked for
 _RIM = 0.15  # of its sides that count

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellzoo.timelapse.fit import Fit, fit_growth
-from cellzoo.timelapse.losses import Suspicion, interval, likeliest, suspicions
-from cellzoo.timelapse.series import Series
-from cellzoo.timelapse.window import Change, Window, find_window
+from cellzoo.timelapse.growth.fit import Fit, fit_growth
+from cellzoo.timelapse.growth.losses import Suspicion, interval, likeliest, suspicions
+from cellzoo.timelapse.growth.series import Series
+from cellzoo.timelapse.growth.window import Change, Window, find_window
 
 MIN_DIVISIONS = 3
 MIN_FRAMES = 5

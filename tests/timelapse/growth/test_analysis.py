@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.timelapse import report
-from cellzoo.timelapse.series import read_series
+from cellzoo.timelapse.growth import report
+from cellzoo.timelapse.growth.series import read_series
 
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
 
@@ -183,7 +183,7 @@ def test_an_interval_may_have_a_blank(tmp_path, run_cli):
 
 def killed(change, table, out):
     """Runs growth until its n-th change of the disk; 0: to its end."""
-    script = Path(__file__).parents[1] / "killed.py"
+    script = Path(__file__).parents[2] / "killed.py"
     return subprocess.run(
         [sys.executable, script, "growth", str(change), table, out],
         capture_output=True, text=True, timeout=120, check=False,

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellzoo.timelapse.series import Series
-from cellzoo.timelapse.window import Window, running_median
+from cellzoo.timelapse.growth.series import Series
+from cellzoo.timelapse.growth.window import Window, running_median
 
 MAX_FRAMES = 120  # of a fit; more are averaged in blocks, they would say nothing new
 # Variance of a cell's share in the later population, for gamma lifetimes of a coefficient of

@@ -13,9 +13,9 @@ from cellzoo import __version__
 from cellzoo.data.table import read_csv
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_name, csv_safe, finite, lock, write_atomically, write_csv
-from cellzoo.timelapse.conditions import Comparison, Condition, compare, summarise
-from cellzoo.timelapse.growth import Growth, estimate
-from cellzoo.timelapse.series import Series, read_series
+from cellzoo.timelapse.growth.conditions import Comparison, Condition, compare, summarise
+from cellzoo.timelapse.growth.estimate import Growth, estimate
+from cellzoo.timelapse.growth.series import Series, read_series
 
 COLUMNS = (
     "series", "rate_per_hour", "rate_low", "rate_high", "doubling_hours", "doubling_low",
@@ -153,7 +153,7 @@ def summary(analysis: Analysis) -> list[str]:
 
 def write_files(analysis: Analysis, folder: Path) -> list[str]:
     """Writes all files into a folder and returns their names, those of the figures left out."""
-    from cellzoo.timelapse.report import write_report  # Matplotlib, 0.5 s
+    from cellzoo.timelapse.growth.report import write_report  # Matplotlib, 0.5 s
 
     rows = [[_cell(getattr(found, key)) for key in COLUMNS] for found in analysis.growths]
     write_csv(folder / "growth.csv", COLUMNS, rows)

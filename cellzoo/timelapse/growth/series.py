@@ -10,7 +10,7 @@ import numpy as np
 from cellzoo.data.times import read_times
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import natural_key, numbered
-from cellzoo.timelapse.table import CountRow, read_counts
+from cellzoo.timelapse.growth.table import CountRow, read_counts
 
 _CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")

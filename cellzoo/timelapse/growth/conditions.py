@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from cellzoo.scores.uncertainty import holm
-from cellzoo.timelapse.growth import Growth
+from cellzoo.timelapse.growth.estimate import Growth
 
 
 @dataclass(frozen=True)

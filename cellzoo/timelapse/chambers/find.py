@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cellzoo.timelapse.edges import agreement, settled
-from cellzoo.timelapse.lattice import PERIODS, Slopes, folded, period_of, slopes_of
-from cellzoo.timelapse.rectangles import WALL, best_rectangles
-from cellzoo.timelapse.registration import blurred
+from cellzoo.timelapse.chambers.edges import agreement, settled
+from cellzoo.timelapse.chambers.lattice import PERIODS, Slopes, folded, period_of, slopes_of
+from cellzoo.timelapse.chambers.rectangles import WALL, best_rectangles
+from cellzoo.timelapse.chambers.registration import blurred
 
 _SIDE = 512  # px, longer side at which is searched
 _TURN = 8.0  # degrees, most by which the chip is turned

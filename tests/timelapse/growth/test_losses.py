@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellzoo.timelapse.growth import estimate
-from cellzoo.timelapse.series import Series
+from cellzoo.timelapse.growth.estimate import estimate
+from cellzoo.timelapse.growth.series import Series
 
 sys.path.insert(0, str(Path(__file__).parent))
 from colonies import colonies, miscounted, rate  # noqa: E402

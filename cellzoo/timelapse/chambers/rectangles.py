@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cellzoo.timelapse.lattice import Slopes, along
+from cellzoo.timelapse.chambers.lattice import Slopes, along
 
 # Shares of the unit of slopes, which is the longer side of a field of 2.25 chambers.
 _LEAST = 0.05  # side of a chamber

@@ -10,9 +10,10 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Reader
-from cellzoo.timelapse.alike import find_alike
-from cellzoo.timelapse.chambers import cut, read_boxes
-from cellzoo.timelapse.find import Box, find_chambers, in_rows
+from cellzoo.timelapse.chambers.alike import find_alike
+from cellzoo.timelapse.chambers.crop import cut
+from cellzoo.timelapse.chambers.find import Box, find_chambers, in_rows
+from cellzoo.timelapse.chambers.table import read_boxes
 
 
 @dataclass(frozen=True)

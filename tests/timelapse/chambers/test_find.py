@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.find import Box, find_chambers
+from cellzoo.timelapse.chambers.find import Box, find_chambers
 
-FIELDS = Path(__file__).parents[3] / "shared" / "data" / "chamber_fields"
+FIELDS = Path(__file__).parents[4] / "shared" / "data" / "chamber_fields"
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from cellzoo.cards.render import environment
 from cellzoo.evaluation.report import page
 from cellzoo.evaluation.report.figures import BLUE, GREY, ORANGE
 from cellzoo.files import write_atomically
-from cellzoo.timelapse.growth import Growth
-from cellzoo.timelapse.series import Series
+from cellzoo.timelapse.growth.estimate import Growth
+from cellzoo.timelapse.growth.series import Series
 
 if TYPE_CHECKING:
-    from cellzoo.timelapse.analysis import Analysis
+    from cellzoo.timelapse.growth.analysis import Analysis
 
 DPI = 110  # small in tests
 MAX_SHOWN = 60  # figures of series in the page; all are files

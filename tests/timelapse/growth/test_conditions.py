@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellzoo.timelapse.conditions import compare, summarise
-from cellzoo.timelapse.growth import Growth
+from cellzoo.timelapse.growth.conditions import compare, summarise
+from cellzoo.timelapse.growth.estimate import Growth
 
 
 def chambers(*rates):

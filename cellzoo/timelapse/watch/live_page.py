@@ -12,14 +12,14 @@ from pathlib import Path
 
 from cellzoo.errors import UserError
 from cellzoo.files import write_atomically
-from cellzoo.timelapse.alerts import Alerts
-from cellzoo.timelapse.analysis import analyse, write_files
+from cellzoo.timelapse.growth.analysis import analyse, write_files
+from cellzoo.timelapse.watch.alerts import Alerts
 
 log = logging.getLogger(__name__)
 
 EVERY = 30.0  # seconds from one page to the next
 _SHARE = 20  # and as many times as long as making it takes, so that counting goes on
-_PROGRAM = "import sys; from cellzoo.timelapse import live_page; live_page.make(sys.argv[1])"
+_PROGRAM = "import sys; from cellzoo.timelapse.watch import live_page; live_page.make(sys.argv[1])"
 
 
 class LivePage:

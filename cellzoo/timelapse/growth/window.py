@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.stats import binom, gamma
 
-from cellzoo.timelapse.series import Series
+from cellzoo.timelapse.growth.series import Series
 
 WAIT = 0.01  # a wait for divisions that is less probable is no chance
 CV = 0.35  # of lifetimes: a larger one makes long waits more probable

@@ -17,10 +17,10 @@ from cellzoo.commands.count import CountRow
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import to_unit
-from cellzoo.timelapse import watch as module
-from cellzoo.timelapse.alerts import Alerts
-from cellzoo.timelapse.live_page import LivePage
-from cellzoo.timelapse.watch import Watch
+from cellzoo.timelapse.watch import watch as module
+from cellzoo.timelapse.watch.alerts import Alerts
+from cellzoo.timelapse.watch.live_page import LivePage
+from cellzoo.timelapse.watch.watch import Watch
 
 
 class GreyCounter(Counter):
@@ -192,8 +192,8 @@ def test_a_server_that_is_away_is_asked_again(folder, tmp_path, caplog, monkeypa
 _PROGRAM = """
 import sys
 from pathlib import Path
-from tests.timelapse import test_watch as t
-from cellzoo.timelapse import watch as module
+from tests.timelapse.watch import test_watch as t
+from cellzoo.timelapse.watch import watch as module
 module.POLL = 0.02
 t.watch(Path(sys.argv[1]), Path(sys.argv[2]), idle=float(sys.argv[3]))
 """

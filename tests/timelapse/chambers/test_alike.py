@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cellzoo.simulators.experiment import simulate_experiment
-from cellzoo.timelapse.alike import find_alike
-from cellzoo.timelapse.chambers import cut
-from cellzoo.timelapse.find import Box, in_rows
+from cellzoo.timelapse.chambers.alike import find_alike
+from cellzoo.timelapse.chambers.crop import cut
+from cellzoo.timelapse.chambers.find import Box, in_rows
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from cellzoo.counters.entries import Entry, file_entries
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UserError
 from cellzoo.images import Reader, new_images
-from cellzoo.timelapse.alerts import Alerts
-from cellzoo.timelapse.live_page import LivePage
+from cellzoo.timelapse.watch.alerts import Alerts
+from cellzoo.timelapse.watch.live_page import LivePage
 
 log = logging.getLogger(__name__)
 

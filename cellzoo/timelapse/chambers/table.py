@@ -1,0 +1,150 @@
+"""The table of chambers, ``chambers.csv``, and tables of boxes."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cellzoo.errors import UserError
+from cellzoo.files import csv_plain, csv_safe, csv_text
+from cellzoo.timelapse.chambers.find import Box
+
+COLUMNS = (
+    "image", "frame", "time", "chamber", "x", "y", "width", "height", "angle", "score", "flag",
+)  # fmt: skip
+_LEAST = 8  # px, side of a chamber
+
+
+@dataclass(frozen=True)
+class ChamberRow:
+    """A row of ``chambers.csv``: a chamber in a frame.
+
+    Attributes:
+        image: file of the field, as it was given.
+        frame: number in the file, from 0.
+        time: hours since the start of the series, as text; empty where it is not known.
+        box: in the field's px; ``box.name`` is the chamber.
+        flag: what is unusual; empty where nothing is.
+    """
+
+    image: str
+    frame: int
+    time: str
+    box: Box
+    flag: str = ""
+
+
+def chambers_text(rows: Iterable[ChamberRow]) -> str:
+    """The table as CSV."""
+    return csv_text(COLUMNS, [_cells(row) for row in rows])
+
+
+def _cells(row: ChamberRow) -> list[str]:
+    box = row.box
+    numbers = [f"{n:.3f}" for n in (box.x, box.y, box.width, box.height, box.angle)]
+    score = "" if math.isnan(box.score) else f"{box.score:.3f}"
+    image = row.image if csv_safe(row.image) == row.image else f"./{row.image}"
+    return [
+        image, str(row.frame), row.time, csv_safe(box.name), *numbers, score, csv_safe(row.flag)
+    ]  # fmt: skip
+
+
+def rounded(box: Box) -> Box:
+    """The box with the digits that a table keeps."""
+    keys = ("x", "y", "width", "height", "angle")
+    return replace(box, **{key: round(float(getattr(box, key)), 3) for key in keys})
+
+
+def read_chambers(file: Path) -> list[ChamberRow]:
+    """Reads ``chambers.csv``, mended or not.
+
+    Raises:
+        UserError: it cannot be read, lacks a column, or a cell is wrong; the sentence says where.
+    """
+    rows = []
+    for line, row in _table(file, ("image", "chamber", "x", "y", "width", "height")):
+        box = _box(file, line, row)
+        name = csv_plain((row.get("chamber") or "").strip())
+        if not name:
+            raise UserError(f"{file}: line {line}: the chamber has no name: write one.")
+        frame = (row.get("frame") or "0").strip() or "0"
+        if not frame.isdigit():
+            raise UserError(
+                f"{file}: line {line}: frame {frame!r} is no number from 0: correct it."
+            )
+        rows.append(
+            ChamberRow(
+                row["image"].strip(),
+                int(frame),
+                (row.get("time") or "").strip(),
+                replace(box, name=name),
+                csv_plain((row.get("flag") or "").strip()),
+            )  # fmt: skip
+        )
+    places = set()
+    for row in rows:
+        place = row.image, row.frame, row.box.name
+        if place in places:
+            raise UserError(
+                f"{file} has chamber {row.box.name} of {row.image}, frame {row.frame}, twice: take "
+                "one of the rows out."
+            )
+        places.add(place)
+    return rows
+
+
+def read_boxes(file: Path) -> list[Box]:
+    """Reads a table of boxes: ``x,y,width,height`` and, if there, ``angle`` and ``chamber``.
+
+    Raises:
+        UserError: it cannot be read, lacks a column, or a cell is wrong; the sentence says where.
+    """
+    boxes = []
+    for line, row in _table(file, ("x", "y", "width", "height")):
+        name = csv_plain((row.get("chamber") or "").strip())
+        boxes.append(replace(_box(file, line, row), name=name, score=math.nan))
+    return boxes
+
+
+def _table(file: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): check its path.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is no UTF-8 text: save it as CSV, UTF-8.") from None
+    head = text.partition("\n")[0]
+    delimiter = ";" if head.count(";") > head.count(",") else ","
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{file} is no table ({error}): save it as CSV.") from None
+    missing = [name for name in needed if name not in (reader.fieldnames or [])]
+    if missing:
+        raise UserError(f"{file} has no column {missing[0]}: add it, the first line names columns.")
+    if not rows:
+        raise UserError(f"{file} has no rows: add a box.")
+    return rows
+
+
+def _box(file: Path, line: int, row: Mapping[str, str]) -> Box:
+    numbers = []
+    for key in ("x", "y", "width", "height", "angle", "score"):
+        text = (row.get(key) or "").strip()
+        try:
+            number = float(text) if text else {"angle": 0.0, "score": math.nan}[key]
+        except (ValueError, KeyError):
+            number = math.inf
+        if math.isinf(number) or (key != "score" and math.isnan(number)):
+            raise UserError(f"{file}: line {line}: {key} {text!r} is no number: correct it.")
+        numbers.append(number)
+    box = Box(*numbers)
+    if min(box.width, box.height) < _LEAST:
+        raise UserError(
+            f"{file}: line {line}: the box is {box.width:g} x {box.height:g} px: a chamber has at "
+            f"least {_LEAST} each way."
+        )
+    return box

@@ -1,0 +1,1 @@
+"""Growth rates of series of counts: the fit, losses, conditions, tables and the page."""

@@ -1,0 +1,1 @@
+"""Counting while a microscope writes: the watch, its alerts and its page."""
