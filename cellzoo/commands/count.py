@@ -42,6 +42,7 @@ class CountRow:
         series: the file, acquisition or numbered files that the frame belongs to, and its position;
             empty for a picture of its own.
         time: hours since the start of the series; empty where it is not known.
+        diameter: of the cells, px, as the counter measured it; empty where it does not.
     """
 
     image: str
@@ -57,6 +58,7 @@ class CountRow:
     flag: str = ""
     series: str = ""
     time: float | str = ""
+    diameter: float | str = ""
 
 
 HEADER = [field.name for field in fields(CountRow)]
@@ -383,6 +385,7 @@ def _row(entry: Entry, counter: Counter) -> CountRow:
     row.count_low = "" if np.isnan(entry.low) else f"{entry.low:.3f}"
     row.count_high = "" if np.isnan(entry.high) else f"{entry.high:.3f}"
     row.seconds = f"{entry.seconds:.5f}"
+    row.diameter = "" if np.isnan(entry.diameter) else f"{entry.diameter:.1f}"
     return row
 
 

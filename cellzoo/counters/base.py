@@ -390,6 +390,20 @@ class Counter(ABC):
         """
         raise UsageError(f"{self.name} has no threshold.")
 
+    def with_diameter(self, diameter: str) -> "Counter":
+        """The same counter for images whose cells have this diameter.
+
+        Args:
+            diameter: such as ``"25px"``, in pixels of the files, or ``"12um"``.
+
+        Raises:
+            UsageError: it is no diameter, or the counter does not make images alike in scale.
+        """
+        raise UsageError(
+            f"{self.name} takes cells as large as in training: give the pixel size instead, or "
+            "choose a counter of the recipe dcc_nuclei."
+        )
+
     def graph(self) -> "CountingGraph | None":
         """Raw pixels to counts as `export` writes it; None without a network in TensorFlow."""
         return None

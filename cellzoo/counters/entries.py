@@ -39,6 +39,7 @@ class Entry:
         hours: since the start of its series, as its table of chambers has it.
         remark: what is unusual about how the chamber was cut out, to be flagged.
         prepared: as the counter takes it; None after it was counted.
+        diameter: of its cells, px, where the counter measures them or it was stated; NaN: not.
         share: of the height and width of what is prepared that is not padding.
         error: why there is no count.
         raw: count before rounding; NaN with an ``error``.
@@ -60,6 +61,7 @@ class Entry:
     hours: str = ""
     remark: str = ""
     prepared: np.ndarray | None = None
+    diameter: float = np.nan
     share: tuple[float, float] = (1.0, 1.0)
     error: UserError | None = None
     raw: float = np.nan

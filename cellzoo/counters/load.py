@@ -67,7 +67,11 @@ def load_run(folder: Path, selection: str = "best") -> "RunCounter":
         from cellzoo.counters.classical import ClassicalCounter
 
         return ClassicalCounter(run)
-    # Both start Keras: 4 s.
+    # All start Keras: 4 s.
+    if run.recipe.data.normalise:
+        from cellzoo.counters.normalised import NormalisedCounter
+
+        return NormalisedCounter(run, selection)
     if run.recipe.model.tiling():
         from cellzoo.counters.tiled import TiledCounter
 

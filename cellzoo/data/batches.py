@@ -8,6 +8,7 @@ import numpy as np
 from cellzoo.data.augment import Augmentation
 from cellzoo.data.density import cells_at, cells_per_pixel
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.normalised import Normalise, NormalisedWindows
 from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.data.windows import cut_windows
 
@@ -48,6 +49,8 @@ class TrainingBatches:
             share alone, or, where no image has a count, one image of weight 0.
         window: side in pixels of what is cut out of each natural image; images whose points are not
             known then are as good as unlabelled. None: nothing is.
+        normalise: windows are cut out of each natural image so, which needs label images; None:
+            images stay as they are.
         shares: devices that share a batch; of a smaller natural batch each gets as many images.
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"``.
@@ -65,6 +68,7 @@ class TrainingBatches:
         synthetic_share: float = 0.0,
         unlabelled: bool = True,
         window: int | None = None,
+        normalise: Normalise | None = None,
         shares: int = 1,
         count_mean: str,
         seed: int,
@@ -73,6 +77,7 @@ class TrainingBatches:
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
         self.window = window
+        self.normalised = None if normalise is None else NormalisedWindows(natural, normalise)
         known = natural.labelled if window is None else natural.has_points
         labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
         self.mixed_in = 0 if synthetic is None else round(batch * synthetic_share / shares) * shares
@@ -88,7 +93,9 @@ class TrainingBatches:
             self.streams = [(labelled, n), (others, batch - n)]
         # Before augmentation, which may leave a single one of several numbers.
         masks = () if natural.masks is None else natural.masks
-        self.numbered = np.array([len(np.unique(mask[mask > 0])) > 1 for mask in masks], bool)
+        self.numbered = np.array(
+            [self.normalised or len(np.unique(mask[mask > 0])) > 1 for mask in masks], bool
+        )
         self.orders = [_Shuffled(len(s), (seed, 10 + k)) for k, (s, _) in enumerate(self.streams)]
         if synthetic is not None:
             self.synthetic_order = _Shuffled(synthetic.size, (seed, 20))
@@ -171,6 +178,11 @@ class TrainingBatches:
         if self.window:
             random = np.random.default_rng((self.seed, 32, step))
             images, masks, points = cut_windows(images, masks, points, self.window, random)
+        if self.normalised:
+            random = np.random.default_rng((self.seed, 32, step))
+            images, masks = self.normalised.cut(chosen, random)
+            counts = np.where(np.isfinite(counts), masks.max(axis=(1, 2)), np.nan)
+            points = None
         given = {"masks": masks, "points": points}
         given = {name: each for name, each in given.items() if each is not None}
         done = self.augment(images, seed, **given)

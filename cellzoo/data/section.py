@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.normalised import Normalise
 from cellzoo.data.sources import SOURCES
 from cellzoo.data.synthetic import SyntheticImages, synthetic_cells
 from cellzoo.images import Size
@@ -21,10 +22,13 @@ class Data(Section):
     Attributes:
         natural: the section of one of :data:`cellzoo.data.sources.SOURCES`.
         synthetic: how synthetic cells are drawn; None: there are none.
+        normalise: makes fluorescence images alike in cell diameter and grey levels, so that images
+            of any scale and exposure are counted; None: cells are as large as in training.
     """
 
     natural: Annotated[reduce(operator.or_, SOURCES.values()), Field(discriminator="source")]
     synthetic: Synthetic | None = None
+    normalise: Normalise | None = None
 
     def check(self, size: Size) -> None:
         """Finds values that fit their keys but not each other, without loading an image.

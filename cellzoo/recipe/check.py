@@ -27,6 +27,8 @@ def check_recipe(recipe: Recipe) -> None:
     recipe.model.check()
     if recipe.augment.window:
         _check_window(recipe)
+    if recipe.data.normalise:
+        _check_normalise(recipe)
     recipe.augment.check(recipe.augment.window or recipe.image_size)
     recipe.data.check(recipe.image_size)
     if recipe.data.natural.keeps_all_labels_hidden:
@@ -59,6 +61,25 @@ def _check_window(recipe: Recipe) -> None:
         raise UsageError(
             f"augment.window is {window}: choose a multiple of {tiling.stride} that is at most "
             f"{min(recipe.model.size)}, the side of the images."
+        )
+
+
+def _check_normalise(recipe: Recipe) -> None:
+    """Sees to it that images made alike can teach the model."""
+    settings, tiling = recipe.data.normalise, recipe.model.tiling()
+    if tiling is None or recipe.model.needs_masks or not recipe.model.segments:
+        raise UsageError(
+            f"data.normalise makes images of many sizes, which {recipe.model.name} cannot count as "
+            "it is: choose dcc with model.head: additive, or leave data.normalise out."
+        )
+    if recipe.data.synthetic or recipe.augment.window:
+        raise UsageError(
+            "data.normalise cuts windows out of images with label images: leave data.synthetic "
+            "and augment.window out."
+        )
+    if settings.window % tiling.stride:
+        raise UsageError(
+            f"data.normalise.window is {settings.window}: choose a multiple of {tiling.stride}."
         )
 
 

@@ -32,18 +32,19 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
             f"model {recipe.model.name} learns from masks: add a mask column to labels.csv that "
             f"names some of labelled training images{cure}."
         )
-    size, window = recipe.image_size, recipe.augment.window
+    size, window, normalise = recipe.image_size, recipe.augment.window, recipe.data.normalise
     if window:
         _check_dots(natural, window)
     return TrainingBatches(
         natural,
         recipe.data.synthetic_images(size, natural, recipe.seed),
-        recipe.augment.build(window or size),
+        recipe.augment.build(normalise.window if normalise else window or size),
         batch=recipe.train.batch,
         labelled_share=recipe.train.labelled_share,
         synthetic_share=recipe.train.synthetic_share,
         unlabelled=recipe.model.learns_from_unlabelled,
         window=window,
+        normalise=normalise,
         shares=shares,
         count_mean=recipe.loss.count_mean,
         seed=recipe.seed,
@@ -114,7 +115,8 @@ def adapt(network: keras.Model, batches: TrainingBatches, counts: bool) -> None:
     A network that counts already keeps its scale of counts: a handful of labels, all alike perhaps,
     would turn every count into theirs.
     """
-    samples = {"natural": batches.natural.images}
+    seen = batches.normalised.windows(batches.seed) if batches.normalised else batches.natural
+    samples = {"natural": seen.images}
     if batches.synthetic:
         source = batches.synthetic
         samples["synthetic"], _, _ = source.batch(0, np.arange(min(256, source.size)))

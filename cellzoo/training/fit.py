@@ -17,6 +17,7 @@ from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import PIXELS_DIFFER, SPLITS, ImageSet
+from cellzoo.data.normalised import NormalisedWindows, normalised_images
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start
@@ -118,10 +119,11 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     _look_at_scale(recipe, training)
     if devices.chief:
         run.keep_fingerprints(seen)
+        known, held_out = training.images, validation.images
+        if normalise := recipe.data.normalise:
+            known, held_out = (normalised_images(s, normalise) for s in (training, validation))
         run.keep_out_of_distribution(
-            OutOfDistribution.fit(
-                training.images, training.groups, validation.images, training.sizes
-            )
+            OutOfDistribution.fit(known, training.groups, held_out, training.sizes)
         )
     validation = validation.take(validation.labelled)
     simulated = " simulated" if recipe.data.natural.simulated else ""
@@ -147,6 +149,8 @@ def _look_at_range(recipe: Recipe, images: np.ndarray) -> None:
     """Says so if a camera of 12 bits or fewer wrote 16, of which the upper ones are empty."""
     most = float(images.max())
     natural = recipe.data.natural
+    if recipe.data.normalise:
+        return
     if natural.reads_files and natural.reading.intensity == "dtype" and 0 < most < 1 / 16:
         log.warning(
             "All training images lie in the lowest sixteenth of the grey levels: if 12 of 16 bits "
@@ -199,6 +203,8 @@ def _train_network(
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
     chooses = choosing(validation, recipe.train)
     watched = validation.take(chooses) if chooses.any() else validation
+    if normalise := recipe.data.normalise:
+        watched = NormalisedWindows(watched, normalise).windows(recipe.seed)
     try:
         _fit_epochs(run, trainer, batches, watched, steps_per_epoch, first_epoch)
     except KeyboardInterrupt:

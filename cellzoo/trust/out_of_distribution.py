@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,17 +102,17 @@ class OutOfDistribution:
     @classmethod
     def fit(
         cls,
-        training: np.ndarray,
+        training: np.ndarray | Sequence[np.ndarray],
         groups: np.ndarray,
-        validation: np.ndarray,
+        validation: np.ndarray | Sequence[np.ndarray],
         sizes: np.ndarray | None = None,
     ) -> "OutOfDistribution":
         """Looks at images, labelled or not.
 
         Args:
-            training: ``[n, h, w]`` in [0, 1].
+            training: ``[n, h, w]`` in [0, 1], or a list of images ``[h, w]`` of several sizes.
             groups: of the training images, ``[n]``.
-            validation: images that take part in the threshold alone, ``[m, h, w]``.
+            validation: images that take part in the threshold alone, likewise.
             sizes: of the files that the training images were read from, ``[n, 2]``.
         """
         seen = np.stack([features(image) for image in training])

@@ -2,6 +2,7 @@
 
 from cellzoo.data.sources.bbbc005 import BBBC005
 from cellzoo.data.sources.folder import Folder
+from cellzoo.data.sources.nuclei import Nuclei
 from cellzoo.data.sources.simulated import SimulatedMicroscope
 from cellzoo.data.sources.simulated_fluorescence import SimulatedFluorescence
 from cellzoo.data.sources.source import Source
@@ -10,6 +11,7 @@ from cellzoo.data.sources.source import Source
 SOURCES: dict[str, type[Source]] = {
     "simulated": SimulatedMicroscope,
     "folder": Folder,
+    "nuclei": Nuclei,
     "bbbc005": BBBC005,
     "simulated_fluorescence": SimulatedFluorescence,
 }

@@ -1,0 +1,195 @@
+"""Counters of fluorescence images of any scale: cells are measured, and made as large as trained.
+
+Blobs say roughly how large cells are (:mod:`cellzoo.images.diameter`). The network then sees them
+about as large as in training, and measures them better: the area of its mask, divided by its count.
+"""
+
+import copy
+import threading
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from cellzoo.counters.base import Domain
+from cellzoo.counters.entries import Entry
+from cellzoo.counters.preprocessing import MIN_SIDE, Columns
+from cellzoo.counters.tiled import TiledCounter
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images import Notes
+from cellzoo.images.diameter import find_blobs
+from cellzoo.images.normalise import normalise
+from cellzoo.models.tiling import pad_to
+from cellzoo.runs import Run
+from cellzoo.trust.out_of_distribution import features
+
+_ROUNDS = 4  # of measuring
+_SAME = 1.08  # times which two measurements may differ that agree
+_UNSURE = 1.5  # times which blobs and network may differ before a user hears it
+_MEASURED_SIDE = 512  # of the middle of an image made alike, which is measured
+_ENOUGH = 20  # cells there; with fewer the whole image is measured
+_BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
+_LEAST_SIDE = 32  # of an image made alike, which is padded to it
+_NO_INTERVAL = 3.0  # times the threshold of unfamiliar images, from which on nothing is promised
+
+
+@dataclass(frozen=True)
+class Diameter:
+    """How large the cells of images are, as a user states it.
+
+    Attributes:
+        value: above 0.
+        unit: ``"px"`` of the file, or ``"um"``, for which the width of a pixel has to be known.
+    """
+
+    value: float
+    unit: str = "px"
+
+    @classmethod
+    def parse(cls, text: str) -> "Diameter":
+        """From ``25``, ``25px`` or ``12um``.
+
+        Raises:
+            UsageError: it is none of these.
+        """
+        word = str(text).strip().lower().replace("µ", "u").replace("μ", "u")
+        unit = "um" if word.endswith("um") else "px"
+        try:
+            value = float(word.removesuffix(unit))
+        except ValueError:
+            value = 0.0
+        if not 0 < value < np.inf:
+            raise UsageError(f"A diameter of cells is {text}: write it as 25px or 12um.")
+        return cls(value, unit)
+
+    def pixels(self, entry: Entry) -> float:
+        """In pixels of an image.
+
+        Raises:
+            UserError: it is in micrometres, and the image does not say how wide its pixels are.
+        """
+        if self.unit == "px":
+            return self.value
+        size = entry.frame.pixel_size_um
+        if size is None:
+            raise UserError(
+                f"{entry.path}: does not say how wide its pixels are, give the diameter of cells "
+                "in px, or the pixel size as well"
+            )
+        return self.value / size
+
+
+class NormalisedCounter(TiledCounter):
+    """The network of a run folder with ``data.normalise``.
+
+    Attributes:
+        settings: ``data.normalise`` of its recipe.
+        stated: how large cells are; None: they are measured.
+    """
+
+    def __init__(self, run: Run, selection: str = "best"):
+        """Loads the weights."""
+        super().__init__(run, selection)
+        self.settings = run.recipe.data.normalise
+        self.any_size, self.stated = True, None
+        outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
+        self._maps = keras.Model(self.network.input["natural"], outputs)
+        # Images are measured while those before them are counted.
+        self._one_at_a_time = threading.Lock()
+
+    def with_diameter(self, diameter: str) -> "NormalisedCounter":
+        """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""
+        other = copy.copy(self)
+        other.stated = Diameter.parse(diameter)
+        return other
+
+    def graph(self) -> None:
+        """None: cells are measured outside of TensorFlow."""
+
+    def prepare(self, entry: Entry, notes: Notes) -> None:
+        """See :meth:`cellzoo.counters.base.Counter.prepare`; measures the cells."""
+        image = np.ascontiguousarray(entry.frame.pixels, np.float32)
+        if min(image.shape) < MIN_SIDE or not np.isfinite(image).all():
+            raise UserError(
+                f"{entry.path}: is {image.shape[1]} x {image.shape[0]} px, or has values that are "
+                f"no numbers, give an image of at least {MIN_SIDE} px"
+            )
+        if self.stated:
+            entry.diameter = self.stated.pixels(entry)
+        else:
+            entry.diameter, remark = self._measured(image)
+            entry.remark = "; ".join(filter(None, [entry.remark, remark]))
+        known = entry.diameter if np.isfinite(entry.diameter) else self._usual()
+        entry.prepared, entry.share = self._alike(image, known)
+
+    def _usual(self) -> float:
+        """A diameter to begin with, px."""
+        return float(np.sqrt(np.prod(self.settings.diameters)))
+
+    def _alike(self, image: np.ndarray, diameter: float) -> tuple[np.ndarray, tuple[float, float]]:
+        """The image made alike, and which share of its height and width is no padding."""
+        alike = normalise(image, diameter, self.settings.diameter)
+        padding = [(0, max(0, _LEAST_SIDE - side)) for side in alike.shape]
+        padded = np.pad(alike, padding, mode="edge")
+        return padded, tuple(s / w for s, w in zip(alike.shape, padded.shape, strict=True))
+
+    def _measured(self, image: np.ndarray) -> tuple[float, str]:
+        """The diameter of an image's cells, px, NaN without a cell, and what to say of it."""
+        rough = find_blobs(image).diameter
+        least, most = self.settings.diameters
+        diameter = rough if np.isfinite(rough) else self._usual()
+        for _ in range(_ROUNDS):
+            area, cells = self._area_and_cells(image, diameter)
+            if cells < 0.5 or area == 0:
+                return np.nan, ""
+            before = diameter
+            better = diameter / self.settings.diameter * np.sqrt(4 / np.pi * area / cells)
+            diameter = float(np.clip(better, least / 2, 2 * most))
+            change = max(diameter / before, before / diameter)
+            if change < _SAME:
+                break
+        ends = sorted([diameter, rough if np.isfinite(rough) else before])
+        if ends[1] > _UNSURE * ends[0] or change > _UNSURE:
+            return diameter, (
+                f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
+            )
+        if not least / _BEYOND <= diameter <= most * _BEYOND:
+            return diameter, f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
+        return diameter, ""
+
+    def _area_and_cells(self, image: np.ndarray, diameter: float) -> tuple[float, float]:
+        """Area of the mask, in px of the image made alike, and count, perhaps of its middle."""
+        alike, _ = self._alike(image, diameter)
+        tops = [max(0, (side - _MEASURED_SIDE) // 2) for side in alike.shape]
+        middle = alike[tuple(slice(top, top + _MEASURED_SIDE) for top in tops)]
+        tiling = self.tiled.tiling
+        with self._one_at_a_time:
+            seen = pad_to(middle, tiling.stride, tiling.fill)[None]
+            mask, density = (np.asarray(found)[0] for found in self._maps.predict_on_batch(seen))
+            if density.sum() < _ENOUGH and middle.shape != alike.shape:
+                mask, density = (self.tiled.map(name, alike) for name in ("mask", "density"))
+        return float((mask > 0.5).sum()), float(density.sum())
+
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        with self._one_at_a_time:
+            raw = self._averaged(self._count_tiled, images)
+        raw, low, high = self.with_interval(raw)
+        if self.out_of_distribution is not None:
+            wider = self._unfamiliar(images)
+            low = np.minimum(np.maximum(raw - wider * (raw - low), 0), low)
+            high = raw + wider * (high - raw)
+        return raw, low, high
+
+    def _unfamiliar(self, images: np.ndarray) -> np.ndarray:
+        """How many times wider intervals are, ``[n]``: NaN where nothing can be promised."""
+        known = self.out_of_distribution
+        distances = known.distances(np.stack([features(image) for image in images]))
+        times = np.maximum(distances / known.threshold, 1).astype(np.float32)
+        return np.where(times > _NO_INTERVAL, np.float32(np.nan), times)
+
+    def flag(self, entry: Entry) -> str:
+        """See :meth:`cellzoo.counters.base.Counter.flag`."""
+        reasons = self.out_of_distribution.reasons(entry.prepared) if self.can_flag else []
+        if self.interval and np.isnan(entry.low):
+            reasons.append("too unlike the training images: no interval")
+        return "; ".join(reasons)
