@@ -11,8 +11,11 @@ from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
 from cellzoo.data.sources.folder import Folder
 from cellzoo.errors import UserError
 from cellzoo.images import Size, sides
-from cellzoo.section import Range
+from cellzoo.section import Range, Share
+from cellzoo.simulators.fluorescence import STAINS, Fluorescence
 from cellzoo.simulators.nuclei import draw_nuclei
+
+_MOST_COVER = 0.9  # of an image of one look, by the areas of its cells, before they overlap
 
 
 class Nuclei(Folder):
@@ -24,12 +27,15 @@ class Nuclei(Folder):
     Attributes:
         simulated_train: simulated images for training.
         simulated_validation: simulated images for validation.
+        one_look: share of simulated images that :class:`Fluorescence` draws, whose cells look as
+            those of BBBC005; :mod:`cellzoo.simulators.nuclei` draws the others.
         diameters: least and most typical diameter of the cells of a simulated image, px.
     """
 
     source: Literal["nuclei"] = "nuclei"
     simulated_train: NonNegativeInt = 400
     simulated_validation: NonNegativeInt = 120
+    one_look: Share = 0.25
     diameters: Range[PositiveFloat] = (8.0, 60.0)
 
     @property
@@ -74,7 +80,12 @@ class Nuclei(Folder):
         return ImageSet.join(parts), skipped
 
     def _draw(self, split: str, number: int, size: Size, seed: tuple[int, ...]) -> ImageSet:
-        drawn = [draw_nuclei(sides(size), self.diameters, (*seed, k)) for k in range(number)]
+        drawn = [
+            _one_look(sides(size), self.diameters, (*seed, k))
+            if k < self.one_look * number
+            else draw_nuclei(sides(size), self.diameters, (*seed, k))
+            for k in range(number)
+        ]
         images, masks = map(np.stack, zip(*drawn, strict=True))
         names = np.array([f"simulated_nuclei_{split}_{k:04d}.png" for k in range(number)])
         return ImageSet(
@@ -87,3 +98,21 @@ class Nuclei(Folder):
             kinds=np.full(number, "simulated"),
             sizes=np.tile(sides(size), (number, 1)),
         )
+
+
+def _one_look(
+    size: tuple[int, int], diameters: tuple[float, float], seed: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image with cells of a stain of BBBC005 in any diameter, as :func:`draw_nuclei` gives it."""
+    rng = np.random.default_rng(seed)
+    number, diameter = int(rng.integers(1, 3)), np.exp(rng.uniform(*np.log(diameters)))
+    stain = STAINS[number]
+    scale = diameter / sum(stain.radius)
+    radius = tuple(max(2.0, scale * each) for each in stain.radius)
+    cover = rng.uniform(0, _MOST_COVER)
+    count = int(cover * size[0] * size[1] / (np.pi * diameter**2 / 4))
+    simulator = Fluorescence(
+        stains=[number], radius=radius, blur=(0.6 * scale, 2.6 * scale), read_noise=rng.uniform(0, 3)
+    )
+    image, mask = simulator.draw(size, count, seed)
+    return image.astype(np.float32) / 255, mask
