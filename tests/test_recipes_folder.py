@@ -30,6 +30,10 @@ SMALL_FLUORESCENCE = [
         "radius": [3, 4],
     }.items()
 ]  # fmt: skip
+SMALL_NUCLEI = [
+    "data.natural.simulated_train=2", "data.natural.simulated_validation=1",
+    "data.natural.diameters=[8, 10]", "data.normalise.window=32",
+]  # fmt: skip
 SMALL_DCC = ["model.image_size=[32, 48]", "train.batch=2", "model.channels=[2, 3, 4]"]
 
 
@@ -91,6 +95,8 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     if recipe.model.segments and not recipe.classical:
         add_label_images(folder)
     settings = [f"data.natural.folder={folder}", "data.natural.labelled=6"]
+    if source == "nuclei":
+        settings += SMALL_NUCLEI
     if "points" in recipe.data.natural.model_fields_set:
         add_dots(folder)
         settings += ["model.image_size=40"]

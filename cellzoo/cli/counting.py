@@ -157,6 +157,8 @@ def _is_number(text: str) -> bool:
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
 @selection
 @_scale
+@click.option("--diameter", metavar="SIZE",
+              help="Of the cells, such as 25px or 12um, for a counter that otherwise measures it.")
 @click.option("--chambers", type=PATH,
               help="Count the chambers of each frame, as this chambers.csv has them.")
 @click.option("--overlay", type=PATH, help="New folder for pictures with the cells outlined.")
@@ -176,6 +178,7 @@ def count(
     intensity: str | None,
     pixel_size_um: float | None,
     interval: str | None,
+    diameter: str | None,
     chambers: Path | None,
     shard: str | None,
     resume: bool,
@@ -210,6 +213,8 @@ def count(
     if interval is not None:
         parse_interval(interval)  # before a model is loaded
     counter = _load(model, trust, options)
+    if diameter is not None:
+        counter = counter.with_diameter(diameter)
     progress = Progress()
 
     def ready(row: CountRow) -> None:

@@ -321,6 +321,7 @@ def made_with(
 ) -> dict[str, Any]:
     """What decides over the counts and times of a table."""
     known = {"model": counter.name, "version": counter.version, "interval": interval_s}
+    known["diameter"] = counter.stated_diameter
     return known | {key.removesuffix("_um"): value for key, value in reading.items()}
 
 

@@ -64,6 +64,11 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
     counter = load_run(run_folder)
     graph = counter.graph()
+    if graph is None and counter.any_scale:
+        raise UserError(
+            f"{run_folder} measures the cells of an image before it counts them, which no "
+            "SavedModel does yet: `cellzoo count --model` takes the run folder itself."
+        )
     if graph is None:
         raise UserError(
             f"{run_folder} holds {counter.run.recipe.model.name}, which is no network and cannot "

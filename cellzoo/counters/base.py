@@ -123,6 +123,8 @@ class Counter(ABC):
         weights_count: number of its trained weights; 0 of a classical counter, and where it is not
             known.
         any_size: images of any size are counted in tiles, with cells as large as in training.
+        any_scale: cells of an image are measured, and it is made alike in scale and exposure.
+        stated_diameter: of the cells of all images, as a user wrote it; None: not stated.
         reads_synthetic: it has a half of its own for synthetic images.
         can_segment: :meth:`segment` shows where the cells are.
         can_locate: :meth:`density_entry` shows where it finds cells.
@@ -144,6 +146,8 @@ class Counter(ABC):
     no_interval: str = ""
     weights_count: int = 0
     any_size: bool = False
+    any_scale: bool = False
+    stated_diameter: str | None = None
     reads_synthetic: bool = False
     can_segment: bool = False
     can_locate: bool = False

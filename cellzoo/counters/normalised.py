@@ -91,7 +91,8 @@ class NormalisedCounter(TiledCounter):
         """Loads the weights."""
         super().__init__(run, selection)
         self.settings = run.recipe.data.normalise
-        self.any_size, self.stated = True, None
+        self.any_size = self.any_scale = True
+        self.stated: Diameter | None = None
         outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
         self._maps = keras.Model(self.network.input["natural"], outputs)
         # Images are measured while those before them are counted.
@@ -100,7 +101,7 @@ class NormalisedCounter(TiledCounter):
     def with_diameter(self, diameter: str) -> "NormalisedCounter":
         """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""
         other = copy.copy(self)
-        other.stated = Diameter.parse(diameter)
+        other.stated, other.stated_diameter = Diameter.parse(diameter), diameter
         return other
 
     def graph(self) -> None:
@@ -148,14 +149,12 @@ class NormalisedCounter(TiledCounter):
             change = max(diameter / before, before / diameter)
             if change < _SAME:
                 break
-        ends = sorted([diameter, rough if np.isfinite(rough) else before])
-        if ends[1] > _UNSURE * ends[0] or change > _UNSURE:
-            return diameter, (
-                f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
-            )
+        remark, ends = "", sorted([diameter, rough if np.isfinite(rough) else before])
         if not least / _BEYOND <= diameter <= most * _BEYOND:
-            return diameter, f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
-        return diameter, ""
+            remark = f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
+        elif ends[1] > _UNSURE * ends[0] or change > _UNSURE:
+            remark = f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
+        return diameter, remark
 
     def _area_and_cells(self, image: np.ndarray, diameter: float) -> tuple[float, float]:
         """Area of the mask, in px of the image made alike, and count, perhaps of its middle."""

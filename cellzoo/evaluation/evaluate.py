@@ -32,6 +32,7 @@ from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, wr
 from cellzoo.evaluation.report.folder import default_folder, may_be_written
 from cellzoo.evaluation.report.illustrate import illustrate
 from cellzoo.evaluation.translations import counted_again
+from cellzoo.images import find_images, read_frames
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.table import count_metrics, interval_metrics
@@ -259,7 +260,7 @@ def _material(
 ) -> _Material:
     if data is not None:
         try:
-            images, skipped = load_folder(data, **_reading(counter), **_labels_of(data))
+            images, skipped = load_folder(data, **_reading(counter, data), **_labels_of(data))
             everywhere = np.ones(len(images), bool)
             images = hide_assisted(images, everywhere, "label others without it")
         except UserError as error:
@@ -345,9 +346,16 @@ def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:
     return images.take(images.labelled), images.take(~images.labelled)
 
 
-def _reading(counter: Counter) -> dict[str, Any]:
-    """How the files of a folder are read: as the model's training read its own."""
+def _reading(counter: Counter, data: Path) -> dict[str, Any]:
+    """How the files of a folder are read: as the model's training read its own.
+
+    A counter of any scale gets them in their own size, which all of them must have.
+    """
     preprocessing = counter.preprocessing
+    if counter.any_scale:
+        first = next(iter(read_frames(find_images([data])[0], axes=preprocessing.axes)), None)
+        size = first.pixels.shape if first else preprocessing.size
+        preprocessing = replace(preprocessing, size=size, resize=False)
     # Not Source.load: all of the folder is scored, so two images are enough and none is split off.
     skips = counter.run is not None and counter.run.recipe.data.natural.skips_broken_files
     return {

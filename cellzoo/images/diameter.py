@@ -35,7 +35,7 @@ class Blobs:
         """The typical one, px; NaN where there are none."""
         if not len(self.diameters):
             return float("nan")
-        return float(np.exp(np.log(self.diameters).mean()))
+        return float(np.median(self.diameters))
 
 
 def find_blobs(image: np.ndarray) -> Blobs:

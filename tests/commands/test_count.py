@@ -30,7 +30,8 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.images import read_frames, to_unit
 
 HEADER = (
-    "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag,series,time"
+    "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag,series,time,"
+    "diameter"
 )
 
 

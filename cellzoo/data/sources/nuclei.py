@@ -103,7 +103,7 @@ class Nuclei(Folder):
 def _one_look(
     size: tuple[int, int], diameters: tuple[float, float], seed: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An image with cells of a stain of BBBC005 in any diameter, as :func:`draw_nuclei` gives it."""
+    """Cells like those of a stain of BBBC005, of any diameter; see :func:`draw_nuclei`."""
     rng = np.random.default_rng(seed)
     number, diameter = int(rng.integers(1, 3)), np.exp(rng.uniform(*np.log(diameters)))
     stain = STAINS[number]
@@ -112,7 +112,10 @@ def _one_look(
     cover = rng.uniform(0, _MOST_COVER)
     count = int(cover * size[0] * size[1] / (np.pi * diameter**2 / 4))
     simulator = Fluorescence(
-        stains=[number], radius=radius, blur=(0.6 * scale, 2.6 * scale), read_noise=rng.uniform(0, 3)
+        stains=[number],
+        radius=radius,
+        blur=(0.6 * scale, 2.6 * scale),
+        read_noise=rng.uniform(0, 3),
     )
     image, mask = simulator.draw(size, count, seed)
     return image.astype(np.float32) / 255, mask

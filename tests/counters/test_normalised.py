@@ -1,0 +1,149 @@
+"""Counters of images of any scale: what they measure, say and refuse."""
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+from bright_discs import discs
+
+from cellzoo.counters.load import load_counter
+from cellzoo.counters.normalised import Diameter
+from cellzoo.errors import UsageError, UserError
+from cellzoo.images.normalise import normalise
+from cellzoo.recipe import load_recipe
+from cellzoo.runs import Run, build_network
+from cellzoo.trust.intervals import Interval
+from cellzoo.trust.out_of_distribution import OutOfDistribution
+
+RECIPE = """\
+name: tiny_nuclei
+data:
+  natural: {source: nuclei, folder: cells}
+  normalise: {diameter: 12, window: 32}
+augment: {crop: 1}
+model: {name: dcc, image_size: 64, channels: [2, 3], head: additive}
+"""
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run folder whose network was never trained. Not to be changed."""
+    folder = tmp_path_factory.mktemp("nuclei")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    recipe = load_recipe(folder / "recipe.yaml")
+    run = Run.create(folder / "run", recipe)
+    run.save_best(build_network(recipe))
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def loaded(run_folder):
+    return load_counter(str(run_folder))
+
+
+@pytest.fixture
+def counter(loaded):
+    """It sees cells as a threshold does, in the image as it was made alike for its network."""
+    counter = copy.copy(loaded)
+
+    def see(image, diameter):
+        mask = normalise(image, diameter, 12) > 0.3
+        return float(mask.sum()), cv2.connectedComponents(mask.astype(np.uint8))[0] - 1.0
+
+    counter._area_and_cells = see
+    return counter
+
+
+@pytest.mark.parametrize("diameter", [10, 24, 48])
+def test_cells_are_measured_and_made_alike(counter, diameter):
+    image = (3000 * discs(diameter, 6 * diameter, 2) + 100).astype(np.uint16)
+    entry = next(counter._entries(image, False, None, {}))
+    counter.prepare(entry, None)
+    assert entry.diameter == pytest.approx(diameter, rel=0.15)
+    assert entry.prepared.shape == pytest.approx((72, 72), rel=0.15)
+    assert entry.remark == ""
+
+
+def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
+    image = discs(20, 120, 2)
+    blobs = type("Blobs", (), {"diameter": 28.0})
+    monkeypatch.setattr("cellzoo.counters.normalised.find_blobs", lambda _: blobs)
+    entry = next(counter._entries(image, True, None, {}))
+    counter.prepare(entry, None)
+    assert entry.diameter == pytest.approx(20, rel=0.15) and entry.remark == ""
+    blobs.diameter = 45.0
+    counter.prepare(entry, None)
+    assert "px large: state their diameter" in entry.remark
+
+
+def test_without_cells_there_is_no_diameter_and_no_remark(counter):
+    counter._area_and_cells = lambda image, diameter: (0.0, 0.0)
+    entry = next(counter._entries(np.full((40, 50), 7, np.uint8), False, None, {}))
+    counter.prepare(entry, None)
+    assert np.isnan(entry.diameter) and entry.remark == ""
+
+
+def test_cells_that_it_is_not_meant_for_are_flagged(counter):
+    entry = next(counter._entries(discs(90, 540, 2), True, None, {}))
+    counter.prepare(entry, None)
+    assert "meant for 8 to 60 px" in entry.remark
+
+
+def test_a_stated_diameter_is_taken(counter):
+    entry = next(counter._entries(discs(20, 120), True, None, {"pixel_size_um": 0.5}))
+    counter.with_diameter("24px").prepare(entry, None)
+    assert (entry.diameter, entry.prepared.shape) == (24, (60, 60))
+    counter.with_diameter("20 um").prepare(entry, None)
+    assert entry.diameter == 40
+    assert counter.stated is None
+    entry = next(counter._entries(discs(20, 120), True, None, {}))
+    with pytest.raises(UserError, match="does not say how wide its pixels are"):
+        counter.with_diameter("12um").prepare(entry, None)
+
+
+@pytest.mark.parametrize("text", ["", "px", "-3", "0", "nan", "12 mm"])
+def test_what_is_no_diameter_is_refused(text):
+    with pytest.raises(UsageError, match="write it as 25px or 12um"):
+        Diameter.parse(text)
+
+
+def test_other_counters_take_no_diameter(tiny_run):
+    with pytest.raises(UsageError, match="takes cells as large as in training"):
+        load_counter(str(tiny_run)).with_diameter("20px")
+
+
+def test_any_size_is_counted_the_same_whatever_the_exposure(counter):
+    dim = discs(16, 150)
+    bright = (4095 * dim).astype(np.uint16)
+    counts = counter.count([bright, bright[:, :99]]).raw
+    assert counts.shape == (2,) and np.isfinite(counts).all()
+    # An untrained network gives each pixel a density of its own.
+    assert counter.count(dim, scaled=True).raw[0] == pytest.approx(counts[0], rel=1e-3)
+
+
+def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
+    counter.interval = Interval(constant=4.0, per_cell=0.0)
+    seen = np.stack([normalise(discs(12, 64, 1.8 + 0.1 * k), 12, 12) for k in range(8)])
+    known = OutOfDistribution.fit(seen, np.arange(8), seen)
+    counter.out_of_distribution = known
+    raw, low, high = counter._count(seen[:1], "natural")
+    assert high - raw == pytest.approx(2, abs=0.6)
+    strange = np.random.default_rng(0).random((1, 64, 64), np.float32)
+    raw, low, high = counter._count(strange, "natural")
+    assert np.isnan(low) and np.isnan(high) and np.isfinite(raw)
+    entry = next(counter._entries(discs(16, 96), True, None, {}))
+    entry.prepared, entry.low = strange[0], low[0]
+    assert counter.flag(entry).endswith("too unlike the training images: no interval")
+
+
+def test_it_is_not_exported_yet(run_folder, tmp_path):
+    from cellzoo.commands.export import export
+
+    with pytest.raises(UserError, match="measures the cells of an image before it counts them"):
+        export(run_folder, tmp_path)
+
+
+def test_too_small_an_image_is_refused(counter):
+    with pytest.raises(UserError, match="at least 8 px"):
+        counter.count(np.zeros((5, 30), np.uint8))
