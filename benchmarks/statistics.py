@@ -3,8 +3,8 @@
     python benchmarks/statistics.py
 
 Simulates chambers, trainings and counters with the functions of
-``tests/scores/test_uncertainty.py`` and ``tests/trust/test_intervals.py``, whose slow tests hold
-the same to bounds. A row per setting goes into the CSV, which is printed as Markdown. Takes a
+``tests/scores/test_uncertainty.py``, ``tests/scores/test_sampled.py`` and
+``tests/trust/test_intervals.py``, whose slow tests hold the same to bounds. A row per setting goes into the CSV, which is printed as Markdown. Takes a
 minute on one core.
 """
 
@@ -29,13 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=600)
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/statistics.csv"))
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     arguments = parser.parse_args()
     made_with = origin(["python", "benchmarks/statistics.py", f"--repeats {arguments.repeats}"])
-    rows = [
-        *score_rows(arguments.repeats),
-        *difference_rows(arguments.repeats),
-        *interval_rows(arguments.repeats // 4),
-    ]
+    rows = [row for part in arguments.only for row in PARTS[part](arguments.repeats)]
     add_rows(arguments.csv, [{**row, **made_with} for row in rows], KEY)
     table = [[row[key] for key in ("what", "setting", "share", "repeats")]
              for row in read_rows(arguments.csv)]  # fmt: skip
@@ -102,6 +99,7 @@ def difference_rows(repeats: int) -> list[dict[str, object]]:
 
 def interval_rows(repeats: int) -> list[dict[str, object]]:
     """How often the interval of a count holds the true count, by thirds of the predicted count."""
+    repeats //= 4
     spreads = load("trust/test_intervals.py").STEEP
     rows = []
     for name, spread in spreads.items():
@@ -128,6 +126,25 @@ def interval_rows(repeats: int) -> list[dict[str, object]]:
                 rows.append(row("interval of a count", setting, thirds[k]))
     return rows
 
+
+def sample_rows(repeats: int) -> list[dict[str, object]]:
+    """How often what 20 or 40 checked images say of the others holds."""
+    simulation = load("scores/test_sampled.py")
+    rows = []
+    for kind in simulation.KINDS:
+        for number, checked in ((60, 20), (1000, 20), (1000, 40)):
+            inside, _ = simulation.held(kind, number, checked, repeats)
+            setting = f"errors {kind}, {checked} of {number} images"
+            rows += [row(f"checked images, {key}", setting, of) for key, of in inside.items()]
+    return rows
+
+
+PARTS = {
+    "scores": score_rows,
+    "differences": difference_rows,
+    "intervals": interval_rows,
+    "checked": sample_rows,
+}
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ import click
 
 from cellzoo.backend import start_tensorflow
 from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
+from cellzoo.errors import UsageError
 
 if TYPE_CHECKING:
     from cellzoo.counters.base import Counter
@@ -166,6 +167,11 @@ def _is_number(text: str) -> bool:
 @click.option("--shard", metavar="K/N",
               help="Count the K-th of N parts of the files, into a table of its own.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted count ended.")
+@click.option("--check", metavar="N", type=click.IntRange(min=5),
+              help="Draw N images, ask for their true counts, and say how far off the others are.")
+@click.option("--truth", type=PATH, help="Table image,count with true counts for --check.")
+@click.option("--corrected", type=PATH,
+              help="New table, corrected as --check has shown to help.")
 @with_trust
 @_connection
 @verb
@@ -182,6 +188,9 @@ def count(
     chambers: Path | None,
     shard: str | None,
     resume: bool,
+    check: int | None,
+    truth: Path | None,
+    corrected: Path | None,
     trust: bool,
     **options: Any,
 ) -> None:
@@ -198,6 +207,8 @@ def count(
     A count of hours: cellzoo count plate/ --model zoo:ldc -o plate.csv --resume
 
     One of 16 jobs, to be joined: cellzoo count plate/ --model zoo:ldc -o plate.csv --shard 3/16
+
+    How far off are the counts? cellzoo count plate/ --model zoo:ldc --check 20
     """
     from cellzoo.commands.count import CountRow, count_into
     from cellzoo.commands.progress import Progress
@@ -205,6 +216,13 @@ def count(
     from cellzoo.files import check_new_file
     from cellzoo.images import parse_interval
 
+    if check is None and (truth or corrected):
+        raise UsageError("--truth and --corrected go with --check: add --check 20.")
+    if check is not None and (shard or chambers):
+        raise UsageError(
+            "--check draws from whole images of one table: join the shards first, or cut the "
+            "chambers out."
+        )
     if shard is not None:
         out = Shard.parse(shard).table(out)
     if not resume:
@@ -231,7 +249,21 @@ def count(
     finally:
         progress.finish()
     print_lines(filter(None, [tally.why_no_intervals(counter), tally.summary(out)]))
+    if check is not None:
+        from cellzoo.commands.check_counts import check_counts
+
+        ask = _ask if sys.stdin.isatty() else None
+        check_counts(out, check, click.echo, truth=truth, ask=ask, corrected=corrected)
     sys.exit(1 if tally.failed else 0)
+
+
+def _ask(question: str) -> str | None:
+    """The answer at the terminal; None where no more is wanted."""
+    try:
+        answer = click.prompt(f"{question} (Enter: later, q: stop)", "", show_default=False)
+    except click.Abort:
+        return None
+    return None if answer.strip() == "q" else answer.strip()
 
 
 @main.command()
