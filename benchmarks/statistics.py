@@ -4,8 +4,8 @@
 
 Simulates chambers, trainings and counters with the functions of
 ``tests/scores/test_uncertainty.py``, ``tests/scores/test_sampled.py`` and
-``tests/trust/test_intervals.py``, whose slow tests hold the same to bounds. A row per setting goes into the CSV, which is printed as Markdown. Takes a
-minute on one core.
+``tests/trust/test_intervals.py``, whose slow tests hold the same to bounds. A row per setting goes
+into the CSV, which is printed as Markdown. Takes two minutes on one core.
 """
 
 import argparse

@@ -12,6 +12,7 @@ from cellzoo.commands.count import HEADER, CountRow, cells
 from cellzoo.errors import UserError
 from cellzoo.files import write_csv
 
+
 @pytest.fixture(autouse=True)
 def _in_the_folder(tmp_path, monkeypatch):
     """Where the paths in a table begin."""
