@@ -6,7 +6,9 @@
 ``dsb2018``; one that is missing is left out. Other sets are made from fixed seeds: simulated
 chambers, simulated fluorescence with small and large cells, empty images and noise. Of each set up
 to ``--images`` are drawn. All are files that are counted as `cellzoo count` does, so that bit
-depth, size and tiles are those that a user meets.
+depth, size and tiles are those that a user meets. Sets of another size are also counted
+``resized`` to that of the counter's training files, as somebody might do to fit them in: then
+nothing but the look of an image says that it is another kind.
 
 The figure that counts is ``silent``: the share of images that are neither flagged nor inside their
 interval. An image that cannot be counted has an error, which is not silent. ``own`` says that a
@@ -17,7 +19,8 @@ import argparse
 import csv
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,15 +30,17 @@ from table import add_rows, by, origin, print_markdown, read_rows
 
 from cellzoo import zoo
 from cellzoo.commands.count import CountRow, count_files
+from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.data.sources.simulated import SimulatedMicroscope
-from cellzoo.images import read_frames
+from cellzoo.images import read_frames, resize
 from cellzoo.runs import Run
 from cellzoo.scores.table import count_metrics
 from cellzoo.simulators.fluorescence import Fluorescence
 
 KEY = ("counter", "images_of")
-FLUORESCENCE_SIZE = (360, 480)
+CHAMBERS = 250  # images of simulated chambers that are drawn from
+FLUORESCENCE_SIZE = (520, 696)  # that of BBBC005, so that cells alone are of another size
 # Name of a set -> the counter of the zoo that learned from such images.
 OWN = {
     "ldc": "ldc",
@@ -48,10 +53,17 @@ OWN = {
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Files of one kind, each with the true count of its only frame."""
+    """Files of one kind, each with the true count of its only frame.
+
+    Attributes:
+        name: of the kind.
+        counts: true count of each file.
+        channel: that is counted, of colour pictures.
+    """
 
     name: str
     counts: dict[Path, float]
+    channel: str | None = None
 
 
 def main() -> None:
@@ -68,10 +80,13 @@ def main() -> None:
         for name in arguments.counters:
             counter = load_run(zoo.find(f"{zoo.PREFIX}{name}"))
             for images in sets:
-                counted = count_files(list(images.counts), counter)
-                row = {"counter": f"zoo:{name}", "images_of": images.name}
-                row["own"] = int(OWN.get(images.name) == name)
-                add_rows(arguments.csv, [row | cell(counted, images) | made_with], KEY)
+                own = int(OWN.get(images.name) == name)
+                for files in (images, resized(images, counter, Path(folder) / name)):
+                    if files is None:
+                        continue
+                    row = {"counter": f"zoo:{name}", "images_of": files.name, "own": own}
+                    counted = count_files(list(files.counts), counter, channel=files.channel)
+                    add_rows(arguments.csv, [row | cell(counted, files) | made_with], KEY)
     print_tables(read_rows(arguments.csv))
 
 
@@ -89,14 +104,14 @@ def image_sets(data: Path, folder: Path, most: int) -> Iterator[ImageFiles]:
         yield changed(nuclei, "dsb2018, 12 bits in 16", folder, twelve_bits)
         yield changed(nuclei, "dsb2018, enlarged, stretched", folder, enlarged)
     for modality, words in (("bf", "bright field"), ("pc", "phase contrast")):
-        made = SimulatedMicroscope(modality=modality).simulate(1000, 128, TEST_SEED)
+        made = SimulatedMicroscope(modality=modality).simulate(CHAMBERS, 128, TEST_SEED)
         chosen = np.random.default_rng(0).permutation(len(made))[:most]
         yield written(
             f"simulated {words}", folder,
             ((round255(made.images[k]), made.counts[k]) for k in chosen),
         )  # fmt: skip
     for words, radius, cells in (
-        ("small nuclei", (4.0, 5.5), 120), ("large nuclei", (25.0, 30.0), 40),
+        ("small nuclei", (4.0, 5.5), 120), ("large nuclei", (36.0, 44.0), 40),
     ):  # fmt: skip
         drawn = fluorescence(Fluorescence(radius=radius), cells, most)
         yield written(f"simulated {words}", folder, drawn)
@@ -109,7 +124,8 @@ def folders(data: Path, most: int) -> Iterator[ImageFiles]:
     for name in ("ldc", "cho_dic", "vgg", "bccd"):
         if (data / name).is_dir():
             split = {"split": "validation"} if name == "ldc" else {}
-            yield labelled(data / name, name, most, **split)
+            found = labelled(data / name, name, most, **split)
+            yield replace(found, channel="luminance") if name == "bccd" else found
 
 
 def labelled(folder: Path, name: str, most: int, **wanted: str) -> ImageFiles:
@@ -139,7 +155,10 @@ def changed(
     images: ImageFiles, name: str, folder: Path, how: Callable[[np.ndarray], np.ndarray]
 ) -> ImageFiles:
     """The same images, made to look as from another microscope."""
-    pixels = ((next(iter(read_frames(file))).pixels, n) for file, n in images.counts.items())
+    pixels = (
+        (next(iter(read_frames(file, channel=images.channel))).pixels, count)
+        for file, count in images.counts.items()
+    )
     return written(name, folder, ((how(image), count) for image, count in pixels))
 
 
@@ -157,6 +176,32 @@ def enlarged(image: np.ndarray) -> np.ndarray:
     """Twice the pixels each way, the brightest white, as programs export it."""
     large = cv2.resize(image.astype(np.float32), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     return round255((large - large.min()) / np.ptp(large))
+
+
+def resized(images: ImageFiles, counter: Counter, folder: Path) -> ImageFiles | None:
+    """The same images in the size of the counter's training files, cropped to their shape first.
+
+    None where they have that size, or one of those.
+    """
+    known = counter.out_of_distribution.sizes
+    ends = [counter.preprocessing.size] * 2 if known is None else known
+    first = cv2.imread(str(next(iter(images.counts))), cv2.IMREAD_UNCHANGED)
+    sides = zip(ends[0], first.shape, ends[1], strict=False)
+    if all(least <= side <= most for least, side, most in sides):
+        return None
+    folder.mkdir(exist_ok=True)
+    how = partial(fitted, tuple(map(int, ends[0])))
+    return changed(images, f"{images.name}, resized", folder, how)
+
+
+def fitted(size: tuple[int, int], image: np.ndarray) -> np.ndarray:
+    """An image in a size, cropped to its shape first."""
+    height, width = image.shape
+    share = min(height / size[0], width / size[1])
+    rows, columns = round(size[0] * share), round(size[1] * share)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = image[top : top + rows, left : left + columns]
+    return np.rint(resize(part, size)).astype(image.dtype)
 
 
 def fluorescence(

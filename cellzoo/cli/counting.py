@@ -43,7 +43,7 @@ def selection(function: Callable) -> Callable:
     return function
 
 
-def _connection(function: Callable) -> Callable:
+def connection(function: Callable) -> Callable:
     """Options that are the fields of :class:`cellzoo.counters.connection.Connection`."""
     options = (
         click.option(
@@ -64,23 +64,29 @@ def _connection(function: Callable) -> Callable:
     return function
 
 
-def _scale(function: Callable) -> Callable:
-    """Options on grey levels, the size of pixels, and time."""
+def levels(function: Callable) -> Callable:
+    """Options on grey levels and the size of pixels."""
     options = (
         click.option("--intensity", metavar="LOW HIGH|dtype|percentile",
                      help="Grey levels of black and white; dtype: of the whole type."),
         click.option("--pixel-size", "pixel_size_um", metavar="UM", type=MICROMETRES,
                      help="Width of a pixel in micrometres, where files do not say it or are "
                      "wrong."),
-        click.option("--interval", metavar="TIME",
-                     help="From one frame of a series to the next, such as 20min."),
     )  # fmt: skip
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def _taken(
+def scale(function: Callable) -> Callable:
+    """Options on grey levels, the size of pixels, and time."""
+    interval = click.option(
+        "--interval", metavar="TIME", help="From one frame of a series to the next, such as 20min."
+    )
+    return levels(interval(function))
+
+
+def taken(
     options: dict[str, Any], intensity: str | None, pixel_size_um: float | None
 ) -> dict[str, Any]:
     """Takes what is to be read of files out of a verb's options."""
@@ -92,7 +98,7 @@ def _taken(
     return reading
 
 
-def _load(model: str, trust: bool, connection: dict[str, Any]) -> "Counter":
+def load(model: str, trust: bool, connection: dict[str, Any]) -> "Counter":
     """The counter of that name, here or behind a server."""
     from cellzoo.counters.load import is_served, load_counter
 
@@ -129,7 +135,7 @@ def export(run: Path, to: Path, serving: Path | None) -> None:
         click.echo(f"{serving / 'models.config'} has the model")
 
 
-class _TwoWords(click.Command):
+class TwoWords(click.Command):
     """A command whose --intensity may be followed by two numbers, and --interval by `20 min`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -151,13 +157,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@main.command(cls=_TwoWords)
+@main.command(cls=TwoWords)
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True)
 @selection
-@_scale
+@scale
 @click.option("--diameter", metavar="SIZE",
               help="Of the cells, such as 25px or 12um, for a counter that otherwise measures it.")
 @click.option("--chambers", type=PATH,
@@ -173,7 +179,7 @@ def _is_number(text: str) -> bool:
 @click.option("--corrected", type=PATH,
               help="New table, corrected as --check has shown to help.")
 @with_trust
-@_connection
+@connection
 @verb
 def count(
     images: tuple[Path, ...],
@@ -227,10 +233,10 @@ def count(
         out = Shard.parse(shard).table(out)
     if not resume:
         check_new_file(out)
-    reading = _taken(options, intensity, pixel_size_um)
+    reading = taken(options, intensity, pixel_size_um)
     if interval is not None:
         parse_interval(interval)  # before a model is loaded
-    counter = _load(model, trust, options)
+    counter = load(model, trust, options)
     if diameter is not None:
         counter = counter.with_diameter(diameter)
     progress = Progress()
@@ -285,19 +291,19 @@ def join(tables: tuple[Path, ...], out: Path) -> None:
     sys.exit(1 if tally.failed else 0)
 
 
-@main.command(cls=_TwoWords)
+@main.command(cls=TwoWords)
 @click.argument("source", type=PATH)
 @click.option("--model", required=True,
               help="A run folder, a SavedModel, zoo:NAME or HOST:PORT/NAME.")  # fmt: skip
 @click.option("-o", "--out", type=PATH, default=Path("counts.csv"), show_default=True,
               help="Table that grows; the same command goes on with it.")  # fmt: skip
 @selection
-@_scale
+@scale
 @click.option("--alert", metavar="COMMAND", default="",
               help="To run when a chamber empties, overflows, blurs or stops growing.")
 @click.option("--until-idle", metavar="TIME", help="End when nothing new came for so long.")
 @with_trust
-@_connection
+@connection
 @verb
 def watch(
     source: Path,
@@ -323,11 +329,11 @@ def watch(
     from cellzoo.timelapse.watch.live_page import LivePage
     from cellzoo.timelapse.watch.watch import Watch
 
-    reading = _taken(options, intensity, pixel_size_um)
+    reading = taken(options, intensity, pixel_size_um)
     interval_s = None if interval is None else parse_interval(interval)
     idle_s = None if until_idle is None else parse_interval(until_idle)
     alerts = Alerts(alert)
-    counter = _load(model, trust, options)
+    counter = load(model, trust, options)
     page = LivePage(out, alerts)
     watched = Watch(
         source, counter, out, alerts=alerts, page=page, interval_s=interval_s, **reading
@@ -340,7 +346,7 @@ def watch(
         click.echo(f"{watched.frames:,} frames, {watched.failed:,} failed: {out}")
 
 
-@main.command(cls=_TwoWords)
+@main.command(cls=TwoWords)
 @click.argument("counts", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="New folder for tables and figures.")
 @click.option("--interval", metavar="TIME",

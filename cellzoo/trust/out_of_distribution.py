@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -32,37 +32,52 @@ _ZOOM_GAIN = 0.6  # times which the distance must become, or less
 _ZOOM_REST = 2.2  # times the threshold that the zoomed image may be away
 _ZOOM_LEAST = 1.15  # smaller differences are not said
 
-_DARK = "darker than the training images"
-_BRIGHT = "brighter than the training images"
-_FLAT = "less contrast than the training images: empty?"
-_STRONG = "more contrast than the training images"
-_BLURRED = "less fine detail than the training images: out of focus?"
-_SHARP = "sharper or noisier than the training images"
-_SATURATED = "more white pixels than the training images: saturated?"
-_BLACK = "more black pixels than the training images: underexposed?"
-_OTHER = "other structures than in the training images"
-_SWAPPED = "bright and dark swapped against the training images"
+DARK = "darker than the training images"
+BRIGHT = "brighter than the training images"
+FLAT = "less contrast than the training images: empty?"
+STRONG = "more contrast than the training images"
+BLURRED = "less fine detail than the training images: out of focus?"
+SHARP = "sharper or noisier than the training images"
+SATURATED = "more white pixels than the training images: saturated?"
+BLACK = "more black pixels than the training images: underexposed?"
+OTHER = "other structures than in the training images"
+SWAPPED = "bright and dark swapped against the training images"
 
 # Feature -> what to say if it is lower and if it is higher than in the training images.
 _WORDS = {
-    "grey": (_DARK, _BRIGHT),
-    "darkest": (_DARK, _BRIGHT),
-    "brightest": (_DARK, _BRIGHT),
-    "white": (_OTHER, _SATURATED),
-    "black": (_OTHER, _BLACK),
-    "contrast_bright": (_FLAT, _STRONG),
-    "contrast_dark": (_FLAT, _STRONG),
-    "contrast_coarse": (_FLAT, _STRONG),
-    **{f"detail_{k}": (_FLAT, _STRONG) for k in range(_SCALES)},
-    **{f"background_{k}": (_BLURRED, _SHARP) for k in range(_SCALES)},
-    **{f"skewness_{k}": (_OTHER, _OTHER) for k in range(_SCALES)},
-    **{f"sharpness_{k}": (_BLURRED, _SHARP) for k in range(_SCALES - 1)},
+    "grey": (DARK, BRIGHT),
+    "darkest": (DARK, BRIGHT),
+    "brightest": (DARK, BRIGHT),
+    "white": (OTHER, SATURATED),
+    "black": (OTHER, BLACK),
+    "contrast_bright": (FLAT, STRONG),
+    "contrast_dark": (FLAT, STRONG),
+    "contrast_coarse": (FLAT, STRONG),
+    **{f"detail_{k}": (FLAT, STRONG) for k in range(_SCALES)},
+    **{f"background_{k}": (BLURRED, SHARP) for k in range(_SCALES)},
+    **{f"skewness_{k}": (OTHER, OTHER) for k in range(_SCALES)},
+    **{f"sharpness_{k}": (BLURRED, SHARP) for k in range(_SCALES - 1)},
 }
 FEATURES = tuple(_WORDS)
 _NOISY = ("white", "black", "detail_0", "sharpness_0", "skewness_0")
 _STEADY = [
     k for k, name in enumerate(FEATURES) if name not in _NOISY and "background" not in name
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What an image has that the training images have not.
+
+    Attributes:
+        features: see :func:`features`, ``[f]``.
+        times: how many times as large its cells are; None: about as large, or not to be told.
+        words: further reasons, the gravest first; empty of an image like those of training.
+    """
+
+    features: np.ndarray
+    times: float | None = None
+    words: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,22 +213,29 @@ class OutOfDistribution:
         Returns:
             A few words for each reason, the gravest first; none for an image like those.
         """
+        look = self.look(image)
+        if look.times is None:
+            return look.words
+        larger = f"cells about {look.times:.1f} times as large as in the training images"
+        return [larger, *look.words]
+
+    def look(self, image: np.ndarray) -> Look:
+        """What an image, float ``[h, w]`` in [0, 1], has that the training images have not."""
         found = features(image)
         distance = self.distances(found[None])[0]
         if distance <= _ZOOM_SUSPECT * self.threshold:
-            return []
+            return Look(found)
         unlike = distance > self.threshold
         if unlike and self.distances(features(1 - image)[None])[0] <= self.threshold:
-            return [_SWAPPED]
+            return Look(found, words=[SWAPPED])
         # Enlarging is slow, so that only images that are flagged anyway are enlarged.
         steps = _ZOOM_STEPS if unlike else _ZOOM_STEPS[4:]
         times, explained = self._times_as_large(image, found, steps)
-        said = []
-        if times is not None:
-            said.append(f"cells about {times:.1f} times as large as in the training images")
-        if unlike and not explained:
-            said += self._words(found)
-        return said
+        return Look(found, times, self._words(found) if unlike and not explained else [])
+
+    def training_features(self) -> np.ndarray:
+        """Features of the prototypes, which say what the training images had, ``[k, f]``."""
+        return self.prototypes * self.scale + self.center
 
     def _words(self, found: np.ndarray) -> list[str]:
         """What the features that are furthest off mean, that of the furthest first."""
