@@ -267,16 +267,18 @@ def _of_looks(
             few,
         )  # fmt: skip
     said = [word for image in seen for word in image.look.words]
-    levels = _intensity(known, preprocessing, seen)
-    for word in dict.fromkeys(said):
-        cure = CURES[word]
-        if levels and "--intensity" in cure:
-            low, high, unlike = levels
-            cure = (
-                f"give --intensity {low} {high}: {unlike} of {len(seen)} images are unlike the "
-                "training images then"
-            )
-        yield Finding(_sentence(f"{word.partition(':')[0]}"), _sentence(cure), said.count(word))
+    words = {word: said.count(word) for word in dict.fromkeys(said)}
+    if words and (levels := _intensity(known, preprocessing, seen)):
+        low, high, unlike = levels
+        yield Finding(
+            _sentence(", ".join(word.partition(":")[0] for word in words)),
+            f"Give --intensity {low} {high}: {unlike} of {len(seen)} images are unlike the "
+            "training images then.",
+            max(words.values()),
+        )  # fmt: skip
+        return
+    for word, number in words.items():
+        yield Finding(_sentence(word.partition(":")[0]), _sentence(CURES[word]), number)
 
 
 def _intensity(
