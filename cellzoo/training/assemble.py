@@ -102,7 +102,7 @@ def _trainer_in_scope(
         global_clipnorm=settings.clip_norm,
         **ema,
     )
-    trainer.compile(optimizer=optimizer, jit_compile=_compilation())
+    trainer.compile(optimizer=optimizer, jit_compile=compilation())
     # Symbolic images: of real ones JAX would compile every operation of the network by itself.
     trainer({domain: keras.KerasTensor((1, *sides(recipe.image_size))) for domain in network.input})
     optimizer.build(trainer.trainable_variables)
@@ -147,7 +147,7 @@ def learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedu
     )
 
 
-def _compilation() -> str | bool:
+def compilation() -> str | bool:
     """Keras's choice of compilation, but for TensorFlow on a processor.
 
     There XLA's convolutions are several times slower than oneDNN's.

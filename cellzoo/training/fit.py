@@ -1,9 +1,7 @@
 """``cellzoo fit``: from a recipe to a run folder with a trained model."""
 
-import gc
 import logging
 import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +36,7 @@ from cellzoo.training.environment import write_environment
 from cellzoo.training.interrupts import BetweenSteps
 from cellzoo.training.resume import open_run
 from cellzoo.training.start import check_leakage, compare_with_start
-from cellzoo.training.stream import tf_dataset
+from cellzoo.training.stream import fit_stream
 from cellzoo.training.trainer import Trainer
 from cellzoo.trust.intervals import Interval, too_few_to_promise
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -248,11 +246,9 @@ def _fit_epochs(
     done = first_epoch >= epochs or epoch_end.reason_to_stop() is not None
     if devices.chiefs_number(done):
         return
-    interrupts = BetweenSteps()
-    callbacks: list[keras.callbacks.Callback] = [interrupts, epoch_end]
+    callbacks: list[keras.callbacks.Callback] = [epoch_end]
     if devices.machines > 1:
-        callbacks[1] = Together(epoch_end if devices.chief else None, devices)
-    steps = (first_epoch * steps_per_epoch, epochs * steps_per_epoch)
+        callbacks = [Together(epoch_end if devices.chief else None, devices)]
     if keras.backend.backend() == "tensorflow":
         folder = run.path / "tensorboard"
         every = max(1, epochs // 20)
@@ -260,26 +256,15 @@ def _fit_epochs(
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
             if "natural_reconstruction" in trainer.network.output:
                 callbacks.append(Pictures(str(folder / "pictures"), validation.images[:6], every))
-        stream = tf_dataset(batches, *steps, devices)
-    else:
-        stream = batches.between(*steps)
-    try:
-        with interrupts.waiting():
-            trainer.fit(
-                stream,
-                initial_epoch=first_epoch,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
-            )
-    except BaseException as error:
-        # Else Keras's frames keep the stream until Python ends, where TensorFlow waits for the
-        # thread that makes the next batch, and that thread for Python, for ever.
-        traceback.clear_frames(error.__traceback__)
-        gc.collect()  # an interrupt in mid-step leaves the stream in a circle of references
-        raise
+    fit_stream(
+        trainer,
+        batches,
+        range(first_epoch, epochs),
+        steps_per_epoch,
+        devices,
+        BetweenSteps(),
+        callbacks,
+    )
 
 
 def _finish(

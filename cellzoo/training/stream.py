@@ -1,9 +1,14 @@
-"""Batches as a ``tf.data`` stream."""
+"""Batches as a stream, and the training that reads it."""
 
-from collections.abc import Iterator
+import gc
+import traceback
+from collections.abc import Iterator, Sequence
+
+import keras
 
 from cellzoo.data.batches import Batch, TrainingBatches
 from cellzoo.training.devices import Devices
+from cellzoo.training.interrupts import BetweenSteps
 
 
 def tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Devices):
@@ -32,3 +37,41 @@ def tf_dataset(batches: TrainingBatches, first: int, last: int, devices: Devices
     if devices.strategy is None:
         return stream
     return devices.strategy.distribute_datasets_from_function(lambda _: stream)
+
+
+def fit_stream(
+    trainer: keras.Model,
+    batches: TrainingBatches,
+    epochs: range,
+    steps_per_epoch: int,
+    devices: Devices,
+    interrupts: BetweenSteps,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Trains for some epochs, with the batches of just these.
+
+    Raises:
+        KeyboardInterrupt: between two steps.
+    """
+    first, last = epochs.start * steps_per_epoch, epochs.stop * steps_per_epoch
+    if keras.backend.backend() == "tensorflow":
+        stream = tf_dataset(batches, first, last, devices)
+    else:
+        stream = batches.between(first, last)
+    try:
+        with interrupts.waiting():
+            trainer.fit(
+                stream,
+                initial_epoch=epochs.start,
+                epochs=epochs.stop,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=[interrupts, *callbacks],
+                shuffle=False,
+                verbose=0,
+            )
+    except BaseException as error:
+        # Else Keras's frames keep the stream until Python ends, where TensorFlow waits for the
+        # thread that makes the next batch, and that thread for Python, for ever.
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()  # an interrupt in mid-step leaves the stream in a circle of references
+        raise
