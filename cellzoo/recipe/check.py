@@ -24,6 +24,12 @@ def check_recipe(recipe: Recipe) -> None:
             f"count.test_time_augmentation is 8, but images of {width} x {height} px do not fit "
             "the network when they are turned by 90 degrees: choose 4."
         )
+    turns = recipe.augment.rotate and height == width
+    if recipe.train.distil and not (recipe.augment.flip or turns):
+        raise UsageError(
+            "train.distil teaches the mean of an image's orientations, but it has one alone: set "
+            "augment.flip to true, or train.distil to 0."
+        )
     recipe.model.check()
     if recipe.augment.window:
         _check_window(recipe)

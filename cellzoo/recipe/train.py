@@ -83,6 +83,9 @@ class Train(Section):
         select: the checkpoint to count with: ``"best"`` has the lowest validation error of counts
             before rounding, ``"max_acc"`` the most exact counts, ``"min_dev"`` the lowest product
             of MAE and MRE (the paper's two, section 3.1), ``"last"`` is of the last epoch.
+        distil: share of the time in which, at the end, one look learns the mean of the counts of
+            all orientations, so that ``count.test_time_augmentation`` is not needed; see
+            :mod:`cellzoo.training.distil`.
         devices: GPUs to train on, ``"auto"`` all, or ``"cpu"``.
     """
 
@@ -103,6 +106,7 @@ class Train(Section):
     validate_every: PositiveInt = 1
     patience: PositiveInt | None = None
     select: Literal["best", "max_acc", "min_dev", "last"] = "best"
+    distil: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     devices: Literal["auto", "cpu"] | PositiveInt = "auto"
 
 

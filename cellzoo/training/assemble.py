@@ -138,11 +138,18 @@ def learning_rate(recipe: Recipe, steps: int) -> float | keras.optimizers.schedu
     warmup = round(settings.warmup * steps)
     if constant and not warmup:
         return settings.learning_rate
+    return rising_and_falling(settings.learning_rate, steps, warmup, 1.0 if constant else 0.01)
+
+
+def rising_and_falling(
+    highest: float, steps: int, warmup: int, least: float = 0.01
+) -> keras.optimizers.schedules.CosineDecay:
+    """A learning rate that rises from a twentieth and then falls to the share ``least``."""
     return keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate * (0.05 if warmup else 1.0),
+        highest * (0.05 if warmup else 1.0),
         max(steps - warmup, 1),
-        alpha=1.0 if constant else 0.01,  # the share that is left in the end
-        warmup_target=settings.learning_rate if warmup else None,
+        alpha=least,
+        warmup_target=highest if warmup else None,
         warmup_steps=warmup,
     )
 

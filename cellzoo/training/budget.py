@@ -33,11 +33,13 @@ def plan(
     timed = min(TIMED_SHARE * wanted, TIMED_AT_MOST)
     per_epoch = steps_per_epoch * seconds_per_step(trainer, batches, timed)
     if budget:
-        epochs = max(1, int(TRAINING_SHARE * wanted / per_epoch))
+        share = TRAINING_SHARE * (1 - recipe.train.distil)
+        epochs = max(1, int(share * wanted / per_epoch))
         run.replace_recipe(with_epochs(recipe, epochs))
         log.info("%s allows %d epochs of %d steps here.", budget, epochs, steps_per_epoch)
     else:
-        log.info("This takes up to %s on this machine.", duration(per_epoch * recipe.train.epochs))
+        seconds = per_epoch * recipe.train.epochs / (1 - recipe.train.distil)
+        log.info("This takes up to %s on this machine.", duration(seconds))
     compiles_slowly = keras.backend.backend() == "jax"  # half a minute, for a remark
     if other is None or compiles_slowly or (budget and other.train.budget):
         return

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ from cellzoo.training.callbacks import (
 )
 from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
+from cellzoo.training.distil import distil, steps_within
 from cellzoo.training.environment import write_environment
 from cellzoo.training.interrupts import BetweenSteps
 from cellzoo.training.resume import open_run
@@ -219,7 +221,12 @@ def _train_network(
     if not devices.chief:
         return float("nan"), 0
     last = run.history()[-1]
-    return last["seconds"], round(last["epoch"]) * steps_per_epoch
+    seconds, steps = last["seconds"], round(last["epoch"]) * steps_per_epoch
+    if recipe.train.distil:
+        started = time.monotonic()
+        distil(run, batches, steps_within(recipe.train.distil, steps))
+        seconds += time.monotonic() - started
+    return seconds, steps
 
 
 def _fetch_from_chief(run: Run, devices: Devices) -> None:
