@@ -9,6 +9,7 @@ from cellzoo.timelapse.chambers.lattice import Slopes, along
 from cellzoo.timelapse.chambers.rectangles import CORNER, WALL
 
 _ROUNDS = 4
+_ASTRAY = 0.03  # by which sides of chambers may differ in length
 _ALONG = 0.02  # of the unit of slopes: standard deviation of means along walls
 
 
@@ -72,7 +73,31 @@ def settled(
             ]
             edges = [edge + np.tile(move, 2) for edge, move in zip(edges, aside, strict=True)]
         found += [(edge, score) for edge, (_, score) in zip(edges, row, strict=True)]
-    return found
+    return of_one_size(found, [edge * np.tile(factor, 2) for row in rows for edge, _ in row])
+
+
+def of_one_size(
+    found: list[tuple[np.ndarray, float]], first: Sequence[np.ndarray]
+) -> list[tuple[np.ndarray, float]]:
+    """Edges that went astray, after cells or dirt beside a wall, are put where they were at first.
+
+    Chambers look alike, so sides that went astray have another length than those of most.
+
+    Args:
+        found: left, top, right and bottom, and how surely each is a chamber.
+        first: the edges at first.
+    """
+    if len(found) < 3:
+        return found
+    lengths = np.array([edges[2:] - edges[:2] for edges, _ in found])
+    usual = np.median(lengths, axis=0)
+    mended = []
+    for (edges, score), length, start in zip(found, lengths, first, strict=True):
+        astray = np.abs(length - usual) > _ASTRAY * usual
+        middle = (start[:2] + start[2:]) / 2
+        ends = np.concatenate([middle - usual / 2, middle + usual / 2])
+        mended.append((np.where(np.tile(astray, 2), ends, edges), score))
+    return mended
 
 
 def _across(field: np.ndarray, edges: np.ndarray, k: int, reach: int) -> np.ndarray | None:

@@ -23,6 +23,9 @@ _RIDGE = 0.6  # of the largest gradient across a wall
 # Shares of a side that are wall: of the most open side, of the next and of the other two.
 _OPEN, _HALF, _CLOSED = 0.4, 0.6, 0.8
 _SURE = 0.85  # share of all sides together that is wall
+_PIECES = 10  # of a side, each of which is wall or not
+_FACING = 0.68  # share of two sides that face each other, that is wall
+_THERE = 0.35  # of the slope along most of a wall, which a piece of it has at the least
 _ON = 0.9  # share of a wall that goes on to the border
 _INSIDE = 0.55  # a line through the inside that is wall by as much divides it
 _FAINT = 0.3  # of the strongest of its walls, that the others have at the least
@@ -56,27 +59,99 @@ def best_rectangles(
     found: dict[str, list[Rectangle]] = {"whole": [], "divided": [], "cut": []}
     for length in _ALONG:
         for rectangle, what in _rectangles(slopes, length, shift):
-            found[what].append(rectangle)
+            if what == "cut" or _joined(slopes, rectangle[0]):
+                found[what].append(rectangle)
     kind = _best_kind(found["whole"], found["divided"], shift)
     if not kind or max(map(_area, found["cut"]), default=0) > _LARGER * max(map(_area, kind)):
         return [], ""  # what is seen of the chambers is larger than this
     return (kind, "") if shift is None else _hollow(slopes, shift, kind)
 
 
+def _joined(slopes: Slopes, box: tuple[int, ...]) -> bool:
+    """Whether the walls of a rectangle meet, and of two that face each other most is there.
+
+    Means along walls hide gaps that are as long as they are: here gaps are looked for without them.
+    """
+    x0, y0, x1, y1 = box
+    upright = [_pieces(slopes, x, y0, y1) for x in (x0, x1)]
+    level = [_pieces(slopes.flipped, y, x0, x1) for y in (y0, y1)]
+    for one, other in (upright, level):
+        if (one.mean() + other.mean()) / 2 < _FACING:
+            return False
+        if any(not (one[end] | other[end]).any() for end in (slice(2), slice(-2, None))):
+            return False  # both end before the wall there, which goes on beside them
+    return True
+
+
+def _pieces(slopes: Slopes, x: int, y0: int, y1: int) -> np.ndarray:
+    """Which pieces of an upright wall, without its corners, are there, ``[_PIECES]`` bool."""
+    cut = CORNER * (y1 - y0)
+    bend = max(1, round(_TOLERANCE * slopes.unit))
+    columns = (x + np.arange(-bend, bend + 1)) % slopes.x.shape[1]
+    edges = np.rint(np.linspace(y0 + cut, y1 - cut, _PIECES + 1)).astype(int)
+    sums = np.vstack([np.zeros(len(columns)), np.cumsum(slopes.x[:, columns], axis=0, dtype=float)])
+    means = np.diff(sums[edges], axis=0) / np.maximum(1, np.diff(edges))[:, None]
+    way = np.sign(means.sum(axis=0))
+    there = (means * way).max(axis=1)
+    return there >= _THERE * np.percentile(there, 75)
+
+
 def _hollow(
     slopes: Slopes, shift: tuple[float, float], kind: list[Rectangle]
 ) -> tuple[list[Rectangle], str]:
     """The rectangles, or what lies between them if that is what cells and dirt are in."""
-    between = []
+    period = round(shift[0])
+    ours = np.mean([_content(slopes, box) for box, _ in kind])
+    doubt = "they touch each other" if touch(kind, period, 2 * WALL * slopes.unit) else ""
+    for between in (_between(kind, period), _between_rows(kind)):
+        if not between:
+            continue
+        theirs = np.mean([_content(slopes, box) for box, _ in between])
+        walled = sum(_joined(slopes, box) for box, _ in between) > len(between) / 2
+        if walled and theirs > _FULLER * ours and len(between) == len(kind):
+            return between, ""
+        if theirs > _FULLER * ours or (walled and ours <= _FULLER * theirs):
+            doubt = "the chambers may be what lies between"
+    return kind, doubt
+
+
+def touch(kind: Sequence[Rectangle], period: int, wall: float) -> bool:
+    """Whether only a wall is between two rectangles, of which one may be no chamber then."""
+    for (x0, y0, x1, y1), _ in kind:
+        for (left, top, right, bottom), _ in kind:
+            for k in (0, period):
+                beside = min(y1, bottom) > max(y0, top) and abs(left + k - x1) <= wall
+                below = min(x1, right + k) > max(x0, left + k) and abs(top - y1) <= wall
+                if beside or below:
+                    return True
+    return False
+
+
+def _between(kind: Sequence[Rectangle], period: int) -> list[Rectangle]:
+    """What lies between each rectangle and the next one of its row; none where that is narrow."""
+    found = []
     for (x0, y0, x1, y1), share in kind:
-        other = (x1, y0, x0 + round(shift[0]), y1)
-        if other[2] - other[0] < _WIDE * (x1 - x0):
-            return kind, ""
-        between.append((other, share))
-    ours, theirs = (np.mean([_content(slopes, box) for box, _ in one]) for one in (kind, between))
-    if theirs > _FULLER * ours:
-        return between, ""
-    return kind, "" if ours > _FULLER * theirs else "the chambers may be what lies between"
+        starts = [
+            x + k for (x, top, _, bottom), _ in kind if min(bottom, y1) > max(top, y0)
+            for k in (-period, 0, period, 2 * period)
+        ]  # fmt: skip
+        end = min(start for start in starts if start > x0)
+        if end - x1 < _WIDE * (x1 - x0):
+            return []
+        found.append(((x1, y0, end, y1), share))
+    return found
+
+
+def _between_rows(kind: Sequence[Rectangle]) -> list[Rectangle]:
+    """What lies between each rectangle and the next one below it; none where that is narrow."""
+    found = []
+    for (x0, y0, x1, y1), share in kind:
+        below = [
+            top for (left, top, right, _), _ in kind if top > y0 and min(right, x1) > max(left, x0)
+        ]  # fmt: skip
+        if below and min(below) - y1 >= _WIDE * (y1 - y0):
+            found.append(((x0, y1, x1, min(below)), share))
+    return found
 
 
 def _content(slopes: Slopes, box: tuple[int, ...]) -> float:

@@ -1,12 +1,14 @@
 """Where the chip is: walls are followed through drift, rotation, growth and bad frames."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from cellzoo.simulators.experiment import simulate_experiment
 from cellzoo.timelapse.chambers.find import Box
-from cellzoo.timelapse.chambers.follow import Follower
+from cellzoo.timelapse.chambers.follow import Follower, walls_of
 from cellzoo.timelapse.chambers.registration import Tracker, masked_correlation
 
 
@@ -134,3 +136,23 @@ def test_masked_correlation_is_that_of_the_pixels_under_the_mask():
         part = picture[y : y + 5, x : x + 6]
         wanted = np.corrcoef(template[mask > 0], part[mask > 0])[0, 1]
         assert surface[y + 4, x + 5] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_real_chamber_that_fills_is_followed_to_a_pixel():
+    folder = Path(__file__).parents[4] / "shared" / "data" / "chamber_timelapse"
+    if not folder.is_dir():
+        pytest.skip("no chamber_timelapse in ../shared/data beside the checkout")
+    frames = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in sorted(folder.glob("*.png"))]
+    shifts = np.random.default_rng(1).uniform(-8, 8, (len(frames), 2))
+    walls = walls_of(frames[0].shape, [Box(8, 80, 236, 102)])
+    original, copy = Tracker(frames[0], walls), Tracker(frames[0], walls)
+    off = []
+    for frame, (dx, dy) in zip(frames[1:], shifts[1:], strict=True):
+        moved = cv2.warpAffine(
+            frame, np.array([[1, 0, dx], [0, 1, dy]]), frame.shape[::-1],
+            flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        one, other = original.find(frame), copy.find(moved)
+        off.append(np.hypot(other.dx - one.dx - dx, other.dy - one.dy - dy))
+    assert max(off) <= 1
