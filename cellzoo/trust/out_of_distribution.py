@@ -13,8 +13,11 @@ from cellzoo.images.scale import resize
 
 _SCALES = 4  # of detail, each twice as coarse as the one before
 _PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
+# Images that lie around a prototype as all do around theirs, beside its own: few say little.
+_IMAGES_OF_ALL = 10
 _FOLDS = 5
 _KEPT = 0.98  # share of held-out images of its own that is not flagged
+_ENOUGH_FOR_A_BOUND = 49  # images: of fewer each one is more than the share that is flagged
 # Differences too small to be seen, in the units of the features: images that hardly differ in
 # training are no reason to flag the first one that does.
 _LEAST_SCALE = 0.02
@@ -87,9 +90,11 @@ class OutOfDistribution:
     An image's distance is that of its features (see :func:`features`) to the nearest of some
     prototypes, the centres of clusters of the training images. Each feature is scaled by how much
     it varies within clusters: a lab's images may come in several kinds, and what is between two
-    kinds is neither. An image farther away than nearly all images that had no part in it is
-    flagged: held-out groups of the training images, each measured by the others, and the
-    validation images.
+    kinds is neither. Images of one kind may vary more than those of another, as those of few cells
+    do: each prototype has a radius, in which the distance to it is measured.
+
+    An image farther away than nearly all images that had no part in it is flagged: held-out groups
+    of the training images, each measured by the others, and the validation images.
 
     It looks at no network and knows no cells: what is flagged is a picture of another kind, not a
     count that is wrong.
@@ -99,6 +104,8 @@ class OutOfDistribution:
         scale: of each feature, float ``[f]``.
         prototypes: centred and scaled, float ``[k, f]``.
         threshold: distance from which on an image is flagged.
+        radii: of the prototypes, how far their own training images are away against those of all,
+            root mean square, ``[k]``; earlier versions knew none, and all are 1.
         sizes: least and most height and width in pixels that the files had, ``[2, 2]``; None: it is
             not known.
     """
@@ -107,6 +114,7 @@ class OutOfDistribution:
     scale: np.ndarray
     prototypes: np.ndarray
     threshold: float
+    radii: np.ndarray
     sizes: np.ndarray | None = None
 
     @property
@@ -136,6 +144,8 @@ class OutOfDistribution:
         if len(validation):
             others = np.stack([features(image) for image in validation])
             distances.append(found.distances(others))
+        if min(map(len, distances)) < _ENOUGH_FOR_A_BOUND:
+            distances = [np.concatenate(distances)]
         threshold = max(_bound(part) for part in distances)
         ends = None if sizes is None else np.stack([sizes.min(axis=0), sizes.max(axis=0)])
         return replace(found, threshold=threshold, sizes=ends)
@@ -149,7 +159,13 @@ class OutOfDistribution:
         centres, nearest = _clusters(scaled, number)
         within = np.sqrt((scaled - centres[nearest]).var(axis=0) + _LEAST_VARIANCE)
         prototypes, _ = _clusters(scaled / within, number)
-        return cls(center, scale * within, prototypes, np.inf)
+        between = _distances(scaled / within, prototypes)
+        squares, own = between.min(axis=1) ** 2, between.argmin(axis=1)
+        squares = squares / squares.mean() if squares.any() else np.ones(len(squares))
+        numbers = np.bincount(own, minlength=len(prototypes))
+        sums = np.bincount(own, squares, len(prototypes))
+        radii = np.sqrt((sums + _IMAGES_OF_ALL) / (numbers + _IMAGES_OF_ALL))
+        return cls(center, scale * within, prototypes, np.inf, radii)
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any] | None) -> "OutOfDistribution | None":
@@ -168,12 +184,17 @@ class OutOfDistribution:
         prototypes = np.array([_numbers(row) for row in metadata["prototypes"]])
         if not len(center) == len(scale) == prototypes.shape[1] == len(FEATURES):
             raise ValueError("the numbers are not one for each feature")
+        radii = np.ones(len(prototypes))
+        if "radii" in metadata:  # earlier versions kept none
+            radii = np.array(_numbers(metadata["radii"]))
+            if radii.shape != (len(prototypes),) or not (radii > 0).all():
+                raise ValueError("the radii are not one above 0 for each prototype")
         sizes = None
         if "sizes" in metadata:  # earlier versions kept none
             sizes = np.array([[int(side) for side in ends] for ends in metadata["sizes"]])
             if sizes.shape != (2, 2):
                 raise ValueError("the sizes are not two heights and widths")
-        return cls(center, scale, prototypes, float(metadata["threshold"]), sizes)
+        return cls(center, scale, prototypes, float(metadata["threshold"]), radii, sizes)
 
     def metadata(self) -> dict[str, Any]:
         """What :meth:`from_metadata` reads: four digits say enough, rows of them are short."""
@@ -183,12 +204,25 @@ class OutOfDistribution:
             "scale": _text(self.scale),
             "prototypes": [_text(row) for row in self.prototypes],
             "threshold": float(f"{self.threshold:.4g}"),
+            "radii": _text(self.radii),
             **({} if self.sizes is None else {"sizes": self.sizes.tolist()}),
         }
 
     def distances(self, found: np.ndarray) -> np.ndarray:
-        """Distances ``[n]`` of features ``[n, f]`` to the nearest prototype."""
-        return _distances((found - self.center) / self.scale, self.prototypes).min(axis=1)
+        """Distances ``[n]`` of features ``[n, f]`` to the nearest prototype, in its radius."""
+        return self._nearest((found - self.center) / self.scale)[1]
+
+    def _nearest(
+        self, scaled: np.ndarray, of: Sequence[int] | slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Nearest prototype of scaled features ``[n, f]``, and how many radii it is away, ``[n]``.
+
+        Args:
+            scaled: centred and scaled.
+            of: features that are looked at.
+        """
+        away = _distances(scaled[:, of], self.prototypes[:, of]) / self.radii
+        return away.argmin(axis=1), away.min(axis=1)
 
     def size_reason(self, height: int, width: int) -> str:
         """What to say of an image's own size in pixels, for a counter that resizes what it counts.
@@ -240,7 +274,8 @@ class OutOfDistribution:
     def _words(self, found: np.ndarray) -> list[str]:
         """What the features that are furthest off mean, that of the furthest first."""
         scaled = (found - self.center) / self.scale
-        off = scaled - self.prototypes[_distances(scaled[None], self.prototypes)[0].argmin()]
+        ((nearest,), _) = self._nearest(scaled[None])
+        off = (scaled - self.prototypes[nearest]) / self.radii[nearest]
         squares: dict[str, float] = {}
         for words, distance in zip(_WORDS.values(), off, strict=True):
             word = words[int(distance > 0)]
@@ -280,8 +315,7 @@ class OutOfDistribution:
             sides = (max(1, round(side / _ZOOM_STEP**step)) for side in middle.shape)
             zoomed.append(features(resize(middle, tuple(sides))))
         scaled = (np.stack(zoomed) - self.center) / self.scale
-        everything = _distances(scaled, self.prototypes).min(axis=1)
-        steady = _distances(scaled[:, _STEADY], self.prototypes[:, _STEADY]).min(axis=1)
+        (_, everything), (_, steady) = self._nearest(scaled), self._nearest(scaled, _STEADY)
         logs = np.log(np.maximum([everything, steady], 1e-9))
         curves = [(logs[0] + w * logs[1]) / (1 + w) for w in _ZOOM_WEIGHTS]
         curve = min((curve - curve[own] for curve in curves), key=np.min)
