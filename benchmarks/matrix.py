@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--counters", nargs="+", default=zoo.names())
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/matrix.csv"))
     arguments = parser.parse_args()
-    made_with = origin(["python", "benchmarks/matrix.py", "--data", "data"])
+    images = ["--images", str(arguments.images)]
+    made_with = origin(["python", "benchmarks/matrix.py", "--data", "data", *images])
     with tempfile.TemporaryDirectory() as folder:
         sets = list(image_sets(arguments.data, Path(folder), arguments.images))
         for name in arguments.counters:
