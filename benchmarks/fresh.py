@@ -1,7 +1,7 @@
 """Which images score a counter: one common set for each kind, which no choice has used.
 
 Simulated chambers: 1,000 images of 40 new chambers from a fixed seed. Folders and BBBC005: the test
-split. A folder without one is scored on its validation split, which must then have chosen nothing.
+split. A folder without one is scored on its validation split, which must then have chosen no checkpoint.
 
     python benchmarks/fresh.py data/cho_dic data/cho_dic_fixed
 
@@ -34,7 +34,7 @@ def test_images(recipe: Recipe) -> tuple[ImageSet, str]:
         return test, "test split"
     if recipe.train.select != "last":
         raise SystemExit("without a test split only the last checkpoint can be scored")
-    return labelled(images.of("validation")), "validation split, which chose nothing"
+    return labelled(images.of("validation")), "validation split, which chose no checkpoint"
 
 
 def labelled(images: ImageSet) -> ImageSet:

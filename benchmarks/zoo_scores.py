@@ -7,7 +7,7 @@
 to score, and 1,000 of others to calibrate, from fixed seeds that no training and no choice has
 used. BBBC005: the test split scores, the validation split calibrates. ``ldc`` has no test split:
 its validation images do both, each half of the groups calibrating for the other half; they chose
-nothing, as the counter is the last checkpoint of its training.
+no checkpoint, as the counter is the last one of its training, but settings of its recipe.
 
 ``--write`` puts the interval into each counter's ``report/validation.json``, and what the counter
 has seen into ``fingerprints.npz``.
