@@ -1,7 +1,8 @@
 """Which images score a counter: one common set for each kind, which no choice has used.
 
 Simulated chambers: 1,000 images of 40 new chambers from a fixed seed. Folders and BBBC005: the test
-split. A folder without one is scored on its validation split, which must then have chosen no checkpoint.
+split. A folder without one is scored on its validation split, which must then have chosen no
+checkpoint.
 
     python benchmarks/fresh.py data/cho_dic data/cho_dic_fixed
 
