@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellzoo.timelapse.growth.fit import Fit, fit_growth
-from cellzoo.timelapse.growth.losses import Suspicion, interval, likeliest, suspicions
+from cellzoo.timelapse.growth.losses import Suspicion, interval, likeliest, still, suspicions
 from cellzoo.timelapse.growth.series import Series
 from cellzoo.timelapse.growth.window import Change, Window, find_window
 
@@ -95,8 +95,8 @@ def estimate(series: Series) -> Growth:
     if divisions < MIN_DIVISIONS:
         why = f"no rate: about {max(divisions, 0):.1f} divisions were seen, three are needed"
         return Growth(flags=(why, *window.flags), **base)
-    low, high = interval(fit, suspected)
-    flags = (*_unlikely(math.log(2) / fit.rate), *window.flags)
+    low, high = interval(fit, suspected, window.cleared)
+    flags = (*_unlikely(math.log(2) / fit.rate), *_doubtful(series, fit), *window.flags)
     return Growth(rate_per_hour=fit.rate, rate_low=low, rate_high=high, flags=flags, **base)
 
 
@@ -108,6 +108,17 @@ def _unlikely(doubling: float) -> list[str]:
     hours = f"{doubling:.2f}" if doubling < 10 else f"{doubling:.0f}"
     words = f"doubling in {hours} h is {how} than animal cells grow"
     return [f"{words}: check the unit of the times"]
+
+
+def _doubtful(series: Series, fit: Fit) -> list[str]:
+    """What speaks against the unit of the times, and against what was counted."""
+    found = [series.doubt] if series.doubt else []
+    if count := still(fit):
+        found.append(
+            f"about {count:.0f} of the cells do not seem to grow and the rate may be too low: look "
+            "for debris that is counted in every frame"
+        )
+    return found
 
 
 def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:

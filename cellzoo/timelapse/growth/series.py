@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +13,7 @@ from cellzoo.images import natural_key, numbered
 from cellzoo.timelapse.growth.table import CountRow, read_counts
 
 _CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
+_FEW = 5  # frames, of which no growth can be estimated
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -28,6 +29,7 @@ class Series:
         high: upper ends.
         flags: of each frame, ``[n]``; empty where nothing is noticed.
         columns: the further columns of its first row in the table.
+        doubt: why the unit of its times may be wrong; empty where nothing speaks against it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Series:
     high: np.ndarray
     flags: tuple[str, ...]
     columns: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
 
 
 def read_series(file: Path, interval: float | None = None) -> tuple[list[Series], list[str]]:
@@ -98,7 +101,23 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
             notes = [*notes, f"{file.name}: {_of_lines(lines, why)}"]
     _check_clock(file, times, groups)
     made = [_series(file, name, frames) for name, frames in groups.items()]
+    if interval is None and not table.sure and _like_numbers([text for _, text in times], made):
+        doubt = (
+            "times are 0, 1, 2 ... and taken as hours: if these are numbers of frames, say how "
+            "long it is between frames, such as --interval 20min; else name the column hours"
+        )
+        made = [replace(one, doubt=doubt) for one in made]
     return sorted(made, key=lambda s: natural_key(s.name)), notes
+
+
+def _like_numbers(texts: Sequence[str], made: Sequence[Series]) -> bool:
+    """Whether times could be numbers of frames: whole, most of them one apart, from 0 or 1."""
+    if not all(text.strip().isdigit() for text in texts if text):
+        return False
+    return any(len(one.times) >= _FEW for one in made) and all(
+        one.times[0] <= 1 and len(one.times) > 0.5 * (one.times[-1] - one.times[0])
+        for one in made
+    )  # fmt: skip
 
 
 @dataclass

@@ -51,11 +51,13 @@ class CountsTable:
     Attributes:
         rows: at least one.
         hours: hours of 1 in the column ``time``.
+        sure: the unit of the times is in their name, or ``cellzoo count`` has written them.
         notes: sentences on how the table was read, where that is not plain.
     """
 
     rows: list[CountRow]
     hours: float
+    sure: bool
     notes: list[str]
 
 
@@ -102,7 +104,8 @@ def read_counts(file: Path, times: bool = True) -> CountsTable:
     _decimal_points(file, rows, form.delimiter)
     if "time" in places:
         _check_dates(file, header, rows, _plain(header[places["time"]]))
-    return CountsTable(rows, hours, notes)
+    named = "time" in places and _unit(_plain(header[places["time"]])) is not None
+    return CountsTable(rows, hours, named or {"model", "version"} <= set(header), notes)
 
 
 def _plain(name: str) -> str:

@@ -26,6 +26,7 @@ class Window:
         plateau_hour: when growth ended; None: it did not.
         steps: hours at which cells left the chamber or came in, between frames that are used.
         flags: sentences on all of that.
+        cleared: an end or a step was taken out, as its counts do not look like growth.
     """
 
     used: np.ndarray
@@ -33,6 +34,7 @@ class Window:
     plateau_hour: float | None
     steps: tuple[float, ...]
     flags: tuple[str, ...]
+    cleared: bool = False
 
 
 LOSS, ARRIVAL, LAG, PLATEAU = "loss", "arrival", "lag", "plateau"
@@ -112,7 +114,8 @@ def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
         flags.append(f"{what} after {plateau:.1f} h: that plateau is left out")
     used &= (series.times >= times[first]) & (series.times <= times[last])
     steps = tuple(step for step in steps if times[first] < step <= times[last])
-    return Window(used, lag, plateau, steps, tuple(flags))
+    cleared = bool(lag or plateau or steps or declines)
+    return Window(used, lag, plateau, steps, tuple(flags), cleared)
 
 
 def running_median(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,28 @@ def test_a_unit_of_time_that_is_probably_wrong_is_said(unit, words):
     times, counts = steady()
     assert words in estimate(series(times * unit, counts)).flag
     assert not estimate(series(times, counts)).flag
+
+
+def test_what_does_not_grow_in_each_frame_is_said():
+    times, counts = steady(hours=80)
+    assert not estimate(series(times, counts)).flag
+    found = estimate(series(times, counts + 5))
+    assert re.match(r"about [4-7] of the cells do not seem to grow", found.flag)
+    assert "debris" in found.flag
+
+
+def test_a_doubt_about_the_times_is_a_flag():
+    one = replace(series(*steady()), doubt="times are 0, 1, 2")
+    assert estimate(one).flags[0] == "times are 0, 1, 2"
+
+
+def test_an_interval_is_wider_where_an_end_was_taken_out():
+    times, counts = steady(frames=120)
+    plain = estimate(series(times, counts))
+    both = np.r_[times, times[1:] + 60], np.r_[counts, np.full(119, counts[-1])]
+    other = estimate(series(*both))
+    width = [np.log(found.rate_high / found.rate_low) for found in (plain, other)]
+    assert other.plateau_hour and width[1] > 1.2 * width[0]
 
 
 def test_fewer_than_three_divisions_have_no_rate():

@@ -87,6 +87,35 @@ def test_dates(tmp_path):
     assert "time from the column 'Date' in dates" in notes[0]
 
 
+@pytest.mark.parametrize(
+    "header, first, step, doubted",
+    [
+        ("time,count", 0, 1, True),
+        ("t,count", 1, 1, True),
+        ("hours,count", 0, 1, False),
+        ("time_min,count", 0, 1, False),
+        ("time,count", 0, 0.5, False),
+        ("time,count", 0, 20, False),
+        ("time,count", 7, 1, False),
+        ("time,count,model,version", 0, 1, False),
+    ],
+)
+def test_numbers_of_frames_as_hours_are_doubted(tmp_path, header, first, step, doubted):
+    rows = [f"{first + step * k:g},{k + 2}" + ",a,1" * ("model" in header) for k in range(6)]
+    (found,), _ = read(tmp_path, "\n".join([header, *rows]))
+    assert bool(found.doubt) == doubted
+    if doubted:
+        assert "--interval" in found.doubt and "hours" in found.doubt
+
+
+def test_times_from_an_interval_are_not_doubted(tmp_path):
+    (tmp_path / "c.csv").write_text("frame,time,image,count\n" + "".join(
+        f"{k},{k},a.tif,{k + 2}\n" for k in range(6)
+    ))  # fmt: skip
+    (found,), _ = read_series(tmp_path / "c.csv", 1 / 3)
+    assert not found.doubt and found.times[-1] == pytest.approx(5 / 3)
+
+
 def test_the_seconds_that_counting_took_are_no_times(tmp_path):
     with pytest.raises(UserError, match="has no times"):
         read(tmp_path, "image,count,seconds\na_t1.png,2,0.1\na_t2.png,3,0.2\n")
