@@ -5,10 +5,11 @@
 Simulated phase-contrast images of 128 x 128 px are linked into a folder: all but the last thousand
 as fast as they are counted, those ten a second, as sixty chambers photographed each six seconds.
 Latency is from a file being there to its row being in the table. Memory is that of the process,
-children left out.
+children left out. Each frame must have one row.
 """
 
 import argparse
+import csv
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -72,6 +74,7 @@ def watch(folder: Path, model: str, frames: int) -> dict[str, object]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
+    check_once(table, frames)
     first = next(m for k, m in memory if k >= 1000)
     return {
         "model": model,
@@ -83,6 +86,15 @@ def watch(folder: Path, model: str, frames: int) -> dict[str, object]:
         "latency_95_s": f"{np.quantile(latencies, 0.95):.2f}",
         "latency_most_s": f"{max(latencies):.2f}",
     }
+
+
+def check_once(table: Path, frames: int) -> None:
+    """Ends the benchmark where a frame has no row, or more than one."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = Counter((Path(row["image"]).name, row["frame"]) for row in csv.DictReader(stream))
+    twice = sum(number > 1 for number in rows.values())
+    if twice or len(rows) != frames:
+        raise SystemExit(f"{len(rows)} of {frames} frames have rows, {twice} of them several.")
 
 
 def note(table: Path, before: int, came: list[float], latencies: list[float]) -> None:
