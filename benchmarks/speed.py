@@ -39,7 +39,6 @@ from table import add_rows, origin
 from training import CELLZOO
 
 import serving
-from cellzoo import zoo
 from cellzoo.commands.count import count_into
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import file_entries
@@ -113,13 +112,17 @@ class Work:
     def __init__(self, folder: Path, arguments: argparse.Namespace):
         self.folder, self.arguments = folder, arguments
         self.images = self.pictures(arguments.images)
-        shipped = zoo.find("zoo:simulated_bf")
-        once = folder / "once"
+        self.models = self.models_of(ROOT)
+
+    def models_of(self, tree: Path) -> dict[str, Path]:
+        """The counter that the code in a folder brings along, as it is and looking once."""
+        (shipped,) = (tree / "cellzoo" / "zoo" / "simulated_bf").glob("[0-9]*")
+        once = Path(tempfile.mkdtemp(dir=self.folder)) / "once"
         shutil.copytree(shipped, once)
         recipe = once / "recipe.yaml"
         text = recipe.read_text()
-        recipe.write_text(text.replace("test_time_augmentation: 8", "test_time_augmentation: 1"))
-        self.models = {"8 views": shipped, "1 view": once}
+        recipe.write_text(re.sub(r"\b(test_time_augmentation|views): 8", r"\1: 1", text))
+        return {"8 views": shipped, "1 view": once}
 
     def pictures(self, number: int, side: int = 128) -> Path:
         """A folder of so many simulated images, larger ones made of several."""
@@ -247,9 +250,10 @@ def commits(work: Work) -> Iterator[dict[str, object]]:
     try:
         trees = {"here": ROOT, f"at {work.arguments.old}": old}
         numbers = dict.fromkeys(trees, work.arguments.images)
-        for name, model in work.models.items():
+        models = {where: work.models_of(tree) for where, tree in trees.items()}
+        for name in work.models:
             cases = {
-                where: partial(without_start, work, model, tree, one)
+                where: partial(without_start, work, models[where][name], tree, one)
                 for where, tree in trees.items()
             }
             yield from rows_of(work.rounds(cases), list(cases)[1], numbers, f"{name}: ")
