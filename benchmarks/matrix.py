@@ -48,6 +48,9 @@ OWN = {
     "bbbc005 cell bodies": "bbbc005",
     "simulated bright field": "simulated_bf",
     "simulated phase contrast": "simulated_pc",
+    "dsb2018": "nuclei",
+    "dsb2018, 12 bits in 16": "nuclei",
+    "dsb2018, enlarged, stretched": "nuclei",
 }
 
 
@@ -72,12 +75,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--counters", nargs="+", default=zoo.names())
+    parser.add_argument("--sets", default="", help="only those whose names begin so")
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/matrix.csv"))
     arguments = parser.parse_args()
     images = ["--images", str(arguments.images)]
     made_with = origin(["python", "benchmarks/matrix.py", "--data", "data", *images])
     with tempfile.TemporaryDirectory() as folder:
-        sets = list(image_sets(arguments.data, Path(folder), arguments.images))
+        every = image_sets(arguments.data, Path(folder), arguments.images)
+        sets = [images for images in every if images.name.startswith(arguments.sets)]
         for name in arguments.counters:
             counter = load_run(zoo.find(f"{zoo.PREFIX}{name}"))
             for images in sets:
@@ -95,12 +100,15 @@ def image_sets(data: Path, folder: Path, most: int) -> Iterator[ImageFiles]:
     """All sets; what is made is written into ``folder``."""
     yield from folders(data, most)
     if (data / "bbbc005").is_dir():
-        nuclei = bbbc005(data, 1, most)
+        nuclei, bodies = (
+            test_split("bbbc005", data / "bbbc005", f"bbbc005 {words}", most, stain=stain)
+            for words, stain in (("nuclei", "1"), ("cell bodies", "2"))
+        )
         yield nuclei
-        yield bbbc005(data, 2, most)
+        yield bodies
         yield changed(nuclei, "bbbc005 nuclei, out of focus", folder, blurred)
     if (data / "dsb2018").is_dir():
-        nuclei = labelled(data / "dsb2018", "dsb2018", most)
+        nuclei = test_split("nuclei", data / "dsb2018", "dsb2018", most)
         yield nuclei
         yield changed(nuclei, "dsb2018, 12 bits in 16", folder, twelve_bits)
         yield changed(nuclei, "dsb2018, enlarged, stretched", folder, enlarged)
@@ -140,15 +148,14 @@ def labelled(folder: Path, name: str, most: int, **wanted: str) -> ImageFiles:
     )
 
 
-def bbbc005(data: Path, stain: int, most: int) -> ImageFiles:
-    """The test split of ``zoo:bbbc005``, of one stain."""
-    run = Run(zoo.find(f"{zoo.PREFIX}bbbc005"))
-    source = run.recipe.data.natural.model_copy(update={"folder": str(data / "bbbc005")})
+def test_split(counter: str, folder: Path, name: str, most: int, **wanted: str) -> ImageFiles:
+    """Images of a folder in the test split of a counter of the zoo that learned from it."""
+    run = Run(zoo.find(f"{zoo.PREFIX}{counter}"))
+    source = run.recipe.data.natural.model_copy(update={"folder": str(folder)})
     images, _ = source.load(run.recipe.image_size, run.recipe.seed, ("test",))
-    test = {Path(name).name for name in images.names}
-    found = labelled(data / "bbbc005", "", 10**6, stain=str(stain)).counts
+    test = {Path(file).name for file in images.names}
+    found = labelled(folder, name, 10**6, **wanted).counts
     kept = {file: count for file, count in found.items() if file.name in test}
-    name = {1: "bbbc005 nuclei", 2: "bbbc005 cell bodies"}[stain]
     return ImageFiles(name, dict(list(kept.items())[:most]))
 
 
@@ -182,8 +189,10 @@ def enlarged(image: np.ndarray) -> np.ndarray:
 def resized(images: ImageFiles, counter: Counter, folder: Path) -> ImageFiles | None:
     """The same images in the size of the counter's training files, cropped to their shape first.
 
-    None where they have that size, or one of those.
+    None where they have that size, or one of those, or where the counter takes cells of any size.
     """
+    if counter.any_scale:
+        return None
     known = counter.out_of_distribution.sizes
     ends = [counter.preprocessing.size] * 2 if known is None else known
     first = cv2.imread(str(next(iter(images.counts))), cv2.IMREAD_UNCHANGED)
