@@ -240,8 +240,8 @@ def _with_surroundings(
     if rng.random() < 0.6:
         haze = cv2.GaussianBlur(light, (0, 0), look.diameter * rng.uniform(0.4, 1.5))
         light = light + np.float32(rng.uniform(0.02, 0.35)) * haze
-    for _ in range(rng.integers(1, 12) if rng.random() < 0.4 else 0):
-        sigma, centre = look.diameter * rng.uniform(0.03, 0.11), rng.uniform(0, canvas.shape)
+    for _ in range(rng.integers(1, 12) if look.cover and rng.random() < 0.4 else 0):
+        sigma, centre = look.diameter * rng.uniform(0.02, 0.07), rng.uniform(0, canvas.shape)
         here, y, x = canvas._around(centre, 4 * sigma)
         speck = rng.uniform(0.1, 1.2) * np.exp(-(y**2 + x**2) / (2 * sigma**2))
         light[here] += speck.astype(np.float32)
