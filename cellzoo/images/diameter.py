@@ -16,7 +16,7 @@ _STEP = 2 ** (1 / 3)
 _DIAMETERS = SMALLEST * _STEP ** np.arange(14)
 _MOST_SIDE = 1024  # of the middle of a larger image, which is looked at first
 _ENOUGH = 20  # blobs there; with fewer the whole image is looked at
-_LEAST_ANSWER = 0.25  # of the 95th percentile of all blobs' answers: fainter ones are debris
+_LEAST_ANSWER = 0.25  # of the strongest blob's: fainter ones are debris or noise
 _NOISE = 5.0  # times the noise, below which a blob is none
 
 
@@ -32,10 +32,16 @@ class Blobs:
 
     @property
     def diameter(self) -> float:
-        """The typical one, px; NaN where there are none."""
+        """The typical one, px; NaN where there are none.
+
+        Half of the sum of all diameters is in blobs that are larger: corners of large cells, of
+        which there may be more than cells, have less of a say.
+        """
         if not len(self.diameters):
             return float("nan")
-        return float(np.median(self.diameters))
+        rising = np.sort(self.diameters)
+        sums = np.cumsum(rising)
+        return float(rising[np.searchsorted(sums, sums[-1] / 2)])
 
 
 def find_blobs(image: np.ndarray) -> Blobs:
@@ -96,7 +102,7 @@ def _find(image: np.ndarray) -> Blobs:
     if not sum(map(len, answers)):
         return Blobs(np.zeros(0))
     answer, place, diameter = map(np.concatenate, (answers, places, diameters))
-    strong = answer > _LEAST_ANSWER * np.percentile(answer, 95)
+    strong = answer > _LEAST_ANSWER * answer.max()
     answer, place, diameter = answer[strong], place[strong], diameter[strong]
     taken, kept = np.zeros(light.shape, np.uint8), []
     for k in np.argsort(-answer, kind="stable"):

@@ -48,7 +48,10 @@ class GreyLevels:
         least = _LEAST_NOISES * noise
         peaks = peaks[peaks > 0.1 * least]
         if len(peaks):
-            peaks = peaks[peaks > 0.25 * np.percentile(peaks, 95)]
+            # Half of all light is in brighter ones: of a single cell among much noise, too.
+            peaks = np.sort(peaks[peaks > 0.03 * peaks.max()])
+            sums = np.cumsum(peaks)
+            peaks = peaks[peaks > 0.25 * peaks[np.searchsorted(sums, sums[-1] / 2)]]
             # A disc of one grey level rises to 0.6 of it.
             least = max(least, float(np.median(peaks)) / 0.6)
         return cls(background, max(least, 1e-6 * (1 + abs(background))))

@@ -42,3 +42,10 @@ def test_of_a_large_image_the_middle_is_enough_where_it_has_cells():
     alone = np.zeros((1100, 1100), np.float32)
     alone[:30, :90] = discs(30, 90, 3)[:30]
     assert len(find_blobs(alone).diameters)
+
+
+def test_one_cell_among_much_rounding_is_measured():
+    image = np.zeros((300, 300), np.float32)
+    image[100:160, 100:160] = 100 * discs(30, 60, 2)
+    image[::9, ::11] += 1
+    assert find_blobs(np.rint(image).astype(np.uint8)).diameter == pytest.approx(30, rel=0.2)
