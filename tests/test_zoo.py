@@ -108,7 +108,11 @@ def test_each_counter_counts_and_has_a_card(name, tmp_path):
     from cellzoo.commands.count import count_files
 
     (row,) = count_files([file], counter, tmp_path / "counts.csv")
-    assert row.error == "" and float(row.count_high) >= float(row.count_low)
+    assert row.error == ""
+    if name == "nuclei":  # an even image is too unlike for an interval
+        assert (row.count_low, row.count_high) == ("", "") and "no interval" in row.flag
+    else:
+        assert float(row.count_high) >= float(row.count_low)
     card = (folder / "README.md").read_text()
     assert all(heading in card for heading in ("## Scores", "## Data", "## Reproduce"))
     assert "Licence of the images: not stated" not in card

@@ -25,7 +25,8 @@ from cellzoo.trust.out_of_distribution import features
 
 _ROUNDS = 4  # of measuring
 _SAME = 1.08  # times which two measurements may differ that agree
-_UNSURE = 1.5  # times which blobs and network may differ before a user hears it
+_UNSURE = 2.5  # times which blobs and network may differ before a user hears it
+_UNSETTLED = 1.2  # times which the last measurement may differ from the one before it
 _MEASURED_SIDE = 512  # of the middle of an image made alike, which is measured
 _ENOUGH = 20  # cells there; with fewer the whole image is measured
 _BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
@@ -152,7 +153,7 @@ class NormalisedCounter(TiledCounter):
         remark, ends = "", sorted([diameter, rough if np.isfinite(rough) else before])
         if not least / _BEYOND <= diameter <= most * _BEYOND:
             remark = f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
-        elif ends[1] > _UNSURE * ends[0] or change > _UNSURE:
+        elif ends[1] > _UNSURE * ends[0] or change > _UNSETTLED:
             remark = f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
         return diameter, remark
 

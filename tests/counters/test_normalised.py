@@ -72,7 +72,7 @@ def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
     entry = next(counter._entries(image, True, None, {}))
     counter.prepare(entry, None)
     assert entry.diameter == pytest.approx(20, rel=0.15) and entry.remark == ""
-    blobs.diameter = 45.0
+    blobs.diameter = 70.0
     counter.prepare(entry, None)
     assert "px large: state their diameter" in entry.remark
 
