@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from cellzoo import zoo
+from cellzoo.data.normalised import normalised_images
 from cellzoo.recipe import with_values
 from cellzoo.runs import Run
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -25,18 +26,17 @@ def main() -> None:
     for name in arguments.names:
         run = Run(zoo.find(f"{zoo.PREFIX}{name}"))
         recipe = run.recipe
-        if recipe.data.normalise:
-            raise SystemExit(f"{name} makes its images alike first: train it anew")
         if recipe.data.natural.reads_files:
             where = str(arguments.data / Path(recipe.data.natural.folder).name)
             recipe = with_values(recipe, {"data.natural.folder": where})
         splits = ("train", "validation")
         images, _ = recipe.data.natural.load(recipe.image_size, recipe.seed, splits)
         training, held_out = images.of("train"), images.of("validation")
+        seen, others = training.images, held_out.images
+        if normalise := recipe.data.normalise:
+            seen, others = (normalised_images(part, normalise) for part in (training, held_out))
         before = run.out_of_distribution()
-        known = OutOfDistribution.fit(
-            training.images, training.groups, held_out.images, training.sizes
-        )
+        known = OutOfDistribution.fit(seen, training.groups, others, training.sizes)
         run.keep_out_of_distribution(known)
         print(f"zoo:{name}: threshold {before.threshold:.2f} -> {known.threshold:.2f}")
 
