@@ -25,6 +25,7 @@ _OPEN, _HALF, _CLOSED = 0.4, 0.6, 0.8
 _SURE = 0.85  # share of all sides together that is wall
 _PIECES = 10  # of a side, each of which is wall or not
 _FACING = 0.68  # share of two sides that face each other, that is wall
+_GAPS = 3  # pieces that are missing beside a wall, of both sides together
 _THERE = 0.35  # of the slope along most of a wall, which a piece of it has at the least
 _ON = 0.9  # share of a wall that goes on to the border
 _INSIDE = 0.55  # a line through the inside that is wall by as much divides it
@@ -78,8 +79,10 @@ def _joined(slopes: Slopes, box: tuple[int, ...]) -> bool:
     for one, other in (upright, level):
         if (one.mean() + other.mean()) / 2 < _FACING:
             return False
-        if any(not (one[end] | other[end]).any() for end in (slice(2), slice(-2, None))):
-            return False  # both end before the wall there, which goes on beside them
+        for way in (1, -1):
+            gaps = [int(np.argmax(np.append(side[::way], True))) for side in (one, other)]
+            if min(gaps) >= 1 and sum(gaps) >= _GAPS:
+                return False  # both end before the wall there, which goes on beside them
     return True
 
 
