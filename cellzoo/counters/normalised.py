@@ -31,7 +31,8 @@ _MEASURED_SIDE = 512  # of the middle of an image made alike, which is measured
 _ENOUGH = 20  # cells there; with fewer the whole image is measured
 _BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
 _LEAST_SIDE = 32  # of an image made alike, which is padded to it
-_NO_INTERVAL = 3.0  # times the threshold of unfamiliar images, from which on nothing is promised
+_FAMILIAR = 0.5  # of the threshold of unfamiliar images, from which on intervals grow
+_NO_INTERVAL = 3.0  # times that threshold, from which on nothing is promised
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ class NormalisedCounter(TiledCounter):
         """How many times wider intervals are, ``[n]``: NaN where nothing can be promised."""
         known = self.out_of_distribution
         distances = known.distances(np.stack([features(image) for image in images]))
-        times = np.maximum(distances / known.threshold, 1).astype(np.float32)
-        return np.where(times > _NO_INTERVAL, np.float32(np.nan), times)
+        thresholds = distances / known.threshold
+        times = np.maximum(thresholds / _FAMILIAR, 1).astype(np.float32)
+        return np.where(thresholds > _NO_INTERVAL, np.float32(np.nan), times)
 
     def flag(self, entry: Entry) -> str:
         """See :meth:`cellzoo.counters.base.Counter.flag`."""
