@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from cellzoo import __version__
+from cellzoo import __version__, backend
 from cellzoo.errors import UserError, printable
 
 # TensorFlow writes about every device that it does not have.
@@ -53,6 +53,7 @@ class _Echo(logging.Handler):
 @click.version_option(__version__)
 def main() -> None:
     """Count the cells in microscope images: train on a handful of labels, trust the number."""
+    backend.alone = True
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log = logging.getLogger("cellzoo")
     log.handlers = [_Echo()]
