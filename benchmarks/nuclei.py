@@ -4,9 +4,8 @@
 
 ``data`` holds the folders ``dsb2018`` (real) and ``bbbc005`` (simulated by its authors). Scored are
 the test split of the recipe ``dcc_nuclei``, as it is, scaled, and in other bit depths; the test
-split of ``zoo:bbbc005``, BBBC005 in focus, by stain; and images of our simulator with cells of 8 to
-60 px and with up to 1,000 cells, from seeds that no training has used. None of these chose
-anything.
+split of seed 1 of BBBC005 in focus, by stain; and images of our simulator with cells of 8 to 60 px
+and with up to 1,000 cells, from seeds that no training has used. None of these chose anything.
 """
 
 import argparse
