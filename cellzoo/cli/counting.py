@@ -10,7 +10,7 @@ import click
 
 from cellzoo.backend import start_tensorflow
 from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from cellzoo.counters.base import Counter
@@ -229,6 +229,10 @@ def count(
             "--check draws from whole images of one table: join the shards first, or cut the "
             "chambers out."
         )
+    for file in filter(None, (truth, corrected)):  # before the count, which may take hours
+        if (file == corrected) == file.exists():
+            wrong = "is there already" if file.exists() else "is not there"
+            raise UserError(f"{file} {wrong}: give another file.")
     if shard is not None:
         out = Shard.parse(shard).table(out)
     if not resume:

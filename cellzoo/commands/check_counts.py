@@ -202,8 +202,8 @@ def _with_truth(
     """Which images with a true count say how far off counts are; those drawn if possible."""
     if len(answers) < FEWEST:
         raise UserError(
-            f"{truth} has true counts of {len(answers)} of the counted images: "
-            f"fill in at least {FEWEST}."
+            f"{truth} has true counts of {len(answers)} of the counted images: fill in at least "
+            f"{FEWEST}, and name images as seen from its own folder."
         )
     found = np.array([place for place in drawn if int(place) in answers], int)
     if len(found) == len(drawn):

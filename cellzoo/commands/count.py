@@ -1,5 +1,6 @@
 """``cellzoo count``: image files to ``counts.csv``, one row per frame."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
@@ -20,6 +21,8 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_safe, path_text, readable
 from cellzoo.images import natural_key, numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
+
+log = logging.getLogger("cellzoo")
 
 
 @dataclass
@@ -110,7 +113,9 @@ class Tally:
         why = counter.no_interval
         if not why:
             why = "another size than in training"
-            if not counter.any_size:
+            if counter.any_scale:
+                why = "too unlike the training images"
+            elif not counter.any_size:
                 why = f"{counter.name} gives none"
         return f"no interval for {n} of {counted} frame{'s' * (counted != 1)}: {why}"
 
@@ -255,16 +260,12 @@ class _Count:
     ) -> Tally:
         counter, known = self.counter, self._known(table)
         last = table.earlier[-1]["image"] if known else ""  # perhaps not all of its frames
+        if table and table.complete:
+            self._check_complete(table, known)
+            return self.tally
         left = [f for f in self.chosen if image_cell(f) not in known or image_cell(f) == last]
         if started:
             started(len(left), len(self.chosen) - len(left))
-        if table and table.complete:
-            if more := [file for file in left if image_cell(file) != last]:
-                raise UserError(
-                    f"{table.file} is complete, and {more[0]} is not in it: choose another name "
-                    "for -o."
-                )
-            return self.tally
         pictures = None
         if overlay or masks:
             overlay, masks = overlay and Path(overlay), masks and Path(masks)
@@ -292,6 +293,20 @@ class _Count:
             if pictures:
                 pictures.keep()
         return self.tally
+
+    def _check_complete(self, table: CountTable, known: Mapping[str, int]) -> None:
+        """Sees to it that a table is of these images and this counter."""
+        cure = "choose another name for -o"
+        if more := [file for file in self.chosen if image_cell(file) not in known]:
+            raise UserError(f"{table.file} is complete, and {more[0]} is not in it: {cure}.")
+        by = (self.counter.name, self.counter.version)
+        for row in table.earlier:
+            if (row["model"], row["version"]) != tuple(map(csv_safe, by)):
+                name = " ".join(filter(None, (row["model"], row["version"])))
+                raise UserError(f"{table.file} is complete and was counted by {name}: {cure}.")
+        log.info(
+            "%s is complete: nothing is counted. With other options %s.", table.file, cure
+        )
 
     def _known(self, table: CountTable | None) -> dict[str, int]:
         """Rows of each image that an interrupted count left."""
@@ -321,7 +336,8 @@ def made_with(
 ) -> dict[str, Any]:
     """What decides over the counts and times of a table."""
     known = {"model": counter.name, "version": counter.version, "interval": interval_s}
-    known["diameter"] = counter.stated_diameter
+    if counter.stated_diameter is not None:
+        known["diameter"] = counter.stated_diameter
     return known | {key.removesuffix("_um"): value for key, value in reading.items()}
 
 

@@ -313,7 +313,8 @@ class Counter(ABC):
             return
         if not 0 < stated < np.inf:
             raise UsageError(f"pixel_size_um is {stated}: give micrometres above 0.")
-        if self.preprocessing is None or self.preprocessing.pixel_size_um is None:
+        known = self.preprocessing is not None and self.preprocessing.pixel_size_um is not None
+        if not known and not self.any_scale:
             log.warning(
                 "%s does not know at which pixel size it was trained: images are not rescaled.",
                 self.name,

@@ -30,6 +30,8 @@ _UNSETTLED = 1.2  # times which the last measurement may differ from the one bef
 _MEASURED_SIDE = 512  # of the middle of an image made alike, which is measured
 _ENOUGH = 20  # cells there; with fewer the whole image is measured
 _BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
+_NONSENSE = 4.0  # times from which on a stated diameter is a mistake
+_CONTRADICTED = 1.5  # times which a stated and a measured diameter may differ
 _LEAST_SIDE = 32  # of an image made alike, which is padded to it
 _FAMILIAR = 0.5  # of the threshold of unfamiliar images, from which on intervals grow
 _NO_INTERVAL = 3.0  # times that threshold, from which on nothing is promised
@@ -118,12 +120,42 @@ class NormalisedCounter(TiledCounter):
                 f"no numbers, give an image of at least {MIN_SIDE} px"
             )
         if self.stated:
-            entry.diameter = self.stated.pixels(entry)
+            entry.diameter = self._sensible(self.stated.pixels(entry), entry)
+            remark = self._contradicted(entry.diameter, image)
         else:
             entry.diameter, remark = self._measured(image)
-            entry.remark = "; ".join(filter(None, [entry.remark, remark]))
+        entry.remark = "; ".join(filter(None, [entry.remark, remark]))
         known = entry.diameter if np.isfinite(entry.diameter) else self._usual()
         entry.prepared, entry.share = self._alike(image, known)
+
+    def _sensible(self, stated: float, entry: Entry) -> float:
+        """A stated diameter, px.
+
+        Raises:
+            UserError: nothing near it can be counted.
+        """
+        least, most = self.settings.diameters
+        if not least / _NONSENSE <= stated <= most * _NONSENSE:
+            raise UserError(
+                f"{entry.path}: its cells would be {stated:.3g} px large, and {self.name} counts "
+                f"cells of {least:.0f} to {most:.0f} px, correct the diameter or the pixel size"
+            )
+        return stated
+
+    def _contradicted(self, stated: float, image: np.ndarray) -> str:
+        """What speaks against a stated diameter; empty where nothing does."""
+        beyond = self._beyond(stated)
+        measured, _ = self._measured(image)
+        if beyond or not max(measured / stated, stated / measured) > _CONTRADICTED:  # NaN: no cell
+            return beyond
+        return f"cells of {stated:.0f} px are stated, and measured are {measured:.0f} px"
+
+    def _beyond(self, diameter: float) -> str:
+        """That cells are smaller or larger than those that it is meant for."""
+        least, most = self.settings.diameters
+        if least / _BEYOND <= diameter <= most * _BEYOND:
+            return ""
+        return f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
 
     def _usual(self) -> float:
         """A diameter to begin with, px."""
@@ -151,10 +183,9 @@ class NormalisedCounter(TiledCounter):
             change = max(diameter / before, before / diameter)
             if change < _SAME:
                 break
-        remark, ends = "", sorted([diameter, rough if np.isfinite(rough) else before])
-        if not least / _BEYOND <= diameter <= most * _BEYOND:
-            remark = f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
-        elif ends[1] > _UNSURE * ends[0] or change > _UNSETTLED:
+        remark = self._beyond(diameter)
+        ends = sorted([diameter, rough if np.isfinite(rough) else before])
+        if not remark and (ends[1] > _UNSURE * ends[0] or change > _UNSETTLED):
             remark = f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
         return diameter, remark
 

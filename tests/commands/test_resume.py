@@ -117,6 +117,10 @@ def test_nothing_interrupted_begins_and_a_complete_table_stays(folder, tmp_path)
     counter = GreyCounter()
     assert count_into([folder], counter, out, resume=True).frames == 9
     assert counter.counted == [] and out.read_bytes() == before
+    other = GreyCounter()
+    other.name = "other"
+    with pytest.raises(UserError, match="is complete and was counted by"):
+        count_into([folder], other, out, resume=True)
     cv2.imwrite(str(folder / "new.png"), np.zeros((4, 4), np.uint8))
     with pytest.raises(UserError, match=r"is complete, and .*new.png is not in it"):
         count_into([folder], counter, out, resume=True)

@@ -102,6 +102,24 @@ def test_a_stated_diameter_is_taken(counter):
         counter.with_diameter("12um").prepare(entry, None)
 
 
+def test_a_stated_diameter_that_the_image_contradicts_is_flagged(counter):
+    def remark(diameter, stated):
+        entry = next(counter._entries(discs(diameter, 6 * diameter, 2), True, None, {}))
+        counter.with_diameter(stated).prepare(entry, None)
+        return entry.remark
+
+    assert remark(20, "22px") == ""
+    assert "50 px are stated, and measured are" in remark(20, "50px")
+    assert "cells of 90 px, meant for 8 to 60 px" in remark(90, "90px")
+
+
+@pytest.mark.parametrize("stated", ["0.5px", "5000px"])
+def test_a_diameter_that_cannot_be_meant_is_refused(counter, stated):
+    entry = next(counter._entries(discs(20, 120), True, None, {}))
+    with pytest.raises(UserError, match="correct the diameter or the pixel size"):
+        counter.with_diameter(stated).prepare(entry, None)
+
+
 @pytest.mark.parametrize("text", ["", "px", "-3", "0", "nan", "12 mm"])
 def test_what_is_no_diameter_is_refused(text):
     with pytest.raises(UsageError, match="write it as 25px or 12um"):
