@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 import tifffile
 
+from cellzoo.commands.count import HEADER
 from cellzoo.commands.export import TEST_VECTOR_FILE, export
 from cellzoo.counters.connection import parse_address
 from cellzoo.counters.load import load_counter
@@ -97,6 +98,9 @@ def table(run_cli, out, *arguments):
     return [[row[key] for key in kept] for row in rows], result
 
 
+ERROR, FLAG = HEADER.index("error"), HEADER.index("flag")
+
+
 @pytest.mark.parametrize(("name", "refused"), [("tiny", 15), ("read_otherwise", 3)])
 def test_served_equals_local(name, refused, models, images, port, run_cli, request, tmp_path):
     run = request.getfixturevalue("tiny_run" if name == "tiny" else name)
@@ -111,16 +115,16 @@ def test_served_equals_local(name, refused, models, images, port, run_cli, reque
     assert tables["saved"] == tables["served"] and said["saved"] == said["served"]
     rows = tables["saved"]
     for row, of_run in zip(rows, tables["run"], strict=True):
-        if " px and tiny takes " in row[-4]:  # what the run folder counts in tiles
-            assert float(of_run[3]) >= 0 and not of_run[-4]
+        if " px and tiny takes " in row[ERROR]:  # what the run folder counts in tiles
+            assert float(of_run[3]) >= 0 and not of_run[ERROR]
         else:
             assert of_run == row
     if name != "tiny":
         assert said["run"] == said["saved"]
-    assert sum(bool(row[-4]) for row in rows) == refused, [row[0] for row in rows if row[-4]]
+    assert sum(bool(row[ERROR]) for row in rows) == refused, [row[0] for row in rows if row[ERROR]]
     # The noise that the first files hold is what was seen in training.
-    noise, others = rows[:66], [row for row in rows[66:] if not row[-4]]
-    flagged = [sum(bool(row[-3]) for row in part) for part in (noise, others)]
+    noise, others = rows[:66], [row for row in rows[66:] if not row[ERROR]]
+    flagged = [sum(bool(row[FLAG]) for row in part) for part in (noise, others)]
     widths = {float(row[5]) - float(row[3]) for row in rows if row[5]}
     if name == "tiny":  # of which nothing is known
         assert flagged == [0, 0] and not widths

@@ -361,7 +361,7 @@ def test_what_counts_already_keeps_its_scale_of_counts():
     natural = SimpleNamespace(
         images=np.zeros((2, 4, 4)), counts=np.ones(2), labelled=np.ones(2, bool)
     )
-    batches = SimpleNamespace(natural=natural, synthetic=None)
+    batches = SimpleNamespace(natural=natural, synthetic=None, normalised=None)
     assemble.adapt(network, batches, counts=False)
     assert adapted == ["grey"]
     assemble.adapt(network, batches, counts=True)
