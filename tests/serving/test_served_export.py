@@ -90,15 +90,15 @@ def images(tmp_path_factory):
     return folder
 
 
+KEPT = [key for key in HEADER if key not in ("version", "seconds")]
+ERROR, FLAG = KEPT.index("error"), KEPT.index("flag")
+
+
 def table(run_cli, out, *arguments):
     result = run_cli("count", *arguments, "-o", out)
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    kept = [key for key in rows[0] if key not in ("version", "seconds")]
-    return [[row[key] for key in kept] for row in rows], result
-
-
-ERROR, FLAG = HEADER.index("error"), HEADER.index("flag")
+    return [[row[key] for key in KEPT] for row in rows], result
 
 
 @pytest.mark.parametrize(("name", "refused"), [("tiny", 15), ("read_otherwise", 3)])
