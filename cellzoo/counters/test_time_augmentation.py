@@ -2,6 +2,31 @@
 
 from collections.abc import Callable
 
+# How an image may lie: turned over its diagonal, and the steps through its rows and columns.
+ORIENTATIONS = [
+    (turned, rows, columns) for turned in (False, True) for rows in (1, -1) for columns in (1, -1)
+]
+
+
+def lay(images, orientation: tuple[bool, int, int]):
+    """Images ``[n, h, w]`` in one of :data:`ORIENTATIONS`."""
+    turned, rows, columns = orientation
+    return _turn(images, turned)[:, ::rows, ::columns]
+
+
+def lay_back(maps, orientation: tuple[bool, int, int]):
+    """Maps ``[n, h, w]`` of images that :func:`lay` has laid, as the images were."""
+    turned, rows, columns = orientation
+    return _turn(maps[:, ::rows, ::columns], turned)
+
+
+def _turn(images, turned: bool):
+    if not turned:
+        return images
+    import keras  # 4 s, but a network has started it
+
+    return keras.ops.swapaxes(images, 1, 2)
+
 
 def mean_over_orientations(count: Callable, images, orientations: int = 1):
     """The mean of the counts of images and of their mirror images, whose errors partly cancel.
@@ -19,15 +44,5 @@ def mean_over_orientations(count: Callable, images, orientations: int = 1):
     """
     if orientations == 1:
         return count(images)
-    lying = [images]
-    if orientations == 8:
-        import keras  # 4 s, but a network has started it
-
-        lying.append(keras.ops.swapaxes(images, 1, 2))
-    counts = [
-        count(turned[:, ::rows, ::columns])
-        for turned in lying
-        for rows in (1, -1)
-        for columns in (1, -1)
-    ]
+    counts = [count(lay(images, way)) for way in ORIENTATIONS[:orientations]]
     return sum(counts) / orientations

@@ -1,19 +1,17 @@
 """The mean of a network's counts in many orientations, learned into a single look."""
 
 import logging
-import shutil
-from collections.abc import Callable
 
 import keras
 from keras import ops
 
+from cellzoo.counters.test_time_augmentation import ORIENTATIONS, lay, lay_back
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.training.assemble import compilation, rising_and_falling
 from cellzoo.training.devices import Devices
-from cellzoo.training.interrupts import BetweenSteps
 from cellzoo.training.optimizers import make_optimizer
 from cellzoo.training.stream import fit_stream
 from cellzoo.training.trainer import Trainer
@@ -52,14 +50,14 @@ class Distiller(Trainer):
     def _lesson(self, x: dict) -> dict:
         """The teacher's means, as a batch gives targets."""
         sums: dict = {}
-        for way, back in self.ways:
-            lying = {domain: way(images) for domain, images in x.items()}
+        for way in self.ways:
+            lying = {domain: lay(images, way) for domain, images in x.items()}
             seen = self.teacher(lying, training=False)
             for domain in self.domains:
                 sums[f"{domain}_count"] = sums.get(f"{domain}_count", 0) + seen[f"{domain}_count"]
                 density = f"{domain}_density"
                 if density in seen:
-                    sums[density] = sums.get(density, 0) + back(seen[density])
+                    sums[density] = sums.get(density, 0) + lay_back(seen[density], way)
         lesson = {key: ops.stop_gradient(value / len(self.ways)) for key, value in sums.items()}
         for domain, images in x.items():
             lesson[f"{domain}_weight"] = ops.ones_like(lesson[f"{domain}_count"])
@@ -73,32 +71,19 @@ class Distiller(Trainer):
         return lesson
 
 
-def orientations(recipe: Recipe) -> list[tuple[Callable, Callable]]:
-    """How images ``[n, h, w]`` may lie, by ``augment``, and how a map is laid back.
+def orientations(recipe: Recipe) -> list[tuple[bool, int, int]]:
+    """How images may lie, by ``augment``: those of ``ORIENTATIONS`` that training may show.
 
     As they are; mirrored, with ``flip``; turned by 90 degrees, with ``rotate``, if square.
     """
     height, width = sides(recipe.image_size)
     flip, turn = recipe.augment.flip, recipe.augment.rotate and height == width
     return [
-        _orientation(lying, rows, columns)
-        for lying in (False, True)
-        for rows in (1, -1)
-        for columns in (1, -1)
+        (lying, rows, columns)
+        for lying, rows, columns in ORIENTATIONS
         if (turn or not lying)  # lying down is a mirror image, as is each flip: two make a turn
         and (flip or (turn and lying == (rows != columns)))
     ]
-
-
-def _orientation(turn: bool, rows: int, columns: int) -> tuple[Callable, Callable]:
-    def way(images):
-        return (ops.swapaxes(images, 1, 2) if turn else images)[:, ::rows, ::columns]
-
-    def back(maps):
-        maps = maps[:, ::rows, ::columns]
-        return ops.swapaxes(maps, 1, 2) if turn else maps
-
-    return way, back
 
 
 def steps_within(share: float, trained_steps: int) -> int:
@@ -122,14 +107,12 @@ def distil(run: Run, batches: TrainingBatches, steps: int) -> None:
     """
     settings = run.recipe.train
     if not run.weights(TEACHER).is_file():
-        partly = run.weights(TEACHER).with_suffix(".tmp")
-        shutil.copyfile(run.best_weights, partly)
-        partly.replace(run.weights(TEACHER))
+        run.save_weights(run.load_network(), run.weights(TEACHER))
     network, teacher = run.load_network(TEACHER), run.load_network(TEACHER)
     student = Distiller(network, teacher, run.recipe)
     log.info("One look learns the mean of %d orientations: %d steps.", len(student.ways), steps)
     rate = rising_and_falling(RATE * settings.learning_rate, steps, warmup=steps // 10)
     optimizer = make_optimizer(settings.optimizer, rate, global_clipnorm=settings.clip_norm)
     student.compile(optimizer, jit_compile=compilation())
-    fit_stream(student, batches, range(1), steps, Devices(), BetweenSteps(), ())
+    fit_stream(student, batches, range(1), steps, Devices(), ())
     run.save_best(network)

@@ -35,7 +35,6 @@ from cellzoo.training.classical import fit_classical, unseen_counts
 from cellzoo.training.devices import Devices, choose_devices
 from cellzoo.training.distil import distil, steps_within
 from cellzoo.training.environment import write_environment
-from cellzoo.training.interrupts import BetweenSteps
 from cellzoo.training.resume import open_run
 from cellzoo.training.start import check_leakage, compare_with_start
 from cellzoo.training.stream import fit_stream
@@ -263,15 +262,8 @@ def _fit_epochs(
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
             if "natural_reconstruction" in trainer.network.output:
                 callbacks.append(Pictures(str(folder / "pictures"), validation.images[:6], every))
-    fit_stream(
-        trainer,
-        batches,
-        range(first_epoch, epochs),
-        steps_per_epoch,
-        devices,
-        BetweenSteps(),
-        callbacks,
-    )
+    todo = range(first_epoch, epochs)
+    fit_stream(trainer, batches, todo, steps_per_epoch, devices, callbacks)
 
 
 def _finish(

@@ -45,7 +45,6 @@ def fit_stream(
     epochs: range,
     steps_per_epoch: int,
     devices: Devices,
-    interrupts: BetweenSteps,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Trains for some epochs, with the batches of just these.
@@ -58,6 +57,7 @@ def fit_stream(
         stream = tf_dataset(batches, first, last, devices)
     else:
         stream = batches.between(first, last)
+    interrupts = BetweenSteps()
     try:
         with interrupts.waiting():
             trainer.fit(
