@@ -43,8 +43,8 @@ def path_text(given: object, what: str) -> str:
     raise UsageError(f"{what} is of type {type(given).__name__}: give a path or a name as text.")
 
 
-def check_new_file(out: Path) -> None:
-    """Says that a file named by ``-o`` cannot be written, before the work that is to fill it.
+def check_new_file(out: Path, option: str = "-o") -> None:
+    """Says that a file that an option names cannot be written, before the work that is to fill it.
 
     Raises:
         UserError: it exists already, its name is too long or no UTF-8, or its folder does not exist
@@ -52,7 +52,7 @@ def check_new_file(out: Path) -> None:
     """
     check_name(out)
     if out.exists():
-        raise UserError(f"{out} exists: choose another name for -o, or move it away.")
+        raise UserError(f"{out} exists: choose another name for {option}, or move it away.")
     if not out.parent.is_dir():
         raise UserError(f"There is no folder {out.parent} for {out.name}: make it first.")
     try:

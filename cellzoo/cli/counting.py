@@ -229,10 +229,10 @@ def count(
             "--check draws from whole images of one table: join the shards first, or cut the "
             "chambers out."
         )
-    for file in filter(None, (truth, corrected)):  # before the count, which may take hours
-        if (file == corrected) == file.exists():
-            wrong = "is there already" if file.exists() else "is not there"
-            raise UserError(f"{file} {wrong}: give another file.")
+    if truth and not truth.exists():  # before the count, which may take hours
+        raise UserError(f"{truth} is not there: give another file.")
+    if corrected:
+        check_new_file(corrected, "--corrected")
     if shard is not None:
         out = Shard.parse(shard).table(out)
     if not resume:

@@ -89,7 +89,7 @@ def check_counts(
             other counts; or the counts are to be corrected and nothing is shown to help.
     """
     if corrected is not None:
-        check_new_file(corrected)
+        check_new_file(corrected, "--corrected")
     counted = Counted(table)
     if len(counted.raw) <= number:
         raise UserError(

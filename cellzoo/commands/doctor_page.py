@@ -14,7 +14,7 @@ from cellzoo.counters.base import Counter
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import images_as_trained
 from cellzoo.evaluation.report import page
-from cellzoo.files import write_atomically
+from cellzoo.files import write_new
 from cellzoo.runs import Run
 from cellzoo.scores.counts import round_count
 from cellzoo.synthetic.sheet import contact_sheet
@@ -63,7 +63,7 @@ def write_page(file: Path, found: Diagnosis, counter: Counter) -> None:
             training=words,
             rows=rows,
         )
-    write_atomically(file, content)
+    write_new(file, content)
 
 
 def training_examples(
