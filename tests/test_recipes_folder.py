@@ -93,6 +93,9 @@ def small_images(path, quick, tmp_path, write_cells, write_bbbc005):
     if source == "bbbc005":
         return [f"data.natural.folder={write_bbbc005(tmp_path / 'cells')}"]
     folder = write_cells(tmp_path / "cells", images=24, size=40)
+    if source == "mixed":
+        images = f"images: {{source: folder, folder: {folder}}}"
+        return [f"data.natural.sets=[{{name: own, diameter: 9, {images}}}]"]
     if recipe.model.segments and not recipe.classical:
         add_label_images(folder)
     settings = [f"data.natural.folder={folder}", "data.natural.labelled=6"]

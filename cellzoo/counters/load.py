@@ -72,6 +72,10 @@ def load_run(folder: Path, selection: str = "best") -> "RunCounter":
         from cellzoo.counters.normalised import NormalisedCounter
 
         return NormalisedCounter(run, selection)
+    if run.recipe.data.natural.source == "mixed":
+        from cellzoo.counters.rescaled import RescaledCounter
+
+        return RescaledCounter(run, selection)
     if run.recipe.model.tiling():
         from cellzoo.counters.tiled import TiledCounter
 

@@ -15,6 +15,7 @@ from cellzoo.counters.base import Domain
 from cellzoo.counters.entries import Entry
 from cellzoo.counters.preprocessing import MIN_SIDE, Columns
 from cellzoo.counters.tiled import TiledCounter
+from cellzoo.data.normalised import Normalise
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Notes
 from cellzoo.images.diameter import find_blobs
@@ -94,13 +95,18 @@ class NormalisedCounter(TiledCounter):
     def __init__(self, run: Run, selection: str = "best"):
         """Loads the weights."""
         super().__init__(run, selection)
-        self.settings = run.recipe.data.normalise
+        self.settings = self._settings(run)
         self.any_size = self.any_scale = True
         self.stated: Diameter | None = None
-        outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
-        self._maps = keras.Model(self.network.input["natural"], outputs)
+        if self.can_segment:
+            outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
+            self._maps = keras.Model(self.network.input["natural"], outputs)
         # Images are measured while those before them are counted.
         self._one_at_a_time = threading.Lock()
+
+    def _settings(self, run: Run) -> Normalise:
+        """What has the diameter of cells that the network sees, and those that it is meant for."""
+        return run.recipe.data.normalise
 
     def with_diameter(self, diameter: str) -> "NormalisedCounter":
         """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""
@@ -113,7 +119,7 @@ class NormalisedCounter(TiledCounter):
 
     def prepare(self, entry: Entry, notes: Notes) -> None:
         """See :meth:`cellzoo.counters.base.Counter.prepare`; measures the cells."""
-        image = np.ascontiguousarray(entry.frame.pixels, np.float32)
+        image = self._pixels(entry)
         if min(image.shape) < MIN_SIDE or not np.isfinite(image).all():
             raise UserError(
                 f"{entry.path}: is {image.shape[1]} x {image.shape[0]} px, or has values that are "
@@ -127,6 +133,10 @@ class NormalisedCounter(TiledCounter):
         entry.remark = "; ".join(filter(None, [entry.remark, remark]))
         known = entry.diameter if np.isfinite(entry.diameter) else self._usual()
         entry.prepared, entry.share = self._alike(image, known)
+
+    def _pixels(self, entry: Entry) -> np.ndarray:
+        """An image that is to be measured and made alike, float32."""
+        return np.ascontiguousarray(entry.frame.pixels, np.float32)
 
     def _sensible(self, stated: float, entry: Entry) -> float:
         """A stated diameter, px.

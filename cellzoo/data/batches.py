@@ -10,6 +10,7 @@ from cellzoo.data.density import cells_at, cells_per_pixel
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.normalised import Normalise, NormalisedWindows
 from cellzoo.data.overlay import lay_over
+from cellzoo.data.rescaled import rescaled
 from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.data.windows import cut_windows
 
@@ -54,6 +55,9 @@ class TrainingBatches:
             :func:`cellzoo.data.overlay.lay_over`.
         normalise: windows are cut out of each natural image so, which needs label images; None:
             images stay as they are.
+        jitter: times which the cells of a natural image may look larger or smaller, at most, see
+            :func:`cellzoo.data.rescaled.rescaled`; None: images stay as they are.
+        kinds_share_equally: each kind of natural images has the same share of each natural batch.
         shares: devices that share a batch; of a smaller natural batch each gets as many images.
         count_mean: what the count loss is averaged over, ``"labelled"`` images or the whole
             ``"batch"``.
@@ -73,6 +77,8 @@ class TrainingBatches:
         window: int | None = None,
         overlay: float = 0.0,
         normalise: Normalise | None = None,
+        jitter: float | None = None,
+        kinds_share_equally: bool = False,
         shares: int = 1,
         count_mean: str,
         seed: int,
@@ -80,7 +86,7 @@ class TrainingBatches:
         """Sets up the order; no batch is made yet."""
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
-        self.window, self.overlay = window, overlay
+        self.window, self.overlay, self.jitter = window, overlay, jitter
         self.normalised = None if normalise is None else NormalisedWindows(natural, normalise)
         known = natural.labelled if window is None else natural.has_points
         labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
@@ -95,6 +101,8 @@ class TrainingBatches:
             self.streams = [(np.arange(len(natural)), batch)]
         else:
             self.streams = [(labelled, n), (others, batch - n)]
+        if kinds_share_equally:
+            self.streams = _of_each_kind(natural, batch)
         # Before augmentation, which may leave a single one of several numbers.
         masks = () if natural.masks is None else natural.masks
         self.numbered = np.array(
@@ -185,6 +193,9 @@ class TrainingBatches:
         if self.window:
             random = np.random.default_rng((self.seed, 32, step))
             images, masks, points = cut_windows(images, masks, points, self.window, random)
+        if self.jitter:
+            random = np.random.default_rng((self.seed, 32, step))
+            images, points = rescaled(self.natural, chosen, self.jitter, random)
         if self.normalised:
             random = np.random.default_rng((self.seed, 32, step))
             images, masks = self.normalised.cut(chosen, random)
@@ -238,3 +249,13 @@ class TrainingBatches:
         """The batches of steps ``first`` to ``last - 1``."""
         for step in range(first, last):
             yield self(step)
+
+
+def _of_each_kind(natural: ImageSet, batch: int) -> list[tuple[np.ndarray, int]]:
+    """The images of each kind, and how many of them are in a batch: as many of each, or nearly."""
+    kinds = np.unique(natural.kinds)
+    ends = np.arange(len(kinds) + 1) * batch // len(kinds)
+    return [
+        (np.flatnonzero(natural.kinds == kind), int(number))
+        for kind, number in zip(kinds, np.diff(ends), strict=True)
+    ]

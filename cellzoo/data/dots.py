@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellzoo.data.image_set import column
 from cellzoo.data.labels import Row, file_and_frame, resolved
 from cellzoo.data.points import Point, as_array, read_points
 from cellzoo.errors import UserError
@@ -115,10 +116,7 @@ class Dots:
         """What :class:`cellzoo.data.image_set.ImageSet` has as ``points``."""
         if all(place is None for place in places):
             return None
-        column = np.empty(len(places), object)
-        for k, place in enumerate(places):  # numpy would make one array of places of one shape
-            column[k] = place
-        return column
+        return column(places)
 
     def _check_inside(self, points: Sequence[Point], frame: Frame, name: str) -> None:
         height, width = frame.pixels.shape

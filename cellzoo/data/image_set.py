@@ -33,6 +33,11 @@ class ImageSet:
         pixel_sizes_um: ``[n]`` float: width of a pixel of the files in micrometres; NaN = unknown.
             None: none is known.
         assisted: ``[n]`` bool: who gave the count had that of a model in view. None: nobody had.
+        contents: ``[n, 2]`` int: height and width in pixels of what there is of an image, in the
+            upper left; the rest was filled up. None: all of it.
+        originals: ``[n]`` objects: images of validation and test as they were before they were
+            resized to ``images``, float32 ``[h, w]`` in [0, 1]; None of an image of training. None:
+            ``images`` are what a counter is given.
     """
 
     images: np.ndarray
@@ -48,6 +53,8 @@ class ImageSet:
     sizes: np.ndarray | None = None
     pixel_sizes_um: np.ndarray | None = None
     assisted: np.ndarray | None = None
+    contents: np.ndarray | None = None
+    originals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
@@ -99,9 +106,32 @@ class ImageSet:
             return np.zeros(len(self), bool)
         return np.array([places is not None for places in self.points], bool)
 
+    @property
+    def given(self) -> np.ndarray | list[np.ndarray]:
+        """What a counter gets of images of validation or test, to count as a user's."""
+        return self.images if self.originals is None else list(self.originals)
+
+    @property
+    def parts(self) -> np.ndarray | list[np.ndarray]:
+        """The images without what was filled up."""
+        if self.contents is None:
+            return self.images
+        return [
+            image[:height, :width]
+            for image, (height, width) in zip(self.images, self.contents, strict=True)
+        ]
+
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: array for name, array in arrays.items() if array is not None}
+
+
+def column(values: Sequence[np.ndarray | None]) -> np.ndarray:
+    """An array of objects ``[n]``; numpy alone would make one array of arrays of one shape."""
+    made = np.empty(len(values), object)
+    for k, value in enumerate(values):
+        made[k] = value
+    return made
 
 
 @dataclass(frozen=True)

@@ -169,11 +169,11 @@ def scored_images(
 def _findings(
     counter: Counter, material: _Material, folder: bool, protocol: str
 ) -> Findings:
-    images = material.images.images
     if protocol == "cellzoo":
-        counts = counter.count(images, scaled=True, sizes=_own_sizes(counter, material.images))
+        sizes = _own_sizes(counter, material.images)
+        counts = counter.count(material.images.given, scaled=True, sizes=sizes)
     else:
-        raw = predict_counts(_network(counter), images, protocol=protocol)
+        raw = predict_counts(_network(counter), material.images.images, protocol=protocol)
         counts = Counts(raw, np.full_like(raw, np.nan), np.full_like(raw, np.nan))
     training, missing = material.training, ""
     # Only an embedding shows them, and the background of synthetic images may be made of them.

@@ -35,6 +35,8 @@ def check_recipe(recipe: Recipe) -> None:
         _check_window(recipe)
     if recipe.data.normalise:
         _check_normalise(recipe)
+    if recipe.data.natural.source == "mixed":
+        _check_mixed(recipe)
     recipe.augment.check(recipe.augment.window or recipe.image_size)
     recipe.data.check(recipe.image_size)
     if recipe.data.natural.keeps_all_labels_hidden:
@@ -86,6 +88,20 @@ def _check_normalise(recipe: Recipe) -> None:
     if settings.window % tiling.stride:
         raise UsageError(
             f"data.normalise.window is {settings.window}: choose a multiple of {tiling.stride}."
+        )
+
+
+def _check_mixed(recipe: Recipe) -> None:
+    """Sees to it that images of many sizes can teach the model, and be counted."""
+    if recipe.model.tiling() is None or recipe.model.needs_masks or recipe.data.normalise:
+        raise UsageError(
+            f"data.natural.source is mixed, whose images have many sizes, and {recipe.model.name} "
+            "cannot count these: choose twin_density, without data.normalise."
+        )
+    if recipe.augment.window or recipe.augment.crop < 1:
+        raise UsageError(
+            "data.natural.source is mixed, whose cells may have no dots, so parts of its images "
+            "have no known count: set augment.window to null and augment.crop to 1."
         )
 
 

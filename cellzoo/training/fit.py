@@ -118,7 +118,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     _look_at_scale(recipe, training)
     if devices.chief:
         run.keep_fingerprints(seen)
-        known, held_out = training.images, validation.images
+        known, held_out = training.parts, validation.parts
         if normalise := recipe.data.normalise:
             known, held_out = (normalised_images(s, normalise) for s in (training, validation))
         run.keep_out_of_distribution(
@@ -270,7 +270,7 @@ def _finish(
     run: Run, training: ImageSet, validation: ImageSet, seconds: float, steps: int | None
 ) -> None:
     """Scores the model to count with on the validation split; the file it writes ends the run."""
-    predicted = load_run(run.path).count(validation.images, scaled=True, flags=False).raw
+    predicted = load_run(run.path).count(validation.given, scaled=True, flags=False).raw
     known = training.counts[training.labelled]
     scores = count_metrics(validation.counts, predicted)
     held_out = predicted

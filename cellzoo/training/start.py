@@ -112,7 +112,7 @@ def compare_with_start(run: Run, validation: ImageSet, error: float) -> None:
     start = load_run(zoo.find(name))
     if start.preprocessing.size != sides(run.recipe.image_size):
         return
-    predicted = start.count(validation.images, scaled=True, flags=False).raw
+    predicted = start.count(validation.given, scaled=True, flags=False).raw
     scores = count_metrics(validation.counts, predicted)
     log.info("%s, with which it began: %s", name, headline_in_words(scores))
     if scores["mae_raw"] < error:

@@ -254,6 +254,13 @@ def test_natural_and_synthetic_images_are_augmented_by_seeds_of_their_own():
     assert len(set(seeds)) == len(seeds) == 6
 
 
+def test_kinds_share_a_batch_equally_however_many_images_they_have():
+    natural = replace(natural_set(labelled=10), kinds=np.array(7 * ["a"] + 2 * ["b"] + ["c"]))
+    made = batches(natural, batch=6, kinds_share_equally=True)
+    kinds = [natural.kinds[members(made(step)[0]["natural"])].tolist() for step in range(4)]
+    assert kinds == 4 * [["a", "a", "b", "b", "c", "c"]]
+
+
 def test_a_fixed_source_gives_the_same_images_again_and_a_fresh_one_new_ones():
     indices = np.array([2, 0])
     fixed, fresh = synthetic_source(False), synthetic_source(True)

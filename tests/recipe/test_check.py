@@ -4,7 +4,7 @@
 
 import pytest
 
-from cellzoo.errors import UsageError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.recipe.check import check_recipe
 
 
@@ -131,3 +131,30 @@ def test_windows_fit_the_network_and_the_images(load, side):
 def test_windows_are_of_real_images(load):
     with pytest.raises(UsageError, match="augment.window cuts real images alone"):
         check_recipe(load(DOTTED, "data.synthetic={preset: bf}"))
+
+
+MIXED = """\
+name: simple
+data:
+  natural:
+    source: mixed
+    sets: [{name: chambers, diameter: 13, images: {source: simulated, modality: bf}}]
+augment: {crop: 1}
+model: {name: twin_density}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("model={name: twinvae}", "cannot count these: choose twin_density"),
+        ("augment.crop=0.9", "parts of its images have no known count"),
+        ("augment.window=64", "parts of its images have no known count|real images alone"),
+        ("model.image_size=64", "more than model.image_size"),
+        ("data.natural.leave_out=[chambers]", "leaves no set"),
+    ],
+)
+def test_images_of_several_kinds_are_counted_whole_and_at_any_size(load, setting, sentence):
+    check_recipe(load(MIXED))
+    with pytest.raises(UserError, match=sentence):
+        check_recipe(load(MIXED, setting))

@@ -2,6 +2,7 @@
 
 from cellzoo.data.sources.bbbc005 import BBBC005
 from cellzoo.data.sources.folder import Folder
+from cellzoo.data.sources.mixed import Mixed
 from cellzoo.data.sources.nuclei import Nuclei
 from cellzoo.data.sources.simulated import SimulatedMicroscope
 from cellzoo.data.sources.simulated_fluorescence import SimulatedFluorescence
@@ -12,6 +13,7 @@ SOURCES: dict[str, type[Source]] = {
     "simulated": SimulatedMicroscope,
     "folder": Folder,
     "nuclei": Nuclei,
+    "mixed": Mixed,
     "bbbc005": BBBC005,
     "simulated_fluorescence": SimulatedFluorescence,
 }

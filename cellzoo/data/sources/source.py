@@ -25,6 +25,9 @@ class Source(Section):
     simulated: ClassVar[bool]
     """Whether the images are simulated, which is said wherever a number from them is shown."""
 
+    kinds_share_equally: ClassVar[bool] = False
+    """Whether each kind of images has the same share of each training batch."""
+
     group_name: ClassVar[str] = "groups"
     """What the images of one group share, in the plural: chambers, layouts."""
 
@@ -52,6 +55,11 @@ class Source(Section):
     def keeps_all_labels_hidden(self) -> bool:
         """Whether no training image keeps its label: synthetic ones alone say what a count is."""
         return False
+
+    @property
+    def scale_jitter(self) -> float | None:
+        """Times which cells of a training image may look larger or smaller; None: they do not."""
+        return None
 
     @property
     def reading(self) -> Reading:

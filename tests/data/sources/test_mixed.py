@@ -1,0 +1,113 @@
+"""Images of several kinds in one set, with cells of one size."""
+
+import cv2
+import numpy as np
+import pytest
+
+from cellzoo.data.image_set import ImageSet
+from cellzoo.data.rescaled import rescaled
+from cellzoo.data.sources.mixed import Mixed
+from cellzoo.errors import UsageError, UserError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """``large``, cells of 40 px in 80 x 120 px with dots, and ``small``, cells of 10 px."""
+    random = np.random.default_rng(0)
+    for name, size in (("large", (80, 120)), ("small", (30, 30))):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = ["image,count,split"]
+        for k in range(6):
+            image = random.integers(0, 255, size, np.uint8)
+            cv2.imwrite(str(folder / f"{k}.png"), cv2.GaussianBlur(image, (0, 0), 3))
+            rows.append(f"{k}.png,{'' if k == 3 else k % 2},{'validation' if k > 3 else 'train'}")
+        (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "large" / "points.csv").write_text("image,x,y\n1.png,79.5,39.5\n5.png,0,0\n")
+    return tmp_path
+
+
+def source(folders, **more):
+    sets = [
+        {
+            "name": name,
+            "diameter": diameter,
+            "images": {"source": "folder", "folder": str(folders / name)},
+        }
+        for name, diameter in (("large", 40), ("small", 10))
+    ]
+    return Mixed(sets=sets, diameter=10, **more)
+
+
+def test_all_cells_get_one_diameter_and_what_is_free_the_mean(folders):
+    images, skipped = source(folders).load(32, 1)
+    assert not skipped
+    assert images.kinds.tolist() == 5 * ["large"] + 5 * ["small"]  # without those not labelled
+    assert images.contents.tolist() == 5 * [[20, 30]] + 5 * [[30, 30]]
+    assert [part.shape for part in images.parts[4:6]] == [(20, 30), (30, 30)]
+    first = images.images[0]
+    np.testing.assert_allclose(first[20:], first[:20, :30].mean(), rtol=1e-5)
+    # The middle of the file stays the middle of what there is of it.
+    np.testing.assert_allclose(images.points[1], [[19.5, 9.5]], atol=0.2)
+    assert images.points[0].shape == (0, 2) and images.points[7] is None
+
+
+def test_held_out_images_are_kept_as_files_have_them(folders):
+    images, _ = source(folders).load(32, 1)
+    held_out = images.of("validation")
+    assert [image.shape for image in held_out.given] == 2 * [(80, 120)] + 2 * [(30, 30)]
+    file = cv2.imread(str(folders / "large" / "4.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(held_out.given[0] * 255, file, atol=1e-3)
+    assert all(image is None for image in images.of("train").originals)
+
+
+def test_sets_can_be_left_out(folders):
+    images, _ = source(folders, leave_out=["large"]).load(32, 1)
+    assert set(images.kinds) == {"small"}
+    with pytest.raises(UsageError, match=r"has smal, which is none of large, small"):
+        source(folders, leave_out=["smal"]).check(32)
+
+
+def test_images_that_find_no_room_are_refused(folders):
+    with pytest.raises(UserError, match="images of large have 30 x 20 px .* raise that"):
+        source(folders).load(24, 1)
+
+
+def test_simulated_chambers_join_in():
+    images = {"source": "simulated", "modality": "bf", "train": 6, "labelled": 5, "validation": 4,
+              "validation_labelled": 4}  # fmt: skip
+    mixed = Mixed(sets=[{"name": "chambers", "diameter": 18, "images": images}], diameter=9)
+    mixed.check(64)
+    found, _ = mixed.load(64, 1, ("train", "validation"))
+    assert (found.splits == "train").sum() == 5 and (found.splits == "validation").sum() == 4
+    assert found.images.shape[1:] == (64, 64) and found.given[5].shape == (128, 128)
+    with pytest.raises(UserError, match="more than model.image_size"):
+        mixed.check(56)
+
+
+def test_rescaled_images_stay_whole_and_their_dots_on_their_cells():
+    images = np.full((2, 40, 40), 0.5, np.float32)
+    images[:, 10, 6] = 1.0  # a cell of one pixel, in 20 x 16 px that there are of the image
+    points = np.empty(2, object)
+    points[0] = np.float32([[6, 10]])
+    names = np.array(["a", "b"])
+    known = ImageSet(images, np.float32([1, 1]), names, names, names, points=points,
+                     contents=np.array([[20, 16], [20, 16]]))  # fmt: skip
+    places_seen = set()
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        made, places = rescaled(known, [0, 1], 1.5, random)
+        assert made.shape == (2, 40, 40) and places[1] is None
+        y, x = np.unravel_index(made[0].argmax(), (40, 40))
+        np.testing.assert_allclose(places[0], [[x, y]], atol=0.8)
+        places_seen.add((y, x))
+    assert len(places_seen) > 10
+
+
+def test_larger_cells_find_no_more_room_than_there_is():
+    images = np.random.default_rng(0).random((1, 20, 20)).astype(np.float32)
+    names = np.array(["a"])
+    known = ImageSet(images, np.float32([1]), names, names, names, contents=np.array([[20, 20]]))
+    for seed in range(10):
+        made, places = rescaled(known, [0], 3.0, np.random.default_rng(seed))
+        assert made.shape == (1, 20, 20) and places is None
