@@ -98,10 +98,11 @@ def _check_mixed(recipe: Recipe) -> None:
             f"data.natural.source is mixed, whose images have many sizes, and {recipe.model.name} "
             "cannot count these: choose twin_density, without data.normalise."
         )
-    if recipe.augment.window or recipe.augment.crop < 1:
+    if recipe.augment.window or recipe.augment.overlay or recipe.augment.crop < 1:
         raise UsageError(
             "data.natural.source is mixed, whose cells may have no dots, so parts of its images "
-            "have no known count: set augment.window to null and augment.crop to 1."
+            "have no known count: set augment.window to null, augment.overlay to 0 and "
+            "augment.crop to 1."
         )
 
 
