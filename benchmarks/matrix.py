@@ -32,6 +32,7 @@ from cellzoo import zoo
 from cellzoo.commands.count import CountRow, count_files
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
+from cellzoo.data.sources.mixed import Mixed
 from cellzoo.data.sources.simulated import SimulatedMicroscope
 from cellzoo.images import read_frames, resize
 from cellzoo.runs import Run
@@ -41,16 +42,18 @@ from cellzoo.simulators.fluorescence import Fluorescence
 KEY = ("counter", "images_of")
 CHAMBERS = 250  # images of simulated chambers that are drawn from
 FLUORESCENCE_SIZE = (520, 696)  # that of BBBC005, so that cells alone are of another size
-# Name of a set -> the counter of the zoo that learned from such images.
+# Name of a set -> the counters of the zoo that learned from such images.
 OWN = {
-    "ldc": "ldc",
-    "bbbc005 nuclei": "bbbc005",
-    "bbbc005 cell bodies": "bbbc005",
-    "simulated bright field": "simulated_bf",
-    "simulated phase contrast": "simulated_pc",
-    "dsb2018": "nuclei",
-    "dsb2018, 12 bits in 16": "nuclei",
-    "dsb2018, enlarged, stretched": "nuclei",
+    "ldc": ("ldc", "cells"),
+    "cho_dic": ("cells",),
+    "bccd": ("cells",),
+    "bbbc005 nuclei": ("bbbc005",),
+    "bbbc005 cell bodies": ("bbbc005",),
+    "simulated bright field": ("simulated_bf", "cells"),
+    "simulated phase contrast": ("simulated_pc", "cells"),
+    "dsb2018": ("nuclei",),
+    "dsb2018, 12 bits in 16": ("nuclei",),
+    "dsb2018, enlarged, stretched": ("nuclei",),
 }
 
 
@@ -86,7 +89,9 @@ def main() -> None:
         for name in arguments.counters:
             counter = load_run(zoo.find(f"{zoo.PREFIX}{name}"))
             for images in sets:
-                own = int(OWN.get(images.name) == name)
+                own = int(name in OWN.get(images.name, ()))
+                if own and isinstance(counter.run.recipe.data.natural, Mixed):
+                    images = held_out(images, counter.run, arguments.data, arguments.images)
                 for files in (images, resized(images, counter, Path(folder) / name)):
                     if files is None:
                         continue
@@ -159,6 +164,26 @@ def test_split(counter: str, folder: Path, name: str, most: int, **wanted: str) 
     return ImageFiles(name, dict(list(kept.items())[:most]))
 
 
+def held_out(images: ImageFiles, run: Run, data: Path, most: int) -> ImageFiles:
+    """Images of a set of which others taught a counter: those of its test or validation split.
+
+    Simulated chambers are new ones anyway.
+    """
+    sets = {each.name: each.images for each in run.recipe.data.natural.sets}
+    if images.name not in sets:
+        return images
+    source = sets[images.name].model_copy(
+        update={"folder": str(data / images.name), "size": "resize"}
+    )
+    split, _ = source.read(64, run.recipe.seed, ("validation", "test"))
+    own = split.of("test") if len(split.of("test")) else split
+    names = {Path(name).name for name in own.names}
+    found = labelled(data / images.name, images.name, 10**6).counts
+    kept = [(file, count) for file, count in found.items() if file.name in names]
+    chosen = np.random.default_rng(0).permutation(len(kept))[:most]
+    return replace(images, counts=dict(kept[k] for k in sorted(chosen)))
+
+
 def changed(
     images: ImageFiles, name: str, folder: Path, how: Callable[[np.ndarray], np.ndarray]
 ) -> ImageFiles:
@@ -214,9 +239,7 @@ def fitted(size: tuple[int, int], image: np.ndarray) -> np.ndarray:
     return np.rint(resize(part, size)).astype(image.dtype)
 
 
-def fluorescence(
-    looks: Fluorescence, cells: int, number: int
-) -> Iterator[tuple[np.ndarray, int]]:
+def fluorescence(looks: Fluorescence, cells: int, number: int) -> Iterator[tuple[np.ndarray, int]]:
     """Simulated fluorescence of up to so many cells."""
     counts = np.random.default_rng(TEST_SEED).integers(1, cells + 1, number)
     for k, count in enumerate(counts):

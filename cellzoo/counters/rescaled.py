@@ -9,9 +9,11 @@ the size of cells is known.
 import numpy as np
 
 from cellzoo.counters.entries import Entry
+from cellzoo.counters.network_parts import predict
 from cellzoo.counters.normalised import NormalisedCounter
 from cellzoo.data.sources import Mixed
 from cellzoo.images import resize
+from cellzoo.models.tiling import pad_to
 from cellzoo.runs import Run
 from cellzoo.trust.out_of_distribution import features
 
@@ -81,6 +83,14 @@ class RescaledCounter(NormalisedCounter):
         most = max(1, round(_LOOKED_AT * diameter / self.settings.diameter))
         tops = [max(0, (side - most) // 2) for side in image.shape]
         return self._alike(image[tuple(slice(top, top + most) for top in tops)], diameter)[0]
+
+    def _count_tiled(self, images: np.ndarray) -> np.ndarray:
+        tiling = self.tiled.tiling
+        if max(images.shape[1:]) > tiling.window:
+            return super()._count_tiled(images)
+        # All at once, as each is a window: four times as fast.
+        padded = np.stack([pad_to(image, tiling.stride, tiling.fill) for image in images])
+        return predict(self.tiled.counter, padded)
 
     def _usual(self) -> float:
         """The diameter of most training sets, px."""

@@ -91,3 +91,12 @@ def test_images_of_any_size_are_counted_raw_as_scaled(counter):
     both = stated.count(image, scaled=True).raw, stated.count(raw).raw
     np.testing.assert_allclose(*both, rtol=0.05)
     assert counter.count([raw, raw[:90, :200]]).raw.shape == (2,)
+
+
+def test_small_images_are_counted_together_as_one_by_one(counter):
+    images = np.stack([cells(24, seed, size=12) for seed in (105, 106, 107)])[:, :270]
+    stated = counter.with_diameter("24px")
+    together = stated.count(images, scaled=True).raw
+    assert prepared(stated, images[0]).prepared.shape == (101, 108)  # no multiples of 8
+    alone = [stated.tiled.count(prepared(stated, image).prepared) for image in images]
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
