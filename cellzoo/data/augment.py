@@ -67,9 +67,10 @@ class Augment(Section):
         gain: images are multiplied by 1 - gain to 1 + gain. Not in the paper.
         offset: -offset to +offset is added, grey levels in [0, 1]. Not in the paper.
         blur: how often an image is averaged over 5 x 5 pixels (DeepCellCount, section 3.1).
-        overlay: how often another dotted training image is laid over a dotted one, before all else:
-            the brighter pixel shows, and dots add up. For bright cells on a dark background, of
-            which crowds hide each other in ever new ways. Not in the paper.
+        overlay: diameter in pixels of a cell with its blur: before all else clusters of cells of
+            other dotted training images are laid over each dotted one, and the brighter pixel
+            shows. For bright cells on a dark background, see :mod:`cellzoo.data.overlay`. None:
+            nothing is. Not in the paper.
         extra: transforms of albumentations, each a mapping of its ``name`` and its arguments, done
             last but for noise, contrast, gain and offset. One that moves cells out of the image
             makes its count wrong.
@@ -85,7 +86,7 @@ class Augment(Section):
     gain: NonNegativeFloat = 0.0
     offset: NonNegativeFloat = 0.0
     blur: Share = 0.0
-    overlay: Share = 0.0
+    overlay: Annotated[int, Field(ge=3)] | None = None
     extra: list[dict[str, Any]] = []
 
     def check(self, size: Size) -> None:

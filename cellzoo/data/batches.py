@@ -9,7 +9,7 @@ from cellzoo.data.augment import Augmentation
 from cellzoo.data.density import cells_at, cells_per_pixel
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.normalised import Normalise, NormalisedWindows
-from cellzoo.data.overlay import lay_over
+from cellzoo.data.overlay import Overlay
 from cellzoo.data.rescaled import rescaled
 from cellzoo.data.synthetic import SyntheticImages
 from cellzoo.data.windows import cut_windows
@@ -51,8 +51,8 @@ class TrainingBatches:
             share alone, or, where no image has a count, one image of weight 0.
         window: side in pixels of what is cut out of each natural image; images whose points are not
             known then are as good as unlabelled. None: nothing is.
-        overlay: how often another image with points is laid over an image with points, see
-            :func:`cellzoo.data.overlay.lay_over`.
+        overlay: diameter in pixels of cells that are laid over natural images, see
+            :class:`cellzoo.data.overlay.Overlay`; None: none are.
         normalise: windows are cut out of each natural image so, which needs label images; None:
             images stay as they are.
         jitter: times which the cells of a natural image may look larger or smaller, at most, see
@@ -75,7 +75,7 @@ class TrainingBatches:
         synthetic_share: float = 0.0,
         unlabelled: bool = True,
         window: int | None = None,
-        overlay: float = 0.0,
+        overlay: int | None = None,
         normalise: Normalise | None = None,
         jitter: float | None = None,
         kinds_share_equally: bool = False,
@@ -86,7 +86,8 @@ class TrainingBatches:
         """Sets up the order; no batch is made yet."""
         self.natural, self.synthetic, self.augment = natural, synthetic, augment
         self.batch_size, self.count_mean, self.seed = batch, count_mean, seed
-        self.window, self.overlay, self.jitter = window, overlay, jitter
+        self.window, self.jitter = window, jitter
+        self.overlay = None if overlay is None else Overlay(natural, overlay)
         self.normalised = None if normalise is None else NormalisedWindows(natural, normalise)
         known = natural.labelled if window is None else natural.has_points
         labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
@@ -189,7 +190,7 @@ class TrainingBatches:
         points = None if self.natural.points is None else self.natural.points[chosen]
         if self.overlay:
             random = np.random.default_rng((self.seed, 34, step))
-            images, points = lay_over(images, points, self.natural, self.overlay, random)
+            images, points = self.overlay(images, points, random)
         if self.window:
             random = np.random.default_rng((self.seed, 32, step))
             images, masks, points = cut_windows(images, masks, points, self.window, random)

@@ -101,7 +101,7 @@ def _check_mixed(recipe: Recipe) -> None:
     if recipe.augment.window or recipe.augment.overlay or recipe.augment.crop < 1:
         raise UsageError(
             "data.natural.source is mixed, whose cells may have no dots, so parts of its images "
-            "have no known count: set augment.window to null, augment.overlay to 0 and "
+            "have no known count: set augment.window to null, augment.overlay to null and "
             "augment.crop to 1."
         )
 

@@ -35,8 +35,6 @@ def training_batches(recipe: Recipe, natural: ImageSet, shares: int = 1) -> Trai
     size, window, normalise = recipe.image_size, recipe.augment.window, recipe.data.normalise
     if window:
         _check_dots(natural, window)
-    if recipe.augment.overlay:
-        _check_overlay(natural)
     return TrainingBatches(
         natural,
         recipe.data.synthetic_images(size, natural, recipe.seed),
@@ -70,16 +68,6 @@ def _check_dots(natural: ImageSet, window: int) -> None:
             "augment.window is %d: dot them, or set it to null.",
             number, natural.labelled.sum(), window,
         )  # fmt: skip
-
-
-def _check_overlay(natural: ImageSet) -> None:
-    """Refuses to lay images over each other where nobody knows what that does to the labels."""
-    if natural.masks is not None or not natural.has_points.any():
-        have = "masks" if natural.masks is not None else "no dots"
-        raise UserError(
-            f"augment.overlay adds up the dots of two images, but training images have {have}: "
-            "set it to 0, or give images points.csv and no masks."
-        )
 
 
 def new_trainer(
