@@ -150,7 +150,7 @@ model: {name: twin_density}
         ("model={name: twinvae}", "cannot count these: choose twin_density"),
         ("augment.crop=0.9", "parts of its images have no known count"),
         ("augment.window=64", "parts of its images have no known count"),
-        ("augment.overlay=0.5", "parts of its images have no known count"),
+        ("augment.overlay=14", "parts of its images have no known count"),
         ("model.image_size=64", "more than model.image_size"),
         ("data.natural.leave_out=[chambers]", "leaves no set"),
     ],
