@@ -406,7 +406,7 @@ class Counter(ABC):
         """
         raise UsageError(
             f"{self.name} takes cells as large as in training: give the pixel size instead, or "
-            "choose a counter of the recipe dcc_nuclei."
+            "choose a counter of the recipe dcc_nuclei or twindensity_cells."
         )
 
     def graph(self) -> "CountingGraph | None":
