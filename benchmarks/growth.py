@@ -42,7 +42,7 @@ def main() -> None:
         for row in settings(cv, sisters, start, *cells, arguments.repeats):
             rows.append(row)
             print(*row.values(), flush=True)
-    add_rows(arguments.csv, [{**row, **made_with} for row in rows], KEY)
+        add_rows(arguments.csv, [{**row, **made_with} for row in rows], KEY)
     print_markdown(list(rows[0]), [list(row.values()) for row in rows])
 
 

@@ -61,7 +61,7 @@ def main() -> None:
     for setting in itertools.chain(*(itertools.product(*parts[part]) for part in chosen)):
         rows.append(score(*setting, arguments.repeats))
         print(*rows[-1].values(), sep=", ", flush=True)
-    add_rows(arguments.csv, [{**row, **made_with} for row in rows], KEY)
+        add_rows(arguments.csv, [{**row, **made_with} for row in rows], KEY)
     print_markdown(list(rows[0]), [list(row.values()) for row in rows])
 
 

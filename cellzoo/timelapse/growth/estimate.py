@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellzoo.timelapse.growth.fit import Fit, fit_growth
-from cellzoo.timelapse.growth.losses import Suspicion, interval, likeliest, still, suspicions
+from cellzoo.timelapse.growth.losses import Suspicion, debris, interval, likeliest, suspicions
 from cellzoo.timelapse.growth.series import Series
 from cellzoo.timelapse.growth.window import Change, Window, find_window
 
@@ -91,12 +91,12 @@ def estimate(series: Series) -> Growth:
         why = "no rate: the number of cells does not grow"
         return Growth(flags=(why, *window.flags), divisions=0, **base)
     divisions = fit.divisions
-    base |= {"divisions": round(divisions), "curve": (times, fit.cells(times))}
+    base |= {"divisions": round(divisions), "curve": (times, fit.cells(times) + fit.debris)}
     if divisions < MIN_DIVISIONS:
         why = f"no rate: about {max(divisions, 0):.1f} divisions were seen, three are needed"
         return Growth(flags=(why, *window.flags), **base)
     low, high = interval(fit, suspected, window.cleared)
-    flags = (*_unlikely(math.log(2) / fit.rate), *_doubtful(series, fit), *window.flags)
+    flags = (*_unlikely(math.log(2) / fit.rate), *_doubtful(series, fit.debris), *window.flags)
     return Growth(rate_per_hour=fit.rate, rate_low=low, rate_high=high, flags=flags, **base)
 
 
@@ -110,13 +110,13 @@ def _unlikely(doubling: float) -> list[str]:
     return [f"{words}: check the unit of the times"]
 
 
-def _doubtful(series: Series, fit: Fit) -> list[str]:
+def _doubtful(series: Series, still: float) -> list[str]:
     """What speaks against the unit of the times, and against what was counted."""
     found = [series.doubt] if series.doubt else []
-    if count := still(fit):
+    if still:
         found.append(
-            f"about {count:.0f} of the cells do not seem to grow and the rate may be too low: look "
-            "for debris that is counted in every frame"
+            f"about {still:.0f} of the cells do not seem to grow and the rate is that of the "
+            "others: look for debris that is counted in every frame"
         )
     return found
 
@@ -132,8 +132,13 @@ def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
         if window.used.sum() < MIN_FRAMES:
             return window, None, []
         fit = fit_growth(series, window)
-        suspected = suspicions(fit) if fit else []
-        change = likeliest(suspected)
-        if change is None or len(seen) == MAX_CHANGES:
-            return window, fit, suspected
-        seen.append(change)
+        if fit is None:
+            return window, None, []
+        suspected = suspicions(fit)
+        likely = likeliest(suspected)
+        # Growth above debris looks as if cells came in, or as if there was a lag or a plateau.
+        still, without = debris(series, window, fit)
+        enough = likely is None or len(seen) == MAX_CHANGES
+        if enough or (without and still.odds > likely.odds):
+            return window, without or fit, [*suspected, still]
+        seen.append(likely.change)

@@ -18,6 +18,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from cellzoo.timelapse.growth.series import Series
 from cellzoo.timelapse.growth.window import Window, running_median
@@ -31,6 +32,7 @@ LIFETIMES, AGES, FORGET = 0.08, 0.05, 0.15
 _SIZES = (0.6, 1.0, 1.5, 2.2)
 _MEMORIES = (0.0, 0.6, 0.85)
 _ROUNDING = 1 / 12  # variance of what rounding takes away
+_NO_MATTER = 1e-3  # share of the likelihood below which a size and memory is left out
 NORMAL = 1.959964
 
 
@@ -47,8 +49,11 @@ class Fit:
         steps: hours at which cells left or came in.
         end: the last hour.
         hours: from the start, of what was fitted: frames, or blocks of them, ``[n]``.
-        counts: ``[n]``.
-        covariances: of their noise, for each size and memory of the misreading, ``[k, n, n]``.
+        counts: ``[n]``, without debris.
+        covariances: of their noise, for each likely size and memory of the misreading,
+            ``[k, n, n]``.
+        evidence: logarithm of the likelihood, averaged over sizes, memories and parameters.
+        debris: what was taken off each count.
     """
 
     rate: float
@@ -61,6 +66,8 @@ class Fit:
     hours: np.ndarray
     counts: np.ndarray
     covariances: np.ndarray
+    evidence: float
+    debris: float
 
     @property
     def design(self) -> np.ndarray:
@@ -89,9 +96,16 @@ def _design(times: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return np.column_stack([np.ones_like(times), times, later])
 
 
-def fit_growth(series: Series, window: Window) -> Fit | None:
-    """Fits what the window leaves; None where nothing grows."""
+def fit_growth(series: Series, window: Window, debris: float = 0.0) -> Fit | None:
+    """Fits what the window leaves; None where nothing grows.
+
+    Args:
+        series: counts of a chamber.
+        window: the frames to fit.
+        debris: what is counted in each frame and does not grow.
+    """
     times, counts, spread = _blocks(series, window.used)
+    counts = counts - debris
     t = times - times[0]
     design = _design(t, np.array(window.steps) - times[0])
     beta = _first_guess(design, counts)
@@ -100,29 +114,33 @@ def fit_growth(series: Series, window: Window) -> Fit | None:
     apart = np.abs(np.subtract.outer(t, t))
     frames = apart / np.median(np.diff(t))
     memory = np.stack([np.power(p, frames) if p else np.eye(len(t)) for p in _MEMORIES])
-    error = math.nan
-    for _ in range(4):
+    # Of each size and memory, as multiples of what is expected.
+    misread = np.square(_SIZES)[:, None, None, None] * memory
+    misread = misread.reshape(-1, len(t), len(t))
+    error = evidence = math.nan
+    for turn in range(4):
         cells = np.exp(np.clip(design @ beta, -3, 14))
-        expected = np.sqrt(0.25 + 0.02 * cells) if spread is None else spread
+        expected = np.sqrt(0.25 + 0.02 * (cells + debris)) if spread is None else spread
         ages = AGES * np.exp(-beta[1] * apart / FORGET)
         noise = np.minimum.outer(cells, cells) * (LIFETIMES + ages) + _ROUNDING * np.eye(len(t))
-        misread = np.outer(expected, expected) * memory
-        covariances = noise + (np.square(_SIZES)[:, None, None, None] * misread)
-        covariances = covariances.reshape(-1, *noise.shape)
-        step, error = _improve(covariances, design * cells[:, None], counts - cells)
+        covariances = noise + np.outer(expected, expected) * misread
+        slopes = design * cells[:, None]
+        step, error, weight, evidence = _improve(covariances, slopes, counts - cells)
+        if turn:
+            misread = misread[weight > _NO_MATTER]
         step[0], step[2:] = np.clip(step[0], -0.7, 0.7), np.clip(step[2:], -0.7, 0.7)
         step[1] = np.clip(step[1], -0.5 * beta[1], 0.5 * beta[1])
         beta = beta + step
     end = float(series.times[window.used][-1])
     return Fit(
         float(beta[1]), error, float(times[0]), float(beta[0]), beta[2:], window.steps, end,
-        t, counts, covariances,
+        t, counts, covariances, evidence, debris,
     )  # fmt: skip
 
 
 def _improve(
     covariances: np.ndarray, slopes: np.ndarray, residuals: np.ndarray
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, float, np.ndarray, float]:
     """One step of generalised least squares, averaged over covariances by their likelihood.
 
     Args:
@@ -131,11 +149,12 @@ def _improve(
         residuals: ``[n]``.
 
     Returns:
-        The step of the parameters, and the standard error of the second of them.
+        The step of the parameters, the standard error of the second of them, the likelihood of each
+        covariance, ``[k]``, which add up to 1, and the logarithm of their sum.
     """
     lower = np.linalg.cholesky(covariances)
     right = np.column_stack([slopes, residuals])
-    white = np.linalg.solve(lower, np.broadcast_to(right, (len(lower), *right.shape)))
+    white = whiten(lower, right)
     x, r = white[..., :-1], white[..., -1]
     information = np.einsum("kni,knj->kij", x, x)
     score = np.einsum("kni,kn->ki", x, r)
@@ -149,7 +168,21 @@ def _improve(
     weight /= weight.sum()
     step = weight @ steps
     variances = np.linalg.inv(information)[:, 1, 1]
-    return step, float(np.sqrt(weight @ (variances + (steps[:, 1] - step[1]) ** 2)))
+    error = float(np.sqrt(weight @ (variances + (steps[:, 1] - step[1]) ** 2)))
+    return step, error, weight, float(np.logaddexp.reduce(likelihood))
+
+
+def whiten(lower: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Columns for which noise of covariances, given as Cholesky factors, is independent.
+
+    Args:
+        lower: ``[k, n, n]``.
+        columns: ``[n, p]``.
+
+    Returns:
+        ``[k, n, p]``.
+    """
+    return np.stack([solve_triangular(one, columns, lower=True) for one in lower])
 
 
 def _first_guess(design: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class Window:
     cleared: bool = False
 
 
-LOSS, ARRIVAL, LAG, PLATEAU = "loss", "arrival", "lag", "plateau"
+LOSS, ARRIVAL, LAG, PLATEAU, DEBRIS = "loss", "arrival", "lag", "plateau", "debris"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Change:
     """A change of growth, between two frames.
 
     Attributes:
-        kind: ``LOSS``, ``ARRIVAL``, ``LAG`` or ``PLATEAU``.
+        kind: ``LOSS``, ``ARRIVAL``, ``LAG``, ``PLATEAU`` or ``DEBRIS``, which is there throughout.
         hour: when cells had left or come in, when growth began, or when it ended.
         cells: how many left or came in; how many there were.
     """

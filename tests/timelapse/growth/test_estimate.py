@@ -69,6 +69,17 @@ def test_what_does_not_grow_in_each_frame_is_said():
     found = estimate(series(times, counts + 5))
     assert re.match(r"about [4-7] of the cells do not seem to grow", found.flag)
     assert "debris" in found.flag
+    assert found.doubling_hours == pytest.approx(20, rel=0.15)
+    assert found.curve[1][0] == pytest.approx(7, abs=1)
+
+
+def test_debris_that_is_said_or_not_is_in_the_interval():
+    random, times = np.random.default_rng(29), np.linspace(0, np.log(15) / rate(0.25), 50)
+    counts = miscounted(random, colonies(random, 30, 2, 0.25, times) + 5)
+    found = [estimate(series(HOURS * times, row)) for row in counts]
+    held = [g.rate_low <= rate(0.25) / HOURS <= g.rate_high for g in found]
+    assert np.mean(["do not seem to grow" in g.flag for g in found]) >= 0.6
+    assert np.mean(held) >= 0.8
 
 
 def test_a_doubt_about_the_times_is_a_flag():
