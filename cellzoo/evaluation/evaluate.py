@@ -14,7 +14,8 @@ import numpy as np
 from cellzoo import zoo
 from cellzoo.cards.about_run import short_training
 from cellzoo.cards.model_card import write_model_card
-from cellzoo.counters.base import Counter, Counts
+from cellzoo.counters.base import Counter
+from cellzoo.counters.counts import Counts
 from cellzoo.counters.load import load_run
 from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 from cellzoo.data.copies import copies, fingerprints

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellzoo.counters.base import Counter, Counts
+from cellzoo.counters.base import Counter
+from cellzoo.counters.counts import Counts
 from cellzoo.data.image_set import ImageSet
 from cellzoo.evaluation.embedding import mixing, sample
 from cellzoo.evaluation.pictures import draw_synthetic, latent

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellzoo.counters.base import Counter, Counts
+from cellzoo.counters.base import Counter
+from cellzoo.counters.counts import Counts
 from cellzoo.errors import UserError
 from cellzoo.images import to_unit
 

@@ -21,7 +21,7 @@ from cellzoo.cards.about_run import (
     training_command,
     versions_in_words,
 )
-from cellzoo.counters.base import Counts
+from cellzoo.counters.counts import Counts
 from cellzoo.data.image_set import Skipped
 from cellzoo.evaluation.findings import Findings
 from cellzoo.evaluation.report.illustrate import Illustrations
