@@ -216,7 +216,7 @@ def resized(images: ImageFiles, counter: Counter, folder: Path) -> ImageFiles | 
 
     None where they have that size, or one of those, or where the counter takes cells of any size.
     """
-    if counter.any_scale:
+    if counter.measuring:
         return None
     known = counter.out_of_distribution.sizes
     ends = [counter.preprocessing.size] * 2 if known is None else known

@@ -113,7 +113,7 @@ class Tally:
         why = counter.no_interval
         if not why:
             why = "another size than in training"
-            if counter.any_scale:
+            if counter.measuring:
                 why = "too unlike the training images"
             elif not counter.any_size:
                 why = f"{counter.name} gives none"
@@ -336,8 +336,8 @@ def made_with(
 ) -> dict[str, Any]:
     """What decides over the counts and times of a table."""
     known = {"model": counter.name, "version": counter.version, "interval": interval_s}
-    if counter.stated_diameter is not None:
-        known["diameter"] = counter.stated_diameter
+    if counter.measuring and counter.measuring.stated_text is not None:
+        known["diameter"] = counter.measuring.stated_text
     return known | {key.removesuffix("_um"): value for key, value in reading.items()}
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from cellzoo import __version__
 from cellzoo.cards.model_card import CARD_FILE, exported_card
+from cellzoo.counters.alike_graph import MAX_ALIKE_PIXELS, AlikeGraph
 from cellzoo.counters.graph import MAX_PIXELS, CountingGraph, Signature
 from cellzoo.counters.load import load_run
 from cellzoo.counters.of_run import RunCounter
@@ -64,10 +65,10 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
     counter = load_run(run_folder)
     graph = counter.graph()
-    if graph is None and counter.any_scale:
+    if graph is None and counter.measuring:
         raise UserError(
-            f"{run_folder} measures the cells of an image before it counts them, which no "
-            "SavedModel does yet: `cellzoo count --model` takes the run folder itself."
+            f"{run_folder} chooses the size of cells by what looks familiar, which no SavedModel "
+            "does: `cellzoo count --model` takes the run folder itself."
         )
     if graph is None:
         raise UserError(
@@ -88,7 +89,9 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         return _export(counter, graph, base, serving)
 
 
-def _export(counter: RunCounter, graph: CountingGraph, base: Path, serving: Path | None) -> Path:
+def _export(
+    counter: RunCounter, graph: CountingGraph | AlikeGraph, base: Path, serving: Path | None
+) -> Path:
     """Writes the next version in ``base`` and adds the model to the server's configuration."""
     name = counter.run.recipe.name
     # TensorFlow Serving looks only at folders named by an integer.
@@ -132,7 +135,7 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
         return folder
 
 
-def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
+def _write(counter: RunCounter, graph: CountingGraph | AlikeGraph, folder: Path) -> None:
     signatures = graph.signatures
     metadata = _metadata(counter, graph)
     text = json.dumps(metadata, indent=2) + "\n"
@@ -140,7 +143,7 @@ def _write(counter: RunCounter, graph: CountingGraph, folder: Path) -> None:
     all_functions = {**functions, METADATA_SIGNATURE: _metadata_signature(text)}
     tf.saved_model.save(graph, str(folder), signatures=all_functions)
     (folder / "assets.extra").mkdir()
-    size = counter.preprocessing.size
+    size = graph.example_size
     examples = {name: _example(entry.dtype, size) for name, entry in signatures.items()}
     with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
         for name, images in examples.items():
@@ -210,7 +213,7 @@ def _verify(folder: Path, examples: dict, outputs: dict) -> None:
                 )
 
 
-def _metadata(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
+def _metadata(counter: RunCounter, graph: CountingGraph | AlikeGraph) -> dict[str, Any]:
     run, section = counter.run, counter.run.recipe.data.natural
     known = counter.out_of_distribution
     return {
@@ -219,6 +222,7 @@ def _metadata(counter: RunCounter, graph: CountingGraph) -> dict[str, Any]:
         "run": counter.version,
         "finished": run.finished,
         "preprocessing": asdict(counter.preprocessing),
+        "alike": counter.measuring.metadata() if counter.measuring else None,
         "interval": counter.interval.metadata() if counter.interval else None,
         "no_interval": counter.no_interval or None,
         "out_of_distribution": known.metadata() if known else None,
@@ -239,17 +243,13 @@ def _interface(
     counter: RunCounter, signatures: dict[str, Signature], metadata: dict[str, Any]
 ) -> str:
     """The part of the model card that a run has no use for."""
-    height, width = counter.preprocessing.size
-    others = "resized to" if counter.preprocessing.resize else "refused unless they are"
     rows = [(name, entry.images, entry.outputs) for name, entry in signatures.items()]
     answer = f"`{METADATA_SIGNATURE}`: how images are read, and what the model is, as JSON"
     rows.append((METADATA_SIGNATURE, "instead `asked`: string `[batch]`, anything", answer))
     table = "\n".join("| `{}` | {} | {} |".format(*row) for row in rows)
     versions = ", ".join(f"{name} {number}" for name, number in metadata["versions"].items())
     return f"""## Inputs and outputs
-Images are {width} x {height} pixels; others are {others} that size. Sides of {MIN_SIDE} to
-{MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
-`{counter.preprocessing.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1).
+{_taken(counter)}
 
 | signature | `images` | outputs |
 |---|---|---|
@@ -262,6 +262,23 @@ every file, which shows damage but not who made the model; `{TEST_VECTOR_FILE}` 
 expected answers. A SavedModel is a program: cellzoo refuses operations that no export has. That is
 a net and not a wall, so load models of people you know.
 """
+
+
+def _taken(counter: RunCounter) -> str:
+    """Which images a model takes, Markdown."""
+    preprocessing, measuring = counter.preprocessing, counter.measuring
+    if measuring:
+        wanted = measuring.settings.diameter
+        return f"""**Images are not taken as they are.** Who asks makes them alike first: cells of
+{wanted:g} px, one background, one brightness. `cellzoo count` does so, and measures the cells with
+the same network; docs/serving.md says how other programs do. At most {MAX_ALIKE_PIXELS:,} pixels in
+a batch. The interval is that of an image like those of training; `cellzoo count` widens it for
+others, up to none."""
+    height, width = preprocessing.size
+    others = "resized to" if preprocessing.resize else "refused unless they are"
+    return f"""Images are {width} x {height} pixels; others are {others} that size. Sides of
+{MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_PIXELS:,} pixels in a batch. Grey levels: intensity
+`{preprocessing.intensity}` (`dtype`: 0 to the type's maximum, floats 0 to 1)."""
 
 
 def _interval(interval: Interval | None, why: str) -> str:

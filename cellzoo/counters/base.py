@@ -1,5 +1,6 @@
 """What every counter is: images in, counts with intervals and flags out."""
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +23,15 @@ from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
+    from cellzoo.counters.alike_graph import AlikeGraph
     from cellzoo.counters.graph import CountingGraph
+    from cellzoo.counters.measuring import Measuring
     from cellzoo.runs import Run
 
 log = logging.getLogger("cellzoo")
 
 Domain = Literal["natural", "synthetic"]
+
 
 class Counter(ABC):
     """Counts cells in grey images, wherever it runs.
@@ -49,8 +53,8 @@ class Counter(ABC):
         weights_count: number of its trained weights; 0 of a classical counter, and where it is not
             known.
         any_size: images of any size are counted in tiles, with cells as large as in training.
-        any_scale: cells of an image are measured, and it is made alike in scale and exposure.
-        stated_diameter: of the cells of all images, as a user wrote it; None: not stated.
+        measuring: how cells of an image are measured, and it is made alike in scale and exposure;
+            None: cells have to be as large as in training.
         reads_synthetic: it has a half of its own for synthetic images.
         can_segment: :meth:`segment` shows where the cells are.
         can_locate: :meth:`density_entry` shows where it finds cells.
@@ -72,8 +76,7 @@ class Counter(ABC):
     no_interval: str = ""
     weights_count: int = 0
     any_size: bool = False
-    any_scale: bool = False
-    stated_diameter: str | None = None
+    measuring: "Measuring | None" = None
     reads_synthetic: bool = False
     can_segment: bool = False
     can_locate: bool = False
@@ -240,7 +243,7 @@ class Counter(ABC):
         if not 0 < stated < np.inf:
             raise UsageError(f"pixel_size_um is {stated}: give micrometres above 0.")
         known = self.preprocessing is not None and self.preprocessing.pixel_size_um is not None
-        if not known and not self.any_scale:
+        if not known and not self.measuring:
             log.warning(
                 "%s does not know at which pixel size it was trained: images are not rescaled.",
                 self.name,
@@ -256,6 +259,8 @@ class Counter(ABC):
         Raises:
             UserError: the counter cannot take the image.
         """
+        if self.measuring:
+            return self.measuring.prepare(entry)
         frame = entry.frame
         if self.preprocessing:
             known = self.out_of_distribution
@@ -330,13 +335,17 @@ class Counter(ABC):
         Raises:
             UsageError: it is no diameter, or the counter does not make images alike in scale.
         """
+        if self.measuring:
+            other = copy.copy(self)
+            other.measuring = self.measuring.with_diameter(diameter)
+            return other
         raise UsageError(
             f"{self.name} takes cells as large as in training: give the pixel size instead, or "
             "choose a counter of the recipe dcc_nuclei or twindensity_cells."
         )
 
-    def graph(self) -> "CountingGraph | None":
-        """Raw pixels to counts as `export` writes it; None without a network in TensorFlow."""
+    def graph(self) -> "CountingGraph | AlikeGraph | None":
+        """Images to counts as `export` writes it; None without a network in TensorFlow."""
         return None
 
     def close(self) -> None:  # noqa: B027, most have nothing to end
@@ -372,6 +381,11 @@ class Counter(ABC):
 
         They are joined by ``"; "``; empty where nothing is noticed.
         """
+        if self.measuring:
+            reasons = self.out_of_distribution.reasons(entry.prepared) if self.can_flag else []
+            if self.interval and np.isnan(entry.low):
+                reasons.append("too unlike the training images: no interval")
+            return "; ".join(reasons)
         reasons = [self._flag(entry.prepared, entry.size)]
         size, trained = entry.size or entry.prepared.shape, None
         if self.any_size and entry.prepared.shape != self.preprocessing.size:

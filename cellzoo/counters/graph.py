@@ -102,6 +102,11 @@ class CountingGraph(tf.Module):
         self.segment = function(self._segment, tf.float32) if "mask" in parts else None
 
     @property
+    def example_size(self) -> tuple[int, int]:
+        """Height and width of an image that it takes."""
+        return self._preprocessing.size
+
+    @property
     def signatures(self) -> dict[str, Signature]:
         """What a SavedModel has of this network, by name; the input is ``images``."""
         counts = "`count`, `count_low`, `count_high`: float32 `[batch]`"
@@ -169,8 +174,8 @@ class CountingGraph(tf.Module):
     def _checked_sizes(self, images):
         shape = tf.shape(images, out_type=tf.int64)
         checks = [
-            _check(shape[0] > 0, "the batch holds no image", shape),
-            _check(
+            check(shape[0] > 0, "the batch holds no image", shape),
+            check(
                 tf.reduce_prod(tf.cast(shape, tf.float64)) <= MAX_PIXELS,
                 f"a batch must not have more than {MAX_PIXELS} pixels",
                 shape,
@@ -184,7 +189,7 @@ class CountingGraph(tf.Module):
         """That height and width, int64 ``[2]``, can be counted; ``shape`` is what errors show."""
         fits = tf.reduce_all((sides >= MIN_SIDE) & (sides <= MAX_SIDE))
         checks = [
-            _check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape)
+            check(fits, f"height and width must be {MIN_SIDE} to {MAX_SIDE} pixels", shape)
         ]
         taken, original = [self._preprocessing.size], self._preprocessing.original_size
         if self._preprocessing.resize:
@@ -192,7 +197,7 @@ class CountingGraph(tf.Module):
         if taken:
             same = tf.reduce_any(tf.reduce_all(tf.equal(sides, taken), axis=1))
             sizes = " or ".join(f"{width} x {height}" for height, width in taken)
-            checks.append(_check(same, f"images must be {sizes} pixels", shape))
+            checks.append(check(same, f"images must be {sizes} pixels", shape))
         return checks
 
     def _fitted(self, images):
@@ -209,8 +214,8 @@ class CountingGraph(tf.Module):
         count = tf.shape(files)[0]
         shortest = tf.reduce_min(tf.strings.length(files))
         checks = [
-            _check(count > 0, "the batch holds no image", tf.shape(files)),
-            _check(
+            check(count > 0, "the batch holds no image", tf.shape(files)),
+            check(
                 shortest >= _SHORTEST_FILE, "a file is no whole picture", shortest
             ),
         ]
@@ -220,7 +225,7 @@ class CountingGraph(tf.Module):
         pixels = tf.map_fn(
             self._pixels_of_file, files, fn_output_signature=tf.TensorSpec([], tf.int64)
         )
-        few = _check(
+        few = check(
             tf.reduce_sum(pixels) <= MAX_PIXELS,
             f"a batch must not have more than {MAX_PIXELS} pixels",
             pixels,
@@ -270,7 +275,7 @@ class CountingGraph(tf.Module):
             channel = COLOURS.index(channel) if channel in COLOURS else channel
             sound = (channel < colours) | tf.equal(samples, 1)
             message = f"a picture has no channel {channel}"
-        with tf.control_dependencies([_check(sound, message, tf.shape(pixels))]):
+        with tf.control_dependencies([check(sound, message, tf.shape(pixels))]):
             pixels = tf.identity(pixels)
         if channel == "luminance":
             weights = tf.constant(LUMINANCE)[: tf.minimum(samples, 3)]
@@ -317,8 +322,8 @@ def _png_sides(file):
     png = tf.equal(tf.strings.substr(file, 0, 8), b"\x89PNG\r\n\x1a\n")
     head = _png_head(file)
     checks = [
-        _check(png, "a file is neither PNG nor JPEG", tf.strings.length(file)),
-        _check(head[8] > 1, "a PNG of one bit per pixel is a mask, no picture", head[8]),
+        check(png, "a file is neither PNG nor JPEG", tf.strings.length(file)),
+        check(head[8] > 1, "a PNG of one bit per pixel is a mask, no picture", head[8]),
     ]
     with tf.control_dependencies(checks):
         width, height = tf.unstack(tf.reshape(tf.identity(head[:8]), [2, 4]))
@@ -347,12 +352,12 @@ def scale(images, intensity):
             table = np.clip((levels - low) / (high - low), 0, 1).astype(np.float32)
         return tf.gather(tf.constant(table), tf.cast(images, tf.int32))
     finite = tf.reduce_all(tf.math.is_finite(images))
-    checks = [_check(finite, "images hold NaN or infinity", tf.shape(images))]
+    checks = [check(finite, "images hold NaN or infinity", tf.shape(images))]
     if intensity == "dtype":
         least, most = tf.reduce_min(images), tf.reduce_max(images)
         within = tf.logical_not(finite) | ((least >= 0) & (most <= 1))
         ends = tf.stack([least, most])
-        checks.append(_check(within, "float images must lie in [0, 1]; theirs are", ends))
+        checks.append(check(within, "float images must lie in [0, 1]; theirs are", ends))
     with tf.control_dependencies(checks):
         images = tf.identity(images, "checked_values")
     if intensity == "dtype":
@@ -389,6 +394,6 @@ def _weights(old, new: int):
     return tf.cast(tf.where(old >= new, area, linear), tf.float32)
 
 
-def _check(condition, message: str, value):
+def check(condition, message: str, value):
     """An operation that fails with INVALID_ARGUMENT unless ``condition`` holds."""
     return tf.raw_ops.Assert(condition=condition, data=[message, value], summarize=4)

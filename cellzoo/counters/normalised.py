@@ -1,238 +1,45 @@
-"""Counters of fluorescence images of any scale: cells are measured, and made as large as trained.
+"""Counters of run folders whose images are made alike: cells are measured first."""
 
-Blobs say roughly how large cells are (:mod:`cellzoo.images.diameter`). The network then sees them
-about as large as in training, and measures them better: the area of its mask, divided by its count.
-"""
-
-import copy
 import threading
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 
+from cellzoo.counters.alike_graph import AlikeGraph
 from cellzoo.counters.base import Domain
-from cellzoo.counters.entries import Entry
-from cellzoo.counters.preprocessing import MIN_SIDE, Columns
+from cellzoo.counters.measuring import Measuring, tiled_maps
+from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.tiled import TiledCounter
-from cellzoo.data.normalised import Normalise
-from cellzoo.errors import UsageError, UserError
-from cellzoo.images import Notes
-from cellzoo.images.diameter import find_blobs
-from cellzoo.images.normalise import normalise
-from cellzoo.models.tiling import pad_to
 from cellzoo.runs import Run
-from cellzoo.trust.out_of_distribution import features
-
-_ROUNDS = 4  # of measuring
-_SAME = 1.08  # times which two measurements may differ that agree
-_UNSURE = 2.5  # times which blobs and network may differ before a user hears it
-_UNSETTLED = 1.2  # times which the last measurement may differ from the one before it
-_MEASURED_SIDE = 512  # of the middle of an image made alike, which is measured
-_ENOUGH = 20  # cells there; with fewer the whole image is measured
-_BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
-_NONSENSE = 4.0  # times from which on a stated diameter is a mistake
-_CONTRADICTED = 1.5  # times which a stated and a measured diameter may differ
-_LEAST_SIDE = 32  # of an image made alike, which is padded to it
-_FAMILIAR = 0.5  # of the threshold of unfamiliar images, from which on intervals grow
-_NO_INTERVAL = 3.0  # times that threshold, from which on nothing is promised
-
-
-@dataclass(frozen=True)
-class Diameter:
-    """How large the cells of images are, as a user states it.
-
-    Attributes:
-        value: above 0.
-        unit: ``"px"`` of the file, or ``"um"``, for which the width of a pixel has to be known.
-    """
-
-    value: float
-    unit: str = "px"
-
-    @classmethod
-    def parse(cls, text: str) -> "Diameter":
-        """From ``25``, ``25px`` or ``12um``.
-
-        Raises:
-            UsageError: it is none of these.
-        """
-        word = str(text).strip().lower().replace("µ", "u").replace("μ", "u")
-        unit = "um" if word.endswith("um") else "px"
-        try:
-            value = float(word.removesuffix(unit))
-        except ValueError:
-            value = 0.0
-        if not 0 < value < np.inf:
-            raise UsageError(f"A diameter of cells is {text}: write it as 25px or 12um.")
-        return cls(value, unit)
-
-    def pixels(self, entry: Entry) -> float:
-        """In pixels of an image.
-
-        Raises:
-            UserError: it is in micrometres, and the image does not say how wide its pixels are.
-        """
-        if self.unit == "px":
-            return self.value
-        size = entry.frame.pixel_size_um
-        if size is None:
-            raise UserError(
-                f"{entry.path}: does not say how wide its pixels are, give the diameter of cells "
-                "in px, or the pixel size as well"
-            )
-        return self.value / size
 
 
 class NormalisedCounter(TiledCounter):
-    """The network of a run folder with ``data.normalise``.
-
-    Attributes:
-        settings: ``data.normalise`` of its recipe.
-        stated: how large cells are; None: they are measured.
-    """
+    """The network of a run folder with ``data.normalise``."""
 
     def __init__(self, run: Run, selection: str = "best"):
         """Loads the weights."""
         super().__init__(run, selection)
-        self.settings = self._settings(run)
-        self.any_size = self.any_scale = True
-        self.stated: Diameter | None = None
-        if self.can_segment:
-            outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
-            self._maps = keras.Model(self.network.input["natural"], outputs)
+        self.any_size = True
+        outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
+        maps = keras.Model(self.network.input["natural"], outputs)
         # Images are measured while those before them are counted.
-        self._one_at_a_time = threading.Lock()
+        one_at_a_time = threading.Lock()
 
-    def _settings(self, run: Run) -> Normalise:
-        """What has the diameter of cells that the network sees, and those that it is meant for."""
-        return run.recipe.data.normalise
+        def see(images: np.ndarray, *wanted: str) -> list[np.ndarray]:
+            with one_at_a_time:
+                found = dict(zip(("mask", "density"), maps.predict_on_batch(images), strict=True))
+            return [np.asarray(found[name]) for name in wanted]
 
-    def with_diameter(self, diameter: str) -> "NormalisedCounter":
-        """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""
-        other = copy.copy(self)
-        other.stated, other.stated_diameter = Diameter.parse(diameter), diameter
-        return other
+        self.measuring = Measuring(
+            self.name, run.recipe.data.normalise, tiled_maps(self.tiled.tiling, see), see,
+            run.recipe.count.test_time_augmentation,
+        )  # fmt: skip
 
-    def graph(self) -> None:
-        """None: cells are measured outside of TensorFlow."""
-
-    def prepare(self, entry: Entry, notes: Notes) -> None:
-        """See :meth:`cellzoo.counters.base.Counter.prepare`; measures the cells."""
-        image = self._pixels(entry)
-        if min(image.shape) < MIN_SIDE or not np.isfinite(image).all():
-            raise UserError(
-                f"{entry.path}: is {image.shape[1]} x {image.shape[0]} px, or has values that are "
-                f"no numbers, give an image of at least {MIN_SIDE} px"
-            )
-        if self.stated:
-            entry.diameter = self._sensible(self.stated.pixels(entry), entry)
-            remark = self._contradicted(entry.diameter, image)
-        else:
-            entry.diameter, remark = self._measured(image)
-        entry.remark = "; ".join(filter(None, [entry.remark, remark]))
-        known = entry.diameter if np.isfinite(entry.diameter) else self._usual()
-        entry.prepared, entry.share = self._alike(image, known)
-
-    def _pixels(self, entry: Entry) -> np.ndarray:
-        """An image that is to be measured and made alike, float32."""
-        return np.ascontiguousarray(entry.frame.pixels, np.float32)
-
-    def _sensible(self, stated: float, entry: Entry) -> float:
-        """A stated diameter, px.
-
-        Raises:
-            UserError: nothing near it can be counted.
-        """
-        least, most = self.settings.diameters
-        if not least / _NONSENSE <= stated <= most * _NONSENSE:
-            raise UserError(
-                f"{entry.path}: its cells would be {stated:.3g} px large, and {self.name} counts "
-                f"cells of {least:.0f} to {most:.0f} px, correct the diameter or the pixel size"
-            )
-        return stated
-
-    def _contradicted(self, stated: float, image: np.ndarray) -> str:
-        """What speaks against a stated diameter; empty where nothing does."""
-        beyond = self._beyond(stated)
-        measured, _ = self._measured(image)
-        if beyond or not max(measured / stated, stated / measured) > _CONTRADICTED:  # NaN: no cell
-            return beyond
-        return f"cells of {stated:.0f} px are stated, and measured are {measured:.0f} px"
-
-    def _beyond(self, diameter: float) -> str:
-        """That cells are smaller or larger than those that it is meant for."""
-        least, most = self.settings.diameters
-        if least / _BEYOND <= diameter <= most * _BEYOND:
-            return ""
-        return f"cells of {diameter:.0f} px, meant for {least:.0f} to {most:.0f} px"
-
-    def _usual(self) -> float:
-        """A diameter to begin with, px."""
-        return float(np.sqrt(np.prod(self.settings.diameters)))
-
-    def _alike(self, image: np.ndarray, diameter: float) -> tuple[np.ndarray, tuple[float, float]]:
-        """The image made alike, and which share of its height and width is no padding."""
-        alike = normalise(image, diameter, self.settings.diameter)
-        padding = [(0, max(0, _LEAST_SIDE - side)) for side in alike.shape]
-        padded = np.pad(alike, padding, mode="edge")
-        return padded, tuple(s / w for s, w in zip(alike.shape, padded.shape, strict=True))
-
-    def _measured(self, image: np.ndarray) -> tuple[float, str]:
-        """The diameter of an image's cells, px, NaN without a cell, and what to say of it."""
-        rough = find_blobs(image).diameter
-        least, most = self.settings.diameters
-        diameter = rough if np.isfinite(rough) else self._usual()
-        for _ in range(_ROUNDS):
-            area, cells = self._area_and_cells(image, diameter)
-            if cells < 0.5 or area == 0:
-                return np.nan, ""
-            before = diameter
-            better = diameter / self.settings.diameter * np.sqrt(4 / np.pi * area / cells)
-            diameter = float(np.clip(better, least / 2, 2 * most))
-            change = max(diameter / before, before / diameter)
-            if change < _SAME:
-                break
-        remark = self._beyond(diameter)
-        ends = sorted([diameter, rough if np.isfinite(rough) else before])
-        if not remark and (ends[1] > _UNSURE * ends[0] or change > _UNSETTLED):
-            remark = f"cells may be {ends[0]:.0f} or {ends[1]:.0f} px large: state their diameter"
-        return diameter, remark
-
-    def _area_and_cells(self, image: np.ndarray, diameter: float) -> tuple[float, float]:
-        """Area of the mask, in px of the image made alike, and count, perhaps of its middle."""
-        alike, _ = self._alike(image, diameter)
-        tops = [max(0, (side - _MEASURED_SIDE) // 2) for side in alike.shape]
-        middle = alike[tuple(slice(top, top + _MEASURED_SIDE) for top in tops)]
-        tiling = self.tiled.tiling
-        with self._one_at_a_time:
-            seen = pad_to(middle, tiling.stride, tiling.fill)[None]
-            mask, density = (np.asarray(found)[0] for found in self._maps.predict_on_batch(seen))
-            if density.sum() < _ENOUGH and middle.shape != alike.shape:
-                mask, density = (self.tiled.map(name, alike) for name in ("mask", "density"))
-        return float((mask > 0.5).sum()), float(density.sum())
+    def graph(self) -> AlikeGraph | None:
+        """See :meth:`cellzoo.counters.base.Counter.graph`."""
+        if keras.backend.backend() != "tensorflow":
+            return None
+        return AlikeGraph(self.network, self.tiled.tiling, self.interval)
 
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
-        with self._one_at_a_time:
-            raw = self._averaged(self._count_tiled, images)
-        raw, low, high = self.with_interval(raw)
-        if self.out_of_distribution is not None:
-            wider = self._unfamiliar(images)
-            low = np.minimum(np.maximum(raw - wider * (raw - low), 0), low)
-            high = raw + wider * (high - raw)
-        return raw, low, high
-
-    def _unfamiliar(self, images: np.ndarray) -> np.ndarray:
-        """How many times wider intervals are, ``[n]``: NaN where nothing can be promised."""
-        known = self.out_of_distribution
-        distances = known.distances(np.stack([features(image) for image in images]))
-        thresholds = distances / known.threshold
-        times = np.maximum(thresholds / _FAMILIAR, 1).astype(np.float32)
-        return np.where(thresholds > _NO_INTERVAL, np.float32(np.nan), times)
-
-    def flag(self, entry: Entry) -> str:
-        """See :meth:`cellzoo.counters.base.Counter.flag`."""
-        reasons = self.out_of_distribution.reasons(entry.prepared) if self.can_flag else []
-        if self.interval and np.isnan(entry.low):
-            reasons.append("too unlike the training images: no interval")
-        return "; ".join(reasons)
+        return self.measuring.count(images, self.interval, self.out_of_distribution)

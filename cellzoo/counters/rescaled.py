@@ -8,14 +8,17 @@ the size of cells is known.
 
 import numpy as np
 
+from cellzoo.counters.base import Domain
 from cellzoo.counters.entries import Entry
-from cellzoo.counters.network_parts import predict
-from cellzoo.counters.normalised import NormalisedCounter
+from cellzoo.counters.measuring import Measuring
+from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.counters.tiled import TiledCounter
+from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.data.sources import Mixed
 from cellzoo.images import resize
 from cellzoo.models.tiling import pad_to
 from cellzoo.runs import Run
-from cellzoo.trust.out_of_distribution import features
+from cellzoo.trust.out_of_distribution import OutOfDistribution, features
 
 _STEP = 1.25  # times by which a diameter that is tried is larger than the one before it
 _NEAR = 1.2  # times which diameters of training may differ that are tried as one
@@ -23,30 +26,59 @@ _LOOKED_AT = 256  # side of the middle of an image, made as large as in training
 _LEAST_SIDE = 16  # of an image made as large as in training
 
 
-class RescaledCounter(NormalisedCounter):
-    """The network of a run folder with ``data.natural.source: mixed``.
-
-    Attributes:
-        settings: ``data.natural`` of its recipe.
-        stated: how large cells are; None: it is chosen for each image.
-    """
-
-    settings: Mixed
+class RescaledCounter(TiledCounter):
+    """The network of a run folder with ``data.natural.source: mixed``."""
 
     def __init__(self, run: Run, selection: str = "best"):
         """Loads the weights."""
         super().__init__(run, selection)
-        known = sorted({each.diameter for each in self.settings.used})
-        self._known = [a for k, a in enumerate(known) if not k or a > _NEAR * known[k - 1]]
+        self.any_size = True
+        self.measuring = Rescaling(
+            self.name, run.recipe.data.natural, self.tiled, self.preprocessing,
+            self.out_of_distribution, run.recipe.count.test_time_augmentation,
+        )  # fmt: skip
+
+    def graph(self) -> None:
+        """None: what looks familiar is chosen outside of TensorFlow."""
+
+    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        return self.measuring.count(images, self.interval, self.out_of_distribution)
+
+
+class Rescaling(Measuring):
+    """How such a counter chooses the size of cells, and counts.
+
+    Args:
+        name: of the counter, for errors.
+        settings: ``data.natural`` of its recipe.
+        tiled: its network, tile by tile.
+        preprocessing: how its images are scaled.
+        known: what its training images look like; None: it is not known.
+        orientations: see :class:`Measuring`.
+    """
+
+    settings: Mixed
+
+    def __init__(
+        self,
+        name: str,
+        settings: Mixed,
+        tiled: TiledMaps,
+        preprocessing: Preprocessing,
+        known: OutOfDistribution | None,
+        orientations: int,
+    ):
+        """Lists the diameters that are tried."""
+        super().__init__(name, settings, tiled, None, orientations)
+        self._preprocessing, self._training = preprocessing, known
+        sizes = sorted({each.diameter for each in settings.used})
+        self._known = [a for k, a in enumerate(sizes) if not k or a > _NEAR * sizes[k - 1]]
         least, most = self.settings.diameters
         number = 1 + int(np.log(most / least) / np.log(_STEP))
         self._others = (least * _STEP ** np.arange(number)).tolist()
 
-    def _settings(self, run: Run) -> Mixed:
-        return run.recipe.data.natural
-
     def _pixels(self, entry: Entry) -> np.ndarray:
-        return np.ascontiguousarray(self.preprocessing.unit(entry.frame, entry.scaled))
+        return np.ascontiguousarray(self._preprocessing.unit(entry.frame, entry.scaled))
 
     def _alike(self, image: np.ndarray, diameter: float) -> tuple[np.ndarray, tuple[float, float]]:
         """The image with cells as large as the network sees them, and that it has no padding."""
@@ -59,7 +91,7 @@ class RescaledCounter(NormalisedCounter):
         Those of the training sets come first. Where the image looks familiar with none, all that it
         is meant for are tried.
         """
-        known = self.out_of_distribution
+        known = self._training
         if known is None:
             return self._usual(), ""
         diameter, distance = self._most_familiar(image, self._known)
@@ -74,7 +106,7 @@ class RescaledCounter(NormalisedCounter):
     def _most_familiar(self, image: np.ndarray, tried: list[float]) -> tuple[float, float]:
         """The diameter at which an image is nearest to those of training, and its distance."""
         seen = np.stack([features(self._middle(image, diameter)) for diameter in tried])
-        distances = self.out_of_distribution.distances(seen)
+        distances = self._training.distances(seen)
         best = int(distances.argmin())
         return tried[best], float(distances[best])
 
@@ -84,13 +116,13 @@ class RescaledCounter(NormalisedCounter):
         tops = [max(0, (side - most) // 2) for side in image.shape]
         return self._alike(image[tuple(slice(top, top + most) for top in tops)], diameter)[0]
 
-    def _count_tiled(self, images: np.ndarray) -> np.ndarray:
-        tiling = self.tiled.tiling
+    def _counted(self, images: np.ndarray) -> np.ndarray:
+        tiling = self._tiled.tiling
         if max(images.shape[1:]) > tiling.window:
-            return super()._count_tiled(images)
+            return super()._counted(images)
         # All at once, as each is a window: four times as fast.
         padded = np.stack([pad_to(image, tiling.stride, tiling.fill) for image in images])
-        return predict(self.tiled.counter, padded)
+        return self._tiled.counter(padded)
 
     def _usual(self) -> float:
         """The diameter of most training sets, px."""

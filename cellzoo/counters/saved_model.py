@@ -6,22 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from cellzoo.counters.base import Counter, Domain
-from cellzoo.counters.preprocessing import (
-    METADATA_FILE,
-    Columns,
-    Preprocessing,
-    no_interval_of,
-    out_of_distribution_of,
-    training_counts_of,
-)
+from cellzoo.counters.base import Domain
+from cellzoo.counters.exported import ExportedCounter
+from cellzoo.counters.preprocessing import METADATA_FILE, Columns, Preprocessing
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame
 from cellzoo.protocol.operations import ForeignOperations, check_operations
 
 
-class SavedModelCounter(Counter):
+class SavedModelCounter(ExportedCounter):
     """A SavedModel that `cellzoo export` wrote. Needs TensorFlow, but neither Keras nor the run.
 
     There is nothing inside to look at but counts.
@@ -54,21 +48,21 @@ class SavedModelCounter(Counter):
         try:
             text = (folder / METADATA_FILE).read_text("utf-8")
             self.metadata: dict[str, Any] = json.loads(text)
-            self.preprocessing = Preprocessing.from_metadata(self.metadata)
-            self.out_of_distribution = out_of_distribution_of(self.metadata)
-            self.training_counts = training_counts_of(self.metadata)
-            self.no_interval = no_interval_of(self.metadata)
+            self._read(self.metadata, self._see)
             if not trust:
                 check_operations(folder)
             self._model = tf.saved_model.load(str(folder))
-            self._functions = {
-                "uint8": self._model.count_uint8,
-                "uint16": self._model.count_uint16,
-                "unit": self._model.count_unit,
-            }
+            if self.measuring:
+                self._functions = {"alike": self._model.see}
+            else:
+                self._functions = {
+                    "uint8": self._model.count_uint8,
+                    "uint16": self._model.count_uint16,
+                    "unit": self._model.count_unit,
+                }
         except ForeignOperations as error:
             raise UserError(f"{error}.") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise UserError(
                 f"{folder} is no SavedModel that `cellzoo export` wrote, or it is damaged "
                 f"({type(error).__name__}): export the run again."
@@ -76,14 +70,19 @@ class SavedModelCounter(Counter):
         except tf.errors.OpError as error:
             raise UserError(f"{folder} is damaged: export the run again.") from error
         self.name, self.version = self.metadata["name"], folder.resolve().name
-        self.training_mean = self.metadata.get("training_mean")
-        self.weights_count = self.metadata.get("parameters", 0)
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         return self.preprocessing.prepare(frame, self.name, scaled)
 
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
+        if self.measuring:
+            return self.measuring.count(images, self.interval, self.out_of_distribution)
         return self.preprocessing.count(self._functions, images)
+
+    def _see(self, images: np.ndarray, *wanted: str) -> list[np.ndarray]:
+        """What :class:`Measuring` asks the network for."""
+        found = self._functions["alike"](images)
+        return [found[name].numpy() for name in wanted]
 
 
 def version_number(folder: Path) -> int | None:

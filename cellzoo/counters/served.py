@@ -4,25 +4,23 @@ import json
 import random
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 
-from cellzoo.counters.base import Counter, Domain
+from cellzoo.counters.base import Domain
 from cellzoo.counters.connection import Address, Connection, replicas
+from cellzoo.counters.exported import ExportedCounter
 from cellzoo.counters.preprocessing import (
     EARLIER_METADATA_SIGNATURE,
     METADATA_SIGNATURE,
     Columns,
-    Preprocessing,
     count_in_parts,
-    no_interval_of,
-    out_of_distribution_of,
-    training_counts_of,
 )
-from cellzoo.counters.stream import RefusedImages
+from cellzoo.counters.stream import CounterGone, RefusedImages
 from cellzoo.errors import UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
@@ -49,7 +47,7 @@ class _Signature(NamedTuple):
     shape: list[int] | None  # of an input batch, -1 for any size; None: not stated
 
 
-class ServedCounter(Counter):
+class ServedCounter(ExportedCounter):
     """A served model.
 
     The version that answers first answers to the end, so that one table never mixes two. One that
@@ -123,6 +121,8 @@ class ServedCounter(Counter):
             RefusedImages: the model refuses at least one of the images.
             UserError: the server does not answer in time, or has unloaded the version.
         """
+        if self.measuring:
+            return self.measuring.count(images, self.interval, self.out_of_distribution)
         if self.preprocessing:
             functions = {
                 key: partial(self._predict, _Signature(key, "images", None))
@@ -136,30 +136,44 @@ class ServedCounter(Counter):
         """Ends the calls under way; nothing can be counted after that."""
         self._channel.close()
 
-    def _predict(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _see(self, images: np.ndarray, *wanted: str) -> list[np.ndarray]:
+        """What :class:`Measuring` asks the network for; see :meth:`_count`."""
+        found = self._predict(_Signature("alike", "images", None), images, wanted)
+        if any(found[name].ndim != 3 for name in wanted):
+            raise CounterGone(f"{self.name} at {self.address.server} does not give maps.")
+        return [found[name] for name in wanted]
+
+    def _predict(
+        self, signature: _Signature, images: np.ndarray, wanted: Sequence[str] = OUTPUTS
+    ) -> dict[str, np.ndarray]:
         """The outputs of a signature for images ``[n, h, w]``."""
         if self._largest_batch and len(images) > self._largest_batch:
-            return self._predict_halves(signature, images)
+            return self._predict_halves(signature, images, wanted)
         request = self._request(signature.name)
-        request.output_filter.extend(OUTPUTS)
+        request.output_filter.extend(wanted)
         request.inputs[signature.input].CopyFrom(to_message(images))
         try:
             reply = self._call("Predict", request, messages.PredictResponse)
         except grpc.RpcError as error:
             if len(images) > 1 and _too_large(error):
                 self._largest_batch = len(images) // 2
-                return self._predict_halves(signature, images)
+                return self._predict_halves(signature, images, wanted)
             raise self._refusal(error) from error
-        counts = {key: from_message(reply.outputs[key]).astype(np.float32) for key in OUTPUTS}
-        if any(column.shape != (len(images),) for column in counts.values()):
-            raise UserError(f"{self.name} at {self.address.server} does not give one count each.")
-        return counts
+        found = {key: from_message(reply.outputs[key]).astype(np.float32) for key in wanted}
+        for key, values in found.items():
+            if values.shape[:1] != (len(images),) or (key in OUTPUTS and values.ndim != 1):
+                raise CounterGone(
+                    f"{self.name} at {self.address.server} does not give one {key} each."
+                )
+        return found
 
-    def _predict_halves(self, signature: _Signature, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_halves(
+        self, signature: _Signature, images: np.ndarray, wanted: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         half = len(images) // 2
-        first = self._predict(signature, images[:half])
-        second = self._predict(signature, images[half:])
-        return {key: np.concatenate([first[key], second[key]]) for key in OUTPUTS}
+        first = self._predict(signature, images[:half], wanted)
+        second = self._predict(signature, images[half:], wanted)
+        return {key: np.concatenate([first[key], second[key]]) for key in wanted}
 
     def _request(self, signature: str) -> Any:
         request = messages.PredictRequest()
@@ -176,15 +190,10 @@ class ServedCounter(Counter):
             reply = self._call("Predict", request, messages.PredictResponse)
             (text,) = from_message(reply.outputs[signature])
             metadata = json.loads(text)
-            self.preprocessing = Preprocessing.from_metadata(metadata)
-            self.out_of_distribution = out_of_distribution_of(metadata)
-            self.training_counts = training_counts_of(metadata)
-            self.no_interval = no_interval_of(metadata)
-            self.training_mean = metadata.get("training_mean")
-            self.weights_count = metadata.get("parameters", 0)
+            self._read(metadata, self._see)
         except grpc.RpcError as error:
             raise self._refusal(error) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(
                 f"{self.name} at {self.address.server} was exported by another version of cellzoo "
                 f"({type(error).__name__}): install that one here, or export the run again."
@@ -236,13 +245,13 @@ class ServedCounter(Counter):
                 "crop it, or count in process."
             )
         if error.code() == grpc.StatusCode.NOT_FOUND:
-            return UserError(
+            return CounterGone(
                 f"{self.address.server} has unloaded version {self.version} of {self.name} "
                 "while it was counting: count again."
             )
         server, timeout = self.address.server, self._connection.timeout
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # it did answer when asked what it is
-            return UserError(
+            return CounterGone(
                 f"{server} serves {self.name} but did not answer within {timeout:g} s: --timeout "
                 "allows more."
             )
@@ -338,13 +347,17 @@ class ServedCounter(Counter):
         if _is_busy(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             # For the first answer nobody waits longer than FIRST_ANSWER.
             longer = "; --timeout waits longer" if timeout == self._connection.timeout else ""
-            return UserError(
+            return CounterGone(
                 f"No answer from {server} within {timeout:g} s ({details}): check that the server "
                 f"runs and that this is its gRPC port{longer}."
             )
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-            return UserError(f"{server} does not let us in ({details}): check --header and --tls.")
-        return UserError(f"{server} cannot count with {self.name}: {error.code().name}, {details}.")
+            return CounterGone(
+                f"{server} does not let us in ({details}): check --header and --tls."
+            )
+        return CounterGone(
+            f"{server} cannot count with {self.name}: {error.code().name}, {details}."
+        )
 
 
 def _stub(

@@ -31,6 +31,10 @@ class RefusedImages(UserError):
     """A counter will not count at least one image of a batch; the others may be sound."""
 
 
+class CounterGone(UserError):
+    """A counter will count no image any more, as its server does not answer, for instance."""
+
+
 def count_entries(
     counter: "Counter",
     entries: Iterable[Entry],
@@ -73,6 +77,10 @@ def count_entries(
             if entry.error is None:
                 try:
                     counter.prepare(entry, notes)
+                except CounterGone:
+                    raise
+                except RefusedImages as error:
+                    entry.error = RefusedImages(f"{readable(entry.path)}: {error}")
                 except UserError as error:
                     entry.error = error
                 if done is None:  # only that looks at the frame again

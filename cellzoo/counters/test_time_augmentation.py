@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 # How an image may lie: turned over its diagonal, and the steps through its rows and columns.
 ORIENTATIONS = [
     (turned, rows, columns) for turned in (False, True) for rows in (1, -1) for columns in (1, -1)
@@ -23,6 +25,8 @@ def lay_back(maps, orientation: tuple[bool, int, int]):
 def _turn(images, turned: bool):
     if not turned:
         return images
+    if isinstance(images, np.ndarray):
+        return images.swapaxes(1, 2)
     import keras  # 4 s, but a network has started it
 
     return keras.ops.swapaxes(images, 1, 2)

@@ -2,17 +2,20 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
+import keras
 import numpy as np
 
 from cellzoo.counters.base import Domain
 from cellzoo.counters.network import NetworkCounter
-from cellzoo.counters.network_parts import domain_counter
+from cellzoo.counters.network_parts import domain_counter, predict
 from cellzoo.counters.of_run import without_interval
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.images import Frame, resize
 from cellzoo.models.thresholds import Threshold
+from cellzoo.models.tiling import Tiling
 from cellzoo.runs import Run, build_network
 
 
@@ -33,8 +36,8 @@ class TiledCounter(NetworkCounter):
         recipe = run.recipe
         self.can_segment = recipe.model.segments
         self.has_threshold = bool(recipe.model.thresholds)
-        self.tiled = TiledMaps(self.network, recipe.model.tiling())
-        self.can_locate = "density" in self.tiled.models
+        self.tiled = _tiled_maps(self.network, recipe.model.tiling())
+        self.can_locate = "density" in self.tiled.functions
         # Where all originals have one size, it says how large cells are once these are resized.
         original = recipe.data.natural.reading.original_size
         self.any_size = original is not None or not self.preprocessing.resize
@@ -79,10 +82,26 @@ class TiledCounter(NetworkCounter):
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
         other._models = {"natural": domain_counter(other.network)}
-        other.tiled = TiledMaps(other.network, self.tiled.tiling)
+        other.tiled = _tiled_maps(other.network, self.tiled.tiling)
         other.interval, other._graph = None, None
         other.no_interval = "another threshold than in training"
         return other
 
     def _threshold(self) -> Threshold | None:
         return self.run.recipe.model.threshold_layer()
+
+
+def _tiled_maps(network: keras.Model, tiling: Tiling) -> TiledMaps:
+    """The network taken apart into one model per map."""
+    image = network.input["natural"]
+    models = {
+        name: keras.Model(image, network.output[f"natural_{name}"])
+        for name in ("mask", "density")
+        if f"natural_{name}" in network.output
+    }
+    return TiledMaps(
+        tiling,
+        {name: model.predict_on_batch for name, model in models.items()},
+        image.shape[1:] if None not in image.shape[1:] else None,
+        partial(predict, domain_counter(network)),
+    )

@@ -1,12 +1,10 @@
 """Maps and counts of images of any size, tile by tile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby, islice
 
-import keras
 import numpy as np
 
-from cellzoo.counters.network_parts import domain_counter, predict
 from cellzoo.models.tiling import TILE, Tile, Tiling, pad_to, sheets, tiles
 
 
@@ -14,31 +12,32 @@ class TiledMaps:
     """Maps and counts of images of any size, from a network that sees a neighbourhood only.
 
     Args:
-        network: with the output ``natural_mask``, if it segments, and ``natural_density``, if its
-            count is a sum over space. One that takes a single size counts piece by piece instead:
-            cells on a border are then counted as their parts are.
         tiling: how its images are cut.
+        functions: what it makes of images ``[n, h, w]``, wherever it runs: ``"mask"``, if it
+            segments, and ``"density"``, if its count is a sum over space, ``[n, h, w]`` each, or a
+            number for each grid cell.
+        size: height and width, of a network that takes no other. It counts piece by piece: cells on
+            a border are then counted as their parts are.
+        counter: its counts of images ``[n, h, w]``; only needed without density.
     """
 
-    def __init__(self, network: keras.Model, tiling: Tiling):
-        """Takes the network apart into one model per map."""
-        self.tiling = tiling
-        image = network.input["natural"]
-        self.size = image.shape[1:] if None not in image.shape[1:] else None
-        self.counter = domain_counter(network)
-        self.models = {
-            name: keras.Model(image, network.output[f"natural_{name}"])
-            for name in ("mask", "density")
-            if f"natural_{name}" in network.output
-        }
+    def __init__(
+        self,
+        tiling: Tiling,
+        functions: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+        size: tuple[int, int] | None = None,
+        counter: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
+        """Keeps them; see the class."""
+        self.tiling, self.functions, self.size, self.counter = tiling, functions, size, counter
 
     def count(self, image: np.ndarray) -> float:
         """The count of an image, float32 ``[h, w]`` in [0, 1]."""
-        if "density" in self.models:
+        if "density" in self.functions:
             parts = self._parts("density", image)
             return self.tiling.grid_cell**2 * sum(float(part.sum(dtype=float)) for _, part in parts)
         pieces = sheets(image, self.size)
-        return sum(float(predict(self.counter, piece[None])[0]) for _, piece in pieces)
+        return sum(float(self.counter(piece[None])[0]) for _, piece in pieces)
 
     def map(self, name: str, image: np.ndarray) -> np.ndarray:
         """``"mask"`` (probability) or ``"density"`` (cells per pixel) of an image ``[h, w]``.
@@ -63,7 +62,7 @@ class TiledMaps:
 
     def _sheets(self, name: str, image: np.ndarray) -> Iterator[tuple]:
         for target, piece in sheets(image, self.size):
-            yield target, self.models[name].predict_on_batch(piece[None])[0]
+            yield target, self.functions[name](piece[None])[0]
 
     def _tiles(self, name: str, image: np.ndarray) -> Iterator[tuple]:
         cut = self.tiling
@@ -78,7 +77,7 @@ class TiledMaps:
         for shape, same in groupby(sorted(tiles(image.shape, cut), key=_shape), _shape):
             # Small ones together, no more pixels than a large one has.
             while some := list(islice(same, max(1, TILE**2 // (shape[0] * shape[1])))):
-                found = self.models[name].predict_on_batch(np.stack([read(tile) for tile in some]))
+                found = self.functions[name](np.stack([read(tile) for tile in some]))
                 for tile, part in zip(some, found, strict=True):
                     yield on_grid(tile.target), part[on_grid(tile.inner)]
 

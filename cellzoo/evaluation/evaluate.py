@@ -302,6 +302,11 @@ def _material(
         )
     whole = section.reads_files
     if whole and not Path(section.folder).is_dir():
+        if zoo.name_of(counter.run.path):
+            raise UserError(
+                f"{counter.name} was trained on {section.folder}, which the package does not "
+                "bring: name a labelled folder with --data."
+            )
         raise UserError(
             f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
             "name another labelled folder with --data."
@@ -353,7 +358,7 @@ def _reading(counter: Counter, data: Path) -> dict[str, Any]:
     A counter of any scale gets them in their own size, which all of them must have.
     """
     preprocessing = counter.preprocessing
-    if counter.any_scale:
+    if counter.measuring:
         first = next(iter(read_frames(find_images([data])[0], axes=preprocessing.axes)), None)
         size = first.pixels.shape if first else preprocessing.size
         preprocessing = replace(preprocessing, size=size, resize=False)

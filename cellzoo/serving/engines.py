@@ -12,9 +12,11 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from cellzoo import zoo
 from cellzoo.errors import UsageError, UserError
 from cellzoo.protocol.messages import ModelServerConfig
 from cellzoo.protocol.operations import check_operations
+from cellzoo.runs import recipe_file
 from cellzoo.serving.config import (
     read_batching,
     read_model_config,
@@ -70,6 +72,12 @@ class Service:
             read = read_model_config(self.model_config_file)
             return lambda: read
         find_models = watch_models(self.models)
+        if recipe_file(zoo.find(self.models)).is_file():
+            raise UserError(
+                f"{self.models} is a run folder, and exports are served: `cellzoo export "
+                f"{self.models}` writes one to saved_models, and `cellzoo serve saved_models` "
+                "serves it."
+            )
         if not find_models():
             raise UserError(
                 f"{self.models} holds no SavedModel in a numbered folder "

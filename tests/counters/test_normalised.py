@@ -5,14 +5,20 @@ import copy
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from bright_discs import discs
 
+from cellzoo.commands.export import export
+from cellzoo.counters.connection import Connection
 from cellzoo.counters.load import load_counter
-from cellzoo.counters.normalised import Diameter
+from cellzoo.counters.measuring import Diameter, unfamiliar
+from cellzoo.counters.stream import CounterGone, RefusedImages, count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images.normalise import normalise
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
+from cellzoo.serving.config import watch_models
+from cellzoo.serving.server import Server, Settings
 from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
@@ -51,7 +57,8 @@ def counter(loaded):
         mask = normalise(image, diameter, 12) > 0.3
         return float(mask.sum()), cv2.connectedComponents(mask.astype(np.uint8))[0] - 1.0
 
-    counter._area_and_cells = see
+    counter.measuring = copy.copy(loaded.measuring)
+    counter.measuring._area_and_cells = see
     return counter
 
 
@@ -68,7 +75,7 @@ def test_cells_are_measured_and_made_alike(counter, diameter):
 def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
     image = discs(20, 120, 2)
     blobs = type("Blobs", (), {"diameter": 28.0})
-    monkeypatch.setattr("cellzoo.counters.normalised.find_blobs", lambda _: blobs)
+    monkeypatch.setattr("cellzoo.counters.measuring.find_blobs", lambda _: blobs)
     entry = next(counter._entries(image, True, None, {}))
     counter.prepare(entry, None)
     assert entry.diameter == pytest.approx(20, rel=0.15) and entry.remark == ""
@@ -78,7 +85,7 @@ def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
 
 
 def test_without_cells_there_is_no_diameter_and_no_remark(counter):
-    counter._area_and_cells = lambda image, diameter: (0.0, 0.0)
+    counter.measuring._area_and_cells = lambda image, diameter: (0.0, 0.0)
     entry = next(counter._entries(np.full((40, 50), 7, np.uint8), False, None, {}))
     counter.prepare(entry, None)
     assert np.isnan(entry.diameter) and entry.remark == ""
@@ -96,7 +103,7 @@ def test_a_stated_diameter_is_taken(counter):
     assert (entry.diameter, entry.prepared.shape) == (24, (60, 60))
     counter.with_diameter("20 um").prepare(entry, None)
     assert entry.diameter == 40
-    assert counter.stated is None
+    assert counter.measuring.stated is None
     entry = next(counter._entries(discs(20, 120), True, None, {}))
     with pytest.raises(UserError, match="does not say how wide its pixels are"):
         counter.with_diameter("12um").prepare(entry, None)
@@ -146,7 +153,7 @@ def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
     known = OutOfDistribution.fit(seen, np.arange(8), seen)
     counter.out_of_distribution = known
     raw, low, high = counter._count(seen[:1], "natural")
-    times = counter._unfamiliar(seen[:1])[0]
+    times = unfamiliar(seen[:1], known)[0]
     assert 1 <= times < 3 and high - raw == pytest.approx(2 * times, abs=0.6)
     strange = np.random.default_rng(0).random((1, 64, 64), np.float32)
     raw, low, high = counter._count(strange, "natural")
@@ -156,11 +163,86 @@ def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
     assert counter.flag(entry).endswith("too unlike the training images: no interval")
 
 
-def test_it_is_not_exported_yet(run_folder, tmp_path):
-    from cellzoo.commands.export import export
+@pytest.fixture(scope="module")
+def exported(run_folder, tmp_path_factory):
+    """Version 1 of the run. Not to be changed."""
+    return export(run_folder, tmp_path_factory.mktemp("exports"))
 
-    with pytest.raises(UserError, match="measures the cells of an image before it counts them"):
-        export(run_folder, tmp_path)
+
+@pytest.fixture
+def server(exported):
+    """One that serves the export."""
+    server = Server(watch_models(exported.parent.parent), Settings(grpc_port=0, rest_port=0))
+    yield server
+    server.stop()
+
+
+def address(server):
+    return f"localhost:{server.grpc_port}/tiny_nuclei"
+
+
+def test_run_export_and_server_count_bit_for_bit(loaded, exported, server):
+    images = [discs(16, 96, 2), discs(24, 700), discs(12, 30), np.zeros((40, 50), np.float32)]
+    here = loaded.count(images, scaled=True)
+    assert len(set(here.raw)) == len(images)
+    for model in (str(exported), address(server)):
+        counter = load_counter(model)
+        assert counter.measuring and counter.can_flag == loaded.can_flag
+        there = counter.count(images, scaled=True)
+        for key in ("raw", "low", "high"):
+            np.testing.assert_array_equal(getattr(there, key), getattr(here, key))
+        assert list(there.flags) == list(here.flags)
+        stated = (each.with_diameter("20px").count(images[0], scaled=True).raw for each in
+                  (loaded, counter))  # fmt: skip
+        assert next(stated) == next(stated) != here.raw[0]
+
+
+def test_an_export_keeps_interval_and_training_images(counter, run_folder, tmp_path, monkeypatch):
+    seen = np.stack([normalise(discs(12, 64, 1.8 + 0.1 * k), 12, 12) for k in range(8)])
+    counter.interval = Interval(constant=4.0, per_cell=0.0)
+    counter.out_of_distribution = OutOfDistribution.fit(seen, np.arange(8), seen)
+    monkeypatch.setattr("cellzoo.commands.export.load_run", lambda _: counter)
+    loaded = load_counter(str(export(run_folder, tmp_path)))
+    images = [discs(12, 64, 2), np.random.default_rng(0).random((64, 64), np.float32)]
+    mine, theirs = (
+        each.with_diameter("12px").count(images, scaled=True) for each in (counter, loaded)
+    )
+    np.testing.assert_array_equal(theirs.low, mine.low)
+    np.testing.assert_array_equal(theirs.high, mine.high)
+    assert list(theirs.flags) == list(mine.flags) and np.isnan(theirs.low[1])
+
+
+@pytest.mark.parametrize(
+    ("images", "refusal"),
+    [
+        (np.zeros((1, 64, 63)), "multiples of 4"),
+        (np.zeros((0, 64, 64)), "no image"),
+        (np.full((1, 64, 64), np.nan), "made alike"),
+        (np.full((1, 64, 64), 200.0), "made alike"),
+        (np.zeros((2, 2048, 2048)), "must not have more than"),
+    ],
+)
+def test_what_is_not_made_alike_is_refused_in_the_graph(exported, images, refusal):
+    model = tf.saved_model.load(str(exported))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=refusal):
+        model.see(images.astype(np.float32))
+
+
+def test_a_server_that_goes_while_cells_are_measured_ends_the_count(server):
+    counter = load_counter(address(server), Connection(timeout=0.5))
+    server.stop()
+    with pytest.raises(CounterGone, match="No answer from localhost"):
+        count_entries(counter, counter._entries([discs(16, 96, 2)] * 3, True, None, {}))
+
+
+def test_an_image_that_is_refused_while_it_is_measured_is_named(counter):
+    def refuse(image, diameter):
+        raise RefusedImages("too large")
+
+    counter.measuring._area_and_cells = refuse
+    entries = list(counter._entries([discs(16, 96, 2)], True, None, {}))
+    (entry,) = count_entries(counter, entries)
+    assert "too large" in str(entry.error) and str(entry.path) in str(entry.error)
 
 
 def test_too_small_an_image_is_refused(counter):
