@@ -217,6 +217,7 @@ def count(
     How far off are the counts? cellzoo count plate/ --model zoo:ldc --check 20
     """
     from cellzoo.commands.count import CountRow, count_into
+    from cellzoo.commands.count_table import check_not_begun
     from cellzoo.commands.progress import Progress
     from cellzoo.commands.shards import Shard
     from cellzoo.files import check_new_file
@@ -229,14 +230,15 @@ def count(
             "--check draws from whole images of one table: join the shards first, or cut the "
             "chambers out."
         )
-    if truth and not truth.exists():  # before the count, which may take hours
-        raise UserError(f"{truth} is not there: give another file.")
+    if truth and not truth.is_file():  # before the count, which may take hours
+        raise UserError(f"{truth} is no file: give a table with the columns image and count.")
     if corrected:
         check_new_file(corrected, "--corrected")
     if shard is not None:
         out = Shard.parse(shard).table(out)
     if not resume:
         check_new_file(out)
+        check_not_begun(out)
     reading = taken(options, intensity, pixel_size_um)
     if interval is not None:
         parse_interval(interval)  # before a model is loaded
@@ -270,7 +272,10 @@ def count(
 def _ask(question: str) -> str | None:
     """The answer at the terminal; None where no more is wanted."""
     try:
-        answer = click.prompt(f"{question} (Enter: later, q: stop)", "", show_default=False)
+        # Where the table goes through a pipe the question does not.
+        answer = click.prompt(
+            f"{question} (Enter: later, q: stop)", "", show_default=False, err=True
+        )
     except click.Abort:
         return None
     return None if answer.strip() == "q" else answer.strip()

@@ -103,9 +103,10 @@ def check_counts(
         if ask is not None:
             sheet.ask(ask)
         if sheet.answered < FEWEST:
+            nobody = "without a terminal nobody is asked; " if ask is None else ""
             say(
-                f"{truth} lists {number} images: count their cells by eye, fill in the column "
-                "count, and give the same command with --resume"
+                f"{nobody}{truth} lists {number} images: count their cells by eye, fill in the "
+                "column count, and give the same command with --resume"
             )
             return
     labels = read_labels(truth).rows
@@ -138,10 +139,11 @@ class _Sheet:
                 self._table.add({"image": name})
             self._table.write()
         elif [self._table.get(k, "image") for k in range(len(self._table.rows))] != names:
-            raise UserError(
-                f"{path} lists other images than those that are drawn: move it away, or give it as "
-                "--truth."
-            )
+            number = len(self._table.rows)
+            cure = "move it away, or give it as --truth"
+            if number != len(names):
+                cure = f"give --check {number}, which it was made with, or {cure}"
+            raise UserError(f"{path} lists other images than the {len(names)} drawn now: {cure}.")
 
     @property
     def answered(self) -> int:

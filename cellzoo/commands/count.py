@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cellzoo.commands.count_table import CountTable
+from cellzoo.commands.count_table import CountTable, check_not_begun
 from cellzoo.commands.pictures import SegmentationPictures
 from cellzoo.commands.shards import COLUMN, Mark, Shard
 from cellzoo.counters.base import Counter
@@ -201,6 +201,7 @@ def count_into(
     interval_s = None if interval is None else parse_interval(interval)
     if out is not None and not resume:
         check_new_file(Path(out))
+        check_not_begun(Path(out))  # before a model is loaded
     counter = model if isinstance(model, Counter) else load_counter(model)
     counter.check_pixel_size(reading.get("pixel_size_um"))
     found = search_images([Path(path) for path in paths])

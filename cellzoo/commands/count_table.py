@@ -29,7 +29,7 @@ class CountTable:
 
     The rows of ``counts.csv`` are in ``counts.part.csv`` until then, and stay there whatever ends
     the work. ``counts.part.json``, of a live table ``counts.watch.json``, says what they were
-    counted with.
+    counted with, and of a whole table ``.counts.options.json``.
 
     Args:
         out: the name.
@@ -61,8 +61,12 @@ class CountTable:
         self._out, self._header = out, list(header)
         self.earlier: list[dict[str, str]] = []
         self.complete = resume and out.is_file()
+        made_with = {key: _plain(value) for key, value in made_with.items()}
         if self.complete:
-            self.file = out
+            self.file, self._about = out, options_of(out)
+            if self._about.is_file():  # not of tables from before it was kept
+                options = {k: v for k, v in made_with.items() if k not in ("model", "version")}
+                self._check(options, "choose another name for -o")
             self.earlier = self._read()
             return
         if not (live and out.is_file()):
@@ -72,30 +76,18 @@ class CountTable:
         check_name(self.file)
         # Not NAME.json, which may be somebody's.
         self._about = self.file.with_suffix(".watch.json" if live else ".json")
-        self._lock = filelock.FileLock(out.with_name(f".{self.file.name}.lock"))
+        self._lock = _locked(self.file)
         try:
-            self._lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise UserError(
-                f"{self.file} is being written by another command: wait for it, or choose another "
-                "name for -o."
-            ) from None
-        except (OSError, NotImplementedError):
-            pass  # a file system without locks
-        try:
-            self._open({key: _plain(value) for key, value in made_with.items()}, resume)
+            self._open(made_with, resume)
         except BaseException:
-            self._unlock()
+            _unlock(self._lock)
             raise
 
     def _open(self, made_with: dict[str, Any], resume: bool) -> None:
-        if self.file.exists() and not resume and len(rows := self._read()):
-            raise UserError(
-                f"{self.file} has the first {len(rows)} rows of an interrupted count: go on with "
-                "--resume, or move it away."
-            )
+        if self.file.exists() and not resume:
+            _refuse_rows(self.file)
         if self.file.exists() and resume:
-            self._check(made_with)
+            self._check(made_with, f"move {self.file} away")
             self.earlier = self._read()
         with self._said():
             write_atomically(self._about, json.dumps(made_with, indent=1) + "\n")
@@ -108,26 +100,13 @@ class CountTable:
 
     def _read(self) -> list[dict[str, str]]:
         """The rows that are whole."""
-        try:
-            content = self.file.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{self.file} cannot be read ({error.strerror}): move it away."
-            ) from None
-        whole = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
-        try:
-            lines = list(csv.reader(io.StringIO(whole, newline="")))
-        except csv.Error:
-            lines = [[]]
+        lines = _whole_lines(self.file)
         if lines and lines[0] != self._header:
             raise UserError(f"{self.file} is no table of cellzoo count: move it away.")
-        if lines and len(lines[-1]) != len(self._header):
-            lines.pop()  # cut within quotes
         return [dict(zip(self._header, line, strict=False)) for line in lines[1:]]
 
-    def _check(self, made_with: dict[str, Any]) -> None:
+    def _check(self, made_with: dict[str, Any], cure: str) -> None:
         """Refuses to go on with another model, or with files read otherwise."""
-        cure = f"move {self.file} away"
         if not self._about.is_file():
             raise UserError(f"Nothing says how {self.file} was counted: {cure}.")
         before = read_json(self._about, cure)
@@ -160,15 +139,15 @@ class CountTable:
                     raise UserError(
                         f"{self._out} came to be meanwhile: the rows are in {self.file}."
                     ) from None
-                self._about.unlink(missing_ok=True)
+                self._about.replace(options_of(self._out))
         finally:
-            self._unlock()
+            _unlock(self._lock)
 
     def close(self) -> None:
         """Ends a live table."""
         with self._said():
             self._opened.close()
-        self._unlock()
+        _unlock(self._lock)
 
     def abandon(self) -> None:
         """Ends it: a file without rows goes, another one is named."""
@@ -181,12 +160,7 @@ class CountTable:
         elif not self._rows:
             self.file.unlink(missing_ok=True)
             self._about.unlink(missing_ok=True)
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock.is_locked:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
+        _unlock(self._lock)
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
@@ -202,6 +176,79 @@ class CountTable:
 def part_of(out: Path) -> Path:
     """Where the rows of a table are until it is whole."""
     return out.with_name(f"{out.stem[:200]}.part.csv")
+
+
+def options_of(out: Path) -> Path:
+    """What says with which options a whole table was counted."""
+    return out.with_name(f".{out.stem[:200]}.options.json")
+
+
+def check_not_begun(out: Path) -> None:
+    """Refuses to begin a table of which an interrupted count left rows.
+
+    Raises:
+        UserError: it did, or they cannot be read.
+    """
+    file = part_of(out)
+    if file.exists():
+        lock = _locked(file)
+        try:
+            _refuse_rows(file)
+        finally:
+            _unlock(lock)
+
+
+def _refuse_rows(file: Path) -> None:
+    """Refuses a table of rows that wait, and one that is somebody's."""
+    lines = _whole_lines(file)
+    if lines and lines[0][:2] != ["image", "frame"]:
+        raise UserError(f"{file} is no table of cellzoo count: move it away.")
+    if len(lines) > 1:
+        raise UserError(
+            f"{file} has the first {len(lines) - 1} rows of an interrupted count: go on with "
+            "--resume, or move it away."
+        )
+
+
+def _locked(file: Path) -> filelock.FileLock:
+    """A lock that says that somebody writes a table.
+
+    Raises:
+        UserError: another command does.
+    """
+    lock = filelock.FileLock(file.with_name(f".{file.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(
+            f"{file} is being written by another command: wait for it, or choose another name for "
+            "-o."
+        ) from None
+    except (OSError, NotImplementedError):
+        pass  # a file system without locks
+    return lock
+
+
+def _unlock(lock: filelock.FileLock) -> None:
+    if lock.is_locked:
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+def _whole_lines(file: Path) -> list[list[str]]:
+    """The lines of a table that are whole, the header first."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): move it away.") from None
+    whole = content[: content.rfind(b"\n") + 1].decode("utf-8", "replace")
+    try:
+        lines = list(csv.reader(io.StringIO(whole, newline="")))
+    except csv.Error:
+        return [[]]
+    if lines and len(lines[-1]) != len(lines[0]):
+        lines.pop()  # cut within quotes
+    return lines
 
 
 def _plain(value: Any) -> Any:

@@ -80,7 +80,8 @@ def test_an_interrupted_count_goes_on_with_each_frame_once(folder, tmp_path, aft
     assert rows_of(out) == rows_of(tmp_path / "whole.csv")
     assert len(counter.counted) == 8 - after
     assert (tally.files, tally.frames, tally.failed) == (5, 9, 1)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["counts.csv", "images", "whole.csv"]
+    names = sorted(p.name for p in tmp_path.iterdir() if not p.name.endswith(".options.json"))
+    assert names == ["counts.csv", "images", "whole.csv"]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])
@@ -126,12 +127,29 @@ def test_nothing_interrupted_begins_and_a_complete_table_stays(folder, tmp_path)
         count_into([folder], counter, out, resume=True)
 
 
+def test_a_complete_table_is_not_taken_for_a_count_with_other_options(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    count_into([folder], GreyCounter(), out, interval="1min")
+    before = out.read_bytes()
+    assert count_into([folder], GreyCounter(), out, resume=True, interval="60 s").frames == 9
+    for options, said in (({"interval": "2min"}, "interval 60.0, not 120"),
+                          ({}, "interval 60.0, not none"),
+                          ({"interval": "1min", "z": 1}, "z none, not 1")):  # fmt: skip
+        with pytest.raises(UserError, match=f"{said}.* or choose another name for -o"):
+            count_into([folder], GreyCounter(), out, resume=True, **options)
+    assert out.read_bytes() == before
+    # Tables from before that was kept are taken as they were.
+    (tmp_path / ".counts.options.json").unlink()
+    assert count_into([folder], GreyCounter(), out, resume=True).frames == 9
+
+
 def test_rows_that_wait_are_not_lost_without_the_option(folder, tmp_path):
     out, part = tmp_path / "counts.csv", tmp_path / "counts.part.csv"
     interrupted(folder, out, 2)
     before = part.read_bytes()
+    # Before the counter is loaded, which may take long.
     with pytest.raises(UserError, match="first 2 rows of an interrupted count: go on with --resum"):
-        count_files([folder], GreyCounter(), out)
+        count_files([folder], "no such model", out)
     assert part.read_bytes() == before
 
 
