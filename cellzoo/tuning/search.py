@@ -53,6 +53,7 @@ def tune(
             "train.learning_rate: {low: 1.0e-5, high: 1.0e-3, scale: log}."
         )
     check_space(recipe)
+    check_objective(recipe)
     folder = _open_folder(recipe, out or Path("searches") / recipe.name)
     # Results need TensorFlow's writer, 4 s to import, but a GPU belongs to the trials.
     import tensorflow as tf
@@ -70,6 +71,30 @@ def tune(
         else:
             search.run(workers, gpus)
         return search.write_results(last=True)
+
+
+def check_objective(recipe: Recipe) -> None:
+    """Sees to it that a training of the recipe writes down what is to be the best.
+
+    Raises:
+        UsageError: it does not.
+    """
+    name, model = recipe.tune.objective, recipe.model.name
+    if name.startswith("validation_"):
+        return
+    if recipe.classical:
+        raise UsageError(
+            f"tune.objective is {name}, and {model} is fitted without a loss: choose "
+            "validation_mae_raw."
+        )
+    from cellzoo.runs import build_network  # Keras, which the trials start anyway
+
+    term = name.replace("_kl", "_log_variance")
+    if name != "loss" and term not in build_network(recipe, pretrained=False).output:
+        raise UsageError(
+            f"tune.objective is {name}, and the loss of {model} has no such term here: choose "
+            "validation_mae_raw or loss."
+        )
 
 
 class Search:

@@ -6,6 +6,7 @@ Most trials here are a small program that scores a recipe by a formula, not a tr
 import csv
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from cellzoo.recipe import check_space, load_recipe, with_values
 from cellzoo.tuning import process
 from cellzoo.tuning.chief import serve_search
 from cellzoo.tuning.oracle import COMPLETED, FAILED, make_oracle
-from cellzoo.tuning.search import Search, _open_folder, tune
+from cellzoo.tuning.search import Search, _open_folder, check_objective, tune
 
 RECIPE = """\
 name: tiny
@@ -387,6 +388,21 @@ def test_an_objective_that_is_none_is_one_sentence(load, setting, said):
         load(RECIPE, setting)
     assert said in str(caught.value)
     assert load(RECIPE, "tune.objective=validation_exact", "tune.direction=max").tune
+
+
+@pytest.mark.parametrize("objective", ["natural_mask", "synthetic_count"])
+def test_an_objective_that_no_training_writes_down_is_refused_before_one(load, tmp_path, objective):
+    with pytest.raises(UsageError, match=f"tune.objective is {objective}, and the loss of"):
+        tune(load(RECIPE, f"tune.objective={objective}"), tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+    check_objective(load(RECIPE, "tune.objective=natural_kl"))
+
+
+def test_what_is_fitted_without_a_loss_has_none_to_tune_by(load):
+    classical = re.sub(r"^(augment|train): .*\n", "", RECIPE.partition("quick:")[0], flags=re.M)
+    classical = re.sub("model: {.*", "model: {name: brightness}", classical)
+    with pytest.raises(UsageError, match="brightness is fitted without a loss"):
+        check_objective(load(classical, "tune.objective=loss"))
 
 
 def test_a_search_is_made_by_one_process_at_a_time(load, tmp_path):
