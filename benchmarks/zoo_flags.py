@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from cellzoo import zoo
-from cellzoo.data.normalised import normalised_images
+from cellzoo.data.normalised import images_as_seen
 from cellzoo.recipe import with_values
 from cellzoo.runs import Run
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -34,7 +34,7 @@ def main() -> None:
         training, held_out = images.of("train"), images.of("validation")
         seen, others = training.images, held_out.images
         if normalise := recipe.data.normalise:
-            seen, others = (normalised_images(part, normalise) for part in (training, held_out))
+            seen, others = (images_as_seen(part, normalise) for part in (training, held_out))
         before = run.out_of_distribution()
         known = OutOfDistribution.fit(seen, training.groups, others, training.sizes)
         run.keep_out_of_distribution(known)

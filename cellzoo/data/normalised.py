@@ -116,8 +116,18 @@ class NormalisedWindows:
         return replace(self.images, **changed, points=None)
 
 
-def normalised_images(images: ImageSet, settings: Normalise) -> list[np.ndarray]:
-    """Whole images of a set with masks, made alike, each float32 ``[h, w]`` of its own size."""
+def set_as_seen(images: ImageSet, settings: Normalise | None, seed: int) -> ImageSet:
+    """A set as a network sees it in training: windows made alike, without settings as it is."""
+    return NormalisedWindows(images, settings).windows(seed) if settings else images
+
+
+def images_as_seen(images: ImageSet, settings: Normalise | None) -> Sequence[np.ndarray]:
+    """Whole images of a set as a network sees them, each ``[h, w]``.
+
+    With settings they are made alike, float32 of their own sizes; the set needs masks then.
+    """
+    if settings is None:
+        return images.parts
     measured = NormalisedWindows(images, settings).diameters if len(images) else []
     return [
         normalise(image, diameter, settings.diameter)

@@ -16,7 +16,7 @@ from cellzoo.counters.load import load_run
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import PIXELS_DIFFER, SPLITS, ImageSet
-from cellzoo.data.normalised import NormalisedWindows, normalised_images
+from cellzoo.data.normalised import images_as_seen, set_as_seen
 from cellzoo.recipe import Recipe, load_recipe
 from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start
@@ -118,9 +118,8 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     _look_at_scale(recipe, training)
     if devices.chief:
         run.keep_fingerprints(seen)
-        known, held_out = training.parts, validation.parts
-        if normalise := recipe.data.normalise:
-            known, held_out = (normalised_images(s, normalise) for s in (training, validation))
+        normalise = recipe.data.normalise
+        known, held_out = (images_as_seen(part, normalise) for part in (training, validation))
         run.keep_out_of_distribution(
             OutOfDistribution.fit(known, training.groups, held_out, training.sizes)
         )
@@ -202,8 +201,7 @@ def _train_network(
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
     chooses = choosing(validation, recipe.train)
     watched = validation.take(chooses) if chooses.any() else validation
-    if normalise := recipe.data.normalise:
-        watched = NormalisedWindows(watched, normalise).windows(recipe.seed)
+    watched = set_as_seen(watched, recipe.data.normalise, recipe.seed)
     try:
         _fit_epochs(run, trainer, batches, watched, steps_per_epoch, first_epoch)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import pytest
 from cellzoo.data.augment import Augment
 from cellzoo.data.batches import TrainingBatches
 from cellzoo.data.image_set import ImageSet
-from cellzoo.data.normalised import Normalise, NormalisedWindows, mean_diameter, normalised_images
+from cellzoo.data.normalised import Normalise, NormalisedWindows, images_as_seen, mean_diameter
 from cellzoo.errors import UserError
 
 SETTINGS = Normalise(diameter=12, window=64)
@@ -85,7 +85,7 @@ def test_labelled_images_need_label_images():
 
 
 def test_whole_images_keep_their_field_of_view():
-    alike = normalised_images(image_set(), SETTINGS)
+    alike = images_as_seen(image_set(), SETTINGS)
     assert [image.shape[0] for image in alike] == pytest.approx([48, 96], abs=2)
 
 
