@@ -18,6 +18,8 @@ from cellzoo.cli.group import PATH, main, print_lines, verb, with_trust
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @selection
 @levels
+@click.option("--diameter", metavar="SIZE",
+              help="Of the cells, such as 25px or 12um, for a counter that otherwise measures it.")
 @with_trust
 @connection
 @verb
@@ -28,6 +30,7 @@ def doctor(
     as_json: bool,
     intensity: str | None,
     pixel_size_um: float | None,
+    diameter: str | None,
     trust: bool,
     **options: Any,
 ) -> None:
@@ -46,6 +49,8 @@ def doctor(
         check_new_file(out)
     reading = taken(options, intensity, pixel_size_um)
     counter = load(model, trust, options)
+    if diameter is not None:
+        counter = counter.with_diameter(diameter)
     found = diagnose(images, counter, **reading)
     if as_json:
         print_lines([json.dumps(found.as_json(), indent=2, ensure_ascii=False)])

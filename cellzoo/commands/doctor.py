@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellzoo.counters.base import Counter
-from cellzoo.counters.entries import Entry, file_entries
+from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.extrapolation import in_pixels
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.counters.stream import count_entries
@@ -22,7 +22,8 @@ from cellzoo.trust.out_of_distribution import FEATURES, Look, OutOfDistribution
 
 MOST = 60  # images that are looked at
 _SELDOM = 0.1  # share of the images below which nothing is said: some are always unlike
-_LABELS = "label 30 such images and train on them, with train.start_from this counter"
+_LABELS = "label some of yours with `cellzoo label`, and train on them"
+_EYE = "check some counts by eye with `cellzoo count --check 20`"
 
 # What to do about each reason for a flag.
 CURES = {
@@ -37,6 +38,11 @@ CURES = {
     trust.OTHER: f"leave out what is no cell, such as walls and writing, or {_LABELS}",
     trust.SWAPPED: "invert the images, or take a counter that was trained on such images",
 }
+# The same of a counter that makes images alike, for which --intensity changes nothing.
+_CURES_ALIKE = CURES | dict.fromkeys(
+    (trust.DARK, trust.BRIGHT, trust.STRONG),
+    f"the counter sets grey levels itself, so that these are images of another kind: {_EYE}",
+) | {trust.FLAT: f"look whether there are cells at all; else {_EYE}"}
 # Name for people, feature, from the feature to the number shown, unit.
 _MEASURES: tuple[tuple[str, str, Callable[[np.ndarray], np.ndarray], str], ...] = (
     ("middle grey level", "grey", lambda v: 100 * v, "% of white"),
@@ -156,6 +162,7 @@ class Seen:
         raw: count before rounding.
         low: lower end of its interval; NaN where none can be promised.
         flag: that `cellzoo count` writes.
+        remark: on the size of its cells, of a counter that measures them; empty: nothing.
     """
 
     image: np.ndarray
@@ -167,6 +174,7 @@ class Seen:
     raw: float
     low: float
     flag: str
+    remark: str = ""
 
 
 def diagnose(
@@ -201,7 +209,7 @@ def diagnose(
 
     for entry in count_entries(counter, entries, done=look):
         if entry.error:
-            diagnosis.errors.append(str(entry.error))
+            diagnosis.errors.append(with_options(str(entry.error), "--{} "))
     diagnosis.images, diagnosis.examples = len(seen), seen
     if seen:
         diagnosis.flagged = sum(bool(image.flag) for image in seen)
@@ -218,6 +226,7 @@ def _seen(counter: Counter, preprocessing: Preprocessing, entry: Entry) -> Seen:
         entry.size or entry.prepared.shape, entry.scaled,
         counter.any_size and entry.prepared.shape != preprocessing.size,
         float(entry.raw), float(entry.low), entry.flag,
+        entry.remark if counter.measuring else "",
     )  # fmt: skip
 
 
@@ -234,22 +243,24 @@ def _findings(
             len(seen),
         ))  # fmt: skip
     else:
-        found += _of_looks(known, preprocessing, seen)
+        found += _of_looks(known, preprocessing, seen, counter.measuring is not None)
         found += _of_sizes(known, preprocessing, seen)
     kept = [finding for finding in found if finding.images > _SELDOM * len(seen)]
     return sorted(kept, key=lambda finding: -finding.images)
 
 
 def _of_looks(
-    known: OutOfDistribution, preprocessing: Preprocessing, seen: Sequence[Seen]
+    known: OutOfDistribution, preprocessing: Preprocessing, seen: Sequence[Seen], measured: bool
 ) -> Iterator[Finding]:
-    """What statistics of the images say."""
+    """What statistics of the images say; ``measured``: the counter measures cells."""
     times = [image.look.times for image in seen if image.look.times is not None]
     if times:
         middle = float(np.median(times))
         cure = f"Give --pixel-size if both are known, or resize the images to {100 / middle:.0f} %"
         better = sum(not known.reasons(_zoomed(image.image, 1 / middle)) for image in seen)
-        if any(image.tiled for image in seen):
+        if measured:
+            cure = "State how large they are with --diameter"
+        elif any(image.tiled for image in seen):
             cure += f": {len(seen) - better} of {len(seen)} are unlike then"
         yield Finding(
             f"Cells look {middle:.1f} times as large as in the training images; blur and noise may "
@@ -278,7 +289,8 @@ def _of_looks(
         )  # fmt: skip
         return
     for word, number in words.items():
-        yield Finding(_sentence(word.partition(":")[0]), _sentence(CURES[word]), number)
+        cure = (_CURES_ALIKE if measured else CURES)[word]
+        yield Finding(_sentence(word.partition(":")[0]), _sentence(cure), number)
 
 
 def _intensity(
@@ -360,12 +372,22 @@ def _of_counts(
                 "Look whether there are cells; if so, the counter does not see them.",
                 nothing,
             )  # fmt: skip
+    unsure = [image.remark for image in seen if image.remark]
+    if unsure:
+        yield Finding(
+            f"It is unsure how large cells are, or they are not as large as the counter is meant "
+            f"for; of the first such image: {unsure[0].partition(':')[0]}.",
+            "State how large they are with --diameter 25px, or --diameter 12um and --pixel-size.",
+            len(unsure),
+        )
     without = sum(bool(np.isnan(image.low)) for image in seen)
     if without:
-        why = counter.no_interval or "they have another size than in training"
+        why = "too unlike the training images"
+        if not counter.measuring:
+            why = "they have another size than in training"
         yield Finding(
-            f"Counts have no interval: {why}.",
-            "Check some counts by eye with `cellzoo count --check 20`.",
+            f"Counts have no interval: {counter.no_interval or why}.",
+            _sentence(_EYE),
             without,
         )  # fmt: skip
 
