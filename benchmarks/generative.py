@@ -97,7 +97,7 @@ def draw(folder: Path, out: Path) -> None:
         own, true = part.images[chosen], part.counts[chosen]
         counted = counter.count(own, scaled=True, domain=domain, flags=False).raw
         for row, column in enumerate(columns(counter, own, true, counted, domain)):
-            for place, image in enumerate(column.images):
+            for place, image in enumerate(column.pictures):
                 axis = axes[row, half * SHOWN + place]
                 axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
                 axis.set_xticks([])
