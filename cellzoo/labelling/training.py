@@ -17,6 +17,7 @@ from typing import Any
 
 from cellzoo.data.points import POINTS_FILE
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import LOCK_FILE, lock
 from cellzoo.labelling.answers import Answer, Answers
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, recipe_file
@@ -145,6 +146,7 @@ class Training:
                 raise UsageError("A training is under way: wait for it, or stop it.")
             if reason := self.missing():
                 raise UsageError(reason)
+            self._refuse_beside_an_orphan()
             folder = self.plan.out / datetime.now().strftime("%Y%m%d-%H%M%S")
             command = self.plan.command(self._answers, self._reading, budget, folder)
             counted = [a for a in self._answers.all().values() if a.count is not None]
@@ -169,6 +171,19 @@ class Training:
             threading.Thread(
                 target=self._watch, args=(self._process, folder, done), daemon=True
             ).start()
+
+    def _refuse_beside_an_orphan(self) -> None:
+        """A page that was killed may have left a training, which holds its run folder's lock."""
+        for folder in sorted(self.plan.out.glob("*/"))[-1:]:
+            if (folder / LOCK_FILE).exists():
+                try:
+                    with lock(folder, ""):
+                        pass
+                except UserError:
+                    raise UsageError(
+                        f"A training that an earlier page began is under way in {folder}: wait for "
+                        "it, or end its process. Two at a time would both be slow."
+                    ) from None
 
     def _watch(
         self, process: subprocess.Popen, run: Path, done: Callable[[Path], None] | None

@@ -7,6 +7,8 @@ import pytest
 from label_frames import write_images
 
 from cellzoo.errors import UsageError, UserError
+from cellzoo.files import lock
+from cellzoo.labelling.answers import Answer
 from cellzoo.labelling.next import Predicted
 from cellzoo.labelling.page.server import page, serve
 from cellzoo.labelling.page.session import Chosen, Session
@@ -254,6 +256,22 @@ def test_a_run_shows_the_images_that_it_learned_from(session, monkeypatch):
     run.replace_recipe(load_recipe("twindensity_bf"))
     with pytest.raises(UserError, match="in no folder"):
         Session(Chosen([run.path]))
+
+
+def test_a_training_that_a_killed_page_left_is_not_joined_by_another(session, monkeypatch):
+    for k in range(4):
+        session.answers.save(k, Answer(count=1))
+    monkeypatch.setattr(type(session.training), "missing", lambda self: "")
+    monkeypatch.setattr(type(session.training.plan), "command", lambda *args: ["true"])
+    earlier = session.training.plan.out / "20260101-101500"
+    earlier.mkdir(parents=True)
+    with (
+        lock(earlier, "is locked"),
+        pytest.raises(UsageError, match=r"an earlier page began is under way in .*101500: wait"),
+    ):
+        session.training.begin("5m")
+    session.training.begin("5m")
+    assert session.training.wait() == 0
 
 
 def test_a_training_that_fails_says_why(session, monkeypatch):
