@@ -88,7 +88,7 @@ def draw(folder: Path, out: Path) -> None:
     from matplotlib import pyplot
 
     counter, images, synthetic, _ = load(folder)
-    figure, axes = pyplot.subplots(3, 2 * SHOWN, figsize=(11, 5), dpi=110, layout="constrained")
+    figure, axes = pyplot.subplots(3, 2 * SHOWN, figsize=(11, 5.4), dpi=110, layout="constrained")
     for half, domain in enumerate(("natural", "synthetic")):
         part = images if domain == "natural" else synthetic
         order = np.argsort(part.counts, kind="stable")
@@ -102,7 +102,7 @@ def draw(folder: Path, out: Path) -> None:
                 axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
                 axis.set_xticks([])
                 axis.set_yticks([])
-                axis.set_title(column.captions[place], fontsize=8, pad=3)
+                axis.set_title(column.captions[place].replace(", ", "\n"), fontsize=8, pad=3)
                 if not place:
                     axis.set_ylabel(column.title, fontsize=8)
     figure.savefig(out)
