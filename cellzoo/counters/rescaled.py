@@ -103,6 +103,10 @@ class Rescaling(Measuring):
             return diameter, f"cells may be {diameter:.0f} px large: state their diameter"
         return diameter, ""
 
+    def _doubtful(self, image: np.ndarray, diameter: float) -> str:
+        """Nothing: what is no cell looks familiar in no size."""
+        return ""
+
     def _most_familiar(self, image: np.ndarray, tried: list[float]) -> tuple[float, float]:
         """The diameter at which an image is nearest to those of training, and its distance."""
         seen = np.stack([features(self._middle(image, diameter)) for diameter in tried])

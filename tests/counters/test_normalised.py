@@ -120,6 +120,28 @@ def test_a_stated_diameter_that_the_image_contradicts_is_flagged(counter):
     assert "cells of 90 px, meant for 8 to 60 px" in remark(90, "90px")
 
 
+def test_a_count_that_depends_on_the_scale_is_flagged(counter):
+    entry = next(counter._entries(discs(20, 120, 2), True, None, {}))
+    counter.prepare(entry, None)
+    assert entry.remark == ""
+    seen = []
+
+    def see(image, diameter):  # as many cells as there is texture of one size
+        seen.append(image.shape)
+        return 36 * 113.0 * (20 / diameter) ** 2, 36.0 * (20 / diameter) ** 2
+
+    counter.measuring._area_and_cells = see
+    for counted in (counter, counter.with_diameter("20px")):
+        counted.measuring._measured = lambda image: (20.0, "")
+        counted.prepare(entry, None)
+        assert "depends on the size that cells are taken for" in entry.remark
+        entry.remark = ""
+    # Of a large image the middle alone.
+    entry = next(counter._entries(np.zeros((3000, 2000), np.uint8), False, None, {}))
+    counter.prepare(entry, None)
+    assert seen[-1] == (682, 682)
+
+
 @pytest.mark.parametrize("stated", ["0.5px", "5000px"])
 def test_a_diameter_that_cannot_be_meant_is_refused(counter, stated):
     entry = next(counter._entries(discs(20, 120), True, None, {}))
@@ -197,7 +219,8 @@ def test_run_export_and_server_count_bit_for_bit(loaded, exported, server):
         assert next(stated) == next(stated) != here.raw[0]
 
 
-def test_an_export_keeps_interval_and_training_images(counter, run_folder, tmp_path, monkeypatch):
+def test_an_export_keeps_interval_and_training_images(loaded, run_folder, tmp_path, monkeypatch):
+    counter = copy.copy(loaded)
     seen = np.stack([normalise(discs(12, 64, 1.8 + 0.1 * k), 12, 12) for k in range(8)])
     counter.interval = Interval(constant=4.0, per_cell=0.0)
     counter.out_of_distribution = OutOfDistribution.fit(seen, np.arange(8), seen)
