@@ -151,7 +151,7 @@ def test_frames_of_a_stack_have_their_numbers(tmp_path):
 def test_other_images_than_those_of_the_sheet_are_refused(tmp_path):
     table = write_counts(tmp_path / "counts.csv", COUNTS)
     said(table)
-    with pytest.raises(UserError, match="lists other images"):
+    with pytest.raises(UserError, match="the 10 drawn now: give --check 20, which it was made"):
         said(table, number=10)
     with pytest.raises(UserError, match="give fewer"):
         said(table, number=60)

@@ -130,6 +130,38 @@ def test_a_counter_that_knows_nothing_of_its_training_says_so(tmp_path):
         diagnose([tmp_path], monk)
 
 
+class Measured(Rings):
+    """One that measures cells, which it is unsure of."""
+
+    any_size = True
+
+    def __init__(self, measuring):
+        super().__init__()
+        self.measuring = measuring
+
+    def prepare(self, entry, notes):
+        entry.prepared = entry.frame.pixels.astype(np.float32) / 255
+        entry.remark = "cells may be 16 or 57 px large: state their diameter"
+
+
+def test_a_counter_that_measures_cells_is_told_how_large_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(Measured, "flag", lambda self, entry: "")
+    images = [picture(100 + k, level=60, spread=0.3) for k in range(12)]
+    found = diagnose([write(tmp_path, images)], Measured(object()))
+    said = {finding.what.partition(".")[0]: finding.cure for finding in found.findings}
+    unsure = next(what for what in said if "unsure how large cells are" in what)
+    assert "cells may be 16 or 57 px large" in unsure and "--diameter 25px" in said[unsure]
+    # Grey levels are not the user's to set.
+    assert len(said) > 1 and not any("--intensity" in cure for cure in said.values())
+
+
+def test_errors_name_options_and_no_keys_of_a_recipe(counter, tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "colours.png"), colours)
+    (error,) = diagnose([tmp_path], counter).errors
+    assert "--channel" in error and "data.natural" not in error
+
+
 def test_every_reason_for_a_flag_has_a_cure():
     said = {word for words in trust._WORDS.values() for word in words} | {trust.SWAPPED}
     assert said == set(CURES)
