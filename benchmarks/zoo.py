@@ -23,6 +23,8 @@ KEPT = (
     "report/validation.json",
     "report/out_of_distribution.json",
 )
+# Of the images that it has seen, for those who begin with its weights; earlier runs had none.
+FINGERPRINTS = "fingerprints.npz"
 
 
 def main() -> None:
@@ -36,7 +38,8 @@ def main() -> None:
         raise SystemExit(f"{run.recipe_file} has no card.licence: say what the images allow.")
     versions = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
     new = folder / str(max(versions, default=0) + 1)
-    for name in KEPT:
+    seen = [FINGERPRINTS] if (run.path / FINGERPRINTS).is_file() else []
+    for name in [*KEPT, *seen]:
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run.path / name, new / name)
     for version in versions:
