@@ -35,9 +35,8 @@ class ImageSet:
         assisted: ``[n]`` bool: who gave the count had that of a model in view. None: nobody had.
         contents: ``[n, 2]`` int: height and width in pixels of what there is of an image, in the
             upper left; the rest was filled up. None: all of it.
-        originals: ``[n]`` objects: images of validation and test as they were before they were
-            resized to ``images``, float32 ``[h, w]`` in [0, 1]; None of an image of training. None:
-            ``images`` are what a counter is given.
+        originals: ``[n]`` objects: the images before they were resized, float32 ``[h, w]`` in
+            [0, 1]. None: ``images`` are what a counter is given.
     """
 
     images: np.ndarray
@@ -108,7 +107,7 @@ class ImageSet:
 
     @property
     def given(self) -> np.ndarray | list[np.ndarray]:
-        """What a counter gets of images of validation or test, to count as a user's."""
+        """What a counter gets of the images, to count them as a user's."""
         return self.images if self.originals is None else list(self.originals)
 
     @property

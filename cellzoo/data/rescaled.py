@@ -14,11 +14,12 @@ def rescaled(
 ) -> tuple[np.ndarray, list[np.ndarray | None] | None]:
     """Whole images, each at a scale of its own and anywhere in an image of the set's size.
 
-    What they leave free has their mean grey level: a network that takes the mean away finds nothing
+    They are resized once, as images that are counted: resized twice they would be smoother. What
+    they leave free has their mean grey level: a network that takes the mean away finds nothing
     there, as beyond the border of a smaller image.
 
     Args:
-        images: with ``contents``.
+        images: with ``contents`` and ``originals``.
         chosen: numbers of the images, ``[n]``.
         jitter: times which cells may look larger or smaller, at most; larger as far as there is
             room.
@@ -35,7 +36,7 @@ def rescaled(
         most = min(jitter, *(room / side for room, side in zip(size, own, strict=True)))
         times = np.exp(random.uniform(-np.log(jitter), np.log(most)))
         shape = tuple(max(1, int(side * times)) for side in own)
-        part = resize(images.images[k][: own[0], : own[1]], shape)
+        part = resize(images.originals[k], shape)
         top, left = (
             int(random.integers(0, room - side + 1)) for room, side in zip(size, shape, strict=True)
         )

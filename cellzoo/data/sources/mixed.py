@@ -152,8 +152,6 @@ class Mixed(Source):
         points = column([None] * number)
         for k in np.flatnonzero(found.has_points):
             points[k] = resize_points(found.points[k], native, shape)
-        originals = [None if split == "train" else image
-                     for image, split in zip(found.images, found.splits, strict=True)]  # fmt: skip
         return (
             ImageSet(
                 images=images,
@@ -165,7 +163,7 @@ class Mixed(Source):
                 kinds=np.full(number, each.name),
                 sizes=np.tile(native, (number, 1)),
                 contents=np.tile(shape, (number, 1)),
-                originals=column(originals),
+                originals=column(found.images),
             ),
             skipped,
         )

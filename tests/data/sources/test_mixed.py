@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.data.image_set import ImageSet
+from cellzoo.data.image_set import ImageSet, column
 from cellzoo.data.rescaled import rescaled
 from cellzoo.data.sources.mixed import Mixed
 from cellzoo.errors import UsageError, UserError
@@ -52,13 +52,12 @@ def test_all_cells_get_one_diameter_and_what_is_free_the_mean(folders):
     assert images.points[0].shape == (0, 2) and images.points[7] is None
 
 
-def test_held_out_images_are_kept_as_files_have_them(folders):
+def test_images_are_also_kept_as_files_have_them(folders):
     images, _ = source(folders).load(32, 1)
     held_out = images.of("validation")
     assert [image.shape for image in held_out.given] == 2 * [(80, 120)] + 2 * [(30, 30)]
     file = cv2.imread(str(folders / "large" / "4.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose(held_out.given[0] * 255, file, atol=1e-3)
-    assert all(image is None for image in images.of("train").originals)
 
 
 def test_sets_can_be_left_out(folders):
@@ -92,7 +91,8 @@ def test_rescaled_images_stay_whole_and_their_dots_on_their_cells():
     points[0] = np.float32([[6, 10]])
     names = np.array(["a", "b"])
     known = ImageSet(images, np.float32([1, 1]), names, names, names, points=points,
-                     contents=np.array([[20, 16], [20, 16]]))  # fmt: skip
+                     contents=np.array([[20, 16], [20, 16]]),
+                     originals=column([image[:20, :16] for image in images]))  # fmt: skip
     places_seen = set()
     for seed in range(20):
         random = np.random.default_rng(seed)
@@ -107,7 +107,8 @@ def test_rescaled_images_stay_whole_and_their_dots_on_their_cells():
 def test_larger_cells_find_no_more_room_than_there_is():
     images = np.random.default_rng(0).random((1, 20, 20)).astype(np.float32)
     names = np.array(["a"])
-    known = ImageSet(images, np.float32([1]), names, names, names, contents=np.array([[20, 20]]))
+    known = ImageSet(images, np.float32([1]), names, names, names, contents=np.array([[20, 20]]),
+                     originals=column(images))  # fmt: skip
     for seed in range(10):
         made, places = rescaled(known, [0], 3.0, np.random.default_rng(seed))
         assert made.shape == (1, 20, 20) and places is None
