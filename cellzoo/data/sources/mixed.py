@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped, column
@@ -26,11 +26,13 @@ class CellSet(Section):
     Attributes:
         name: of the kind of images.
         diameter: of its cells, px of its files.
+        least: images of fewer cells are left out, where 0 says that nobody marked their cells.
         images: where they come from. Files of a folder have one size, or nearly.
     """
 
     name: str
     diameter: PositiveFloat
+    least: NonNegativeInt = 0
     images: Annotated[Folder | SimulatedMicroscope, Field(discriminator="source")]
 
     def native_size(self) -> tuple[int, int]:
@@ -144,7 +146,7 @@ class Mixed(Source):
         if source.reads_files:
             source = source.model_copy(update={"size": "resize"})
         found, skipped = source.read(native, seed, splits)
-        found = found.take(found.labelled)
+        found = found.take(found.counts >= each.least)  # NaN, without a count, is not
         number = len(found)
         images = np.stack([_placed(resize(image, shape), sides(size)) for image in found.images])
         if not source.allows_copies:

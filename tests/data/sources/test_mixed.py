@@ -67,6 +67,12 @@ def test_sets_can_be_left_out(folders):
         source(folders, leave_out=["smal"]).check(32)
 
 
+def test_images_that_nobody_marked_can_be_left_out(folders):
+    some = source(folders).sets[0]
+    images, _ = Mixed(sets=[some.model_copy(update={"least": 1})], diameter=10).load(32, 1)
+    assert images.counts.tolist() == [1, 1]  # of 1 and 5; 0, 2 and 4 have none
+
+
 def test_images_that_find_no_room_are_refused(folders):
     with pytest.raises(UserError, match="images of large have 30 x 20 px .* raise that"):
         source(folders).load(24, 1)
