@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cellzoo.errors import UserError
+from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE, lock, readable, temporary_beside, write_atomically
 from cellzoo.images import Frame, Reader, parse_interval, search_images
 from cellzoo.images.ome import OmeWriter
@@ -131,6 +131,11 @@ def summary(result: Result) -> list[str]:
         f"{result.chambers} chambers in {result.series} series, {result.frames} frames: "
         f"{result.folder / CROPS}"
     )
+    if 1 < result.series == result.frames:
+        lines.append(
+            "each file is a series of its own; the names of a time-lapse have a t before the "
+            "number, such as field_t001.png"
+        )
     if result.flagged:
         lines.append(f"{result.flagged} rows of {table} have a flag: look at them")
     lines.append(
@@ -154,6 +159,12 @@ def _made(
     table = out / TABLE if begun else where.table
     known = None if table is None else read_chambers(table)
     all_series = _followed(files, reader(), where, known, table, seconds)
+    if seconds is not None and len(all_series) > 1 and all(len(s.rows) == 1 for s in all_series):
+        raise UsageError(
+            f"--interval is the time between frames, but {files[0].name} and the others are each a "
+            "series of its own: rename a time-lapse, with a t before the number, such as "
+            "field_t001.png, or leave --interval out."
+        )
     for series in all_series:
         if pixel_size_um is not None and series.pixel_size_um is None:
             raise UserError(

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cellzoo.cli import main
-from cellzoo.commands.chambers import chambers
+from cellzoo.commands.chambers import chambers, summary
 from cellzoo.commands.count import count_files, count_into
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry
@@ -195,6 +195,18 @@ def test_numbered_files_are_one_series(made, where, tmp_path, monkeypatch):
     result = chambers(["grown"], "out", where, interval="90min")
     assert (result.series, result.frames) == (1, 3)
     assert [row["time"] for row in rows_of("out/chambers.csv")[::2]] == ["0", "1.5", "3"]
+
+
+def test_files_whose_names_number_no_time_points_are_said(made, where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for k, frame in enumerate(made.frames):
+        cv2.imwrite(f"a/field-{k:03d}.png", frame)
+    with pytest.raises(UsageError, match=r"field-000\.png and the others are each a series"):
+        chambers(["a"], "timed", where, interval="90min")
+    result = chambers(["a"], "out", where)
+    assert (result.series, result.frames) == (3, 3)
+    assert "each file is a series of its own" in "\n".join(summary(result))
 
 
 @pytest.mark.parametrize(
