@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from cellzoo import __version__
 from cellzoo.data.table import read_csv
 from cellzoo.errors import UsageError, UserError
@@ -70,7 +72,9 @@ def analyse(
     if by is None and (pair is not None or series_table is not None):
         raise UsageError("--pair and --series say more of --by COLUMN: name the column, too.")
     series, notes = read_series(table, interval)
-    growths = [estimate(one) for one in series]
+    # Systems are small: threads wait for each other, on a busy computer for most of the time.
+    with threadpool_limits(1):
+        growths = [estimate(one) for one in series]
     if by is None:
         return Analysis(table, series, growths, notes=notes)
     names = [one.name for one in series]
