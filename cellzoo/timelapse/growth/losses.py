@@ -39,7 +39,9 @@ _ENDS = 3  # frames before and after a change
 # Of intervals where an end or a step was taken out of the counts that also say the rate, by which
 # they are wider: in simulated chambers with an unseen lag and loss they held 76 % without.
 _WIDER = 1.35
-_SHARES = (0.3, 0.5, 0.7, 0.9)  # of the cells at the start, which may be debris
+# Of the cells at the start, which may be debris; the finer ones where it is seen.
+_SHARES = (0.3, 0.5, 0.7, 0.9)
+_FINE_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 _MOST = 50.0  # of logarithms of odds
 
 
@@ -104,19 +106,29 @@ def debris(series: Series, window: Window, fit: Fit) -> tuple[Suspicion, Fit | N
     Returns:
         The odds of debris, and the likeliest fit with it where it is to be taken as seen.
     """
+    fits, odds = _with_debris(series, window, fit, _SHARES)
+    total = _BEFOREHAND[DEBRIS] * float(odds.sum())
+    best = None
+    if total > _SURE[DEBRIS]:
+        fits, odds = _with_debris(series, window, fit, _FINE_SHARES)
+        best = max(fits, key=lambda one: one.evidence)
+    else:  # only what explains the counts better than no debris does widens the interval
+        odds = _UNSEEN[DEBRIS] * np.where(odds > 1 / len(_SHARES), odds, 0)
+    change = Change(DEBRIS, fit.start, best.debris if best else 0.0)
+    rates, errors = (np.array([getattr(one, key) for one in fits]) for key in ("rate", "error"))
+    return Suspicion(change, total, odds, rates, errors), best
+
+
+def _with_debris(
+    series: Series, window: Window, fit: Fit, shares: Sequence[float]
+) -> tuple[list[Fit], np.ndarray]:
+    """Fits with debris, some shares of the cells at the start, and the odds of each."""
     first = min(float(np.median(fit.counts[:5])), float(fit.cells(np.array([fit.start]))[0]))
-    amounts = [share * first for share in _SHARES if (1 - share) * first > 0.5]
+    amounts = [share * first for share in shares if (1 - share) * first > 0.5]
     fits = [fit_growth(series, window, amount) for amount in amounts]
     fits = [one for one in fits if one is not None]
     gain = np.array([one.evidence - fit.evidence for one in fits])
-    each = np.exp(np.minimum(gain, _MOST)) / len(_SHARES)
-    odds = _BEFOREHAND[DEBRIS] * float(each.sum())
-    best = max(fits, key=lambda one: one.evidence) if odds > _SURE[DEBRIS] else None
-    # Where it is not seen, only what explains the counts better than none widens the interval.
-    weights = each if best else _UNSEEN[DEBRIS] * np.where(gain > 0, each, 0)
-    change = Change(DEBRIS, fit.start, best.debris if best else 0.0)
-    rates, errors = (np.array([getattr(one, key) for one in fits]) for key in ("rate", "error"))
-    return Suspicion(change, odds, weights, rates, errors), best
+    return fits, np.exp(np.minimum(gain, _MOST)) / len(shares)
 
 
 def likeliest(suspected: Sequence[Suspicion]) -> Suspicion | None:
