@@ -32,8 +32,12 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/growth_images.csv"))
     arguments = parser.parse_args()
     made_with = origin(["python", "benchmarks/growth_images.py"])
-    rows = [one(k, hours) for k, hours in enumerate(HOURS)]
-    found = [rate for row in rows for rate in row.pop("rates")]
+    rows, found = [], []
+    for k, hours in enumerate(HOURS):
+        rows.append(one(k, hours))
+        found += rows[-1].pop("rates")
+        add_rows(arguments.csv, [rows[-1] | made_with], ("cycle_hours",))
+        print(*rows[-1].values(), sep=", ", flush=True)
     held = [low <= true <= high for true, _, low, high in found]
     errors = [abs(rate / true - 1) for true, rate, _, _ in found]
     total = {"cycle_hours": "all", "chambers": sum(row["chambers"] for row in rows)}
