@@ -25,7 +25,7 @@ from cellzoo.data.sources.mixed import CellSet
 from cellzoo.runs import Run
 from cellzoo.scores.table import count_metrics
 
-_CHAMBERS = 200  # simulated images
+_CHAMBERS = 150  # simulated images
 # A field of ``bccd`` is there twice, once among the training images.
 _TWICE = "images/BloodImage_00037.jpg"
 
