@@ -337,8 +337,8 @@ def made_with(
 ) -> dict[str, Any]:
     """What decides over the counts and times of a table."""
     known = {"model": counter.name, "version": counter.version, "interval": interval_s}
-    if counter.measuring and counter.measuring.stated_text is not None:
-        known["diameter"] = counter.measuring.stated_text
+    if counter.measuring and counter.measuring.stated is not None:
+        known["diameter"] = str(counter.measuring.stated)
     return known | {key.removesuffix("_um"): value for key, value in reading.items()}
 
 

@@ -65,8 +65,7 @@ class CountTable:
         if self.complete:
             self.file, self._about = out, options_of(out)
             if self._about.is_file():  # not of tables from before it was kept
-                options = {k: v for k, v in made_with.items() if k not in ("model", "version")}
-                self._check(options, "choose another name for -o")
+                self._check(made_with, "choose another name for -o", but=("model", "version"))
             self.earlier = self._read()
             return
         if not (live and out.is_file()):
@@ -105,16 +104,18 @@ class CountTable:
             raise UserError(f"{self.file} is no table of cellzoo count: move it away.")
         return [dict(zip(self._header, line, strict=False)) for line in lines[1:]]
 
-    def _check(self, made_with: dict[str, Any], cure: str) -> None:
+    def _check(self, made_with: dict[str, Any], cure: str, but: Sequence[str] = ()) -> None:
         """Refuses to go on with another model, or with files read otherwise."""
         if not self._about.is_file():
             raise UserError(f"Nothing says how {self.file} was counted: {cure}.")
         before = read_json(self._about, cure)
-        for key, value in made_with.items():
-            if before.get(key) != value:
+        # An option that is left out now is another option, too.
+        for key in dict.fromkeys([*made_with, *before]):
+            given, now = before.get(key), made_with.get(key)
+            if given != now and key not in but:
                 raise UserError(
-                    f"{self.file} was counted with {key} {_said(before.get(key))}, not "
-                    f"{_said(value)}: give the same again, or {cure}."
+                    f"{self.file} was counted with {key} {_said(given)}, not "
+                    f"{_said(now)}: give the same again, or {cure}."
                 )
 
     def write(self, row: Sequence[Any]) -> None:

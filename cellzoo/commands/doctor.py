@@ -139,12 +139,16 @@ class Diagnosis:
             yield f"  {in_words(measure)}{mark}"
 
 
+def _short(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
+
+
 def in_words(measure: Measure) -> str:
     """A measure in a line."""
-    middle, low, high = (f"{number:.3g}" for number in measure.here)
+    middle, low, high = map(_short, measure.here)
     known = "not known"
     if measure.training is not None:
-        known = " to ".join(f"{number:.3g}" for number in measure.training)
+        known = " to ".join(map(_short, measure.training))
     return f"{measure.name}: {middle} ({low} to {high}) {measure.unit}; in training {known}"
 
 
@@ -377,7 +381,8 @@ def _of_counts(
         yield Finding(
             f"It is unsure how large cells are, or they are not as large as the counter is meant "
             f"for; of the first such image: {unsure[0].partition(':')[0]}.",
-            "State how large they are with --diameter 25px, or --diameter 12um and --pixel-size.",
+            "Are they of the kind that the counter is for? If so, state or correct how large cells "
+            "are, as measured on the screen: such as --diameter 25px, or 12um with --pixel-size.",
             len(unsure),
         )
     without = sum(bool(np.isnan(image.low)) for image in seen)

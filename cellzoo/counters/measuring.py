@@ -72,6 +72,10 @@ class Diameter:
             raise UsageError(f"A diameter of cells is {text}: write it as 25px or 12um.")
         return cls(value, unit)
 
+    def __str__(self) -> str:
+        """As :meth:`parse` reads it."""
+        return f"{self.value:g}{self.unit}"
+
     def pixels(self, entry: Entry) -> float:
         """In pixels of an image.
 
@@ -103,7 +107,6 @@ class Measuring:
 
     Attributes:
         stated: how large cells are; None: they are measured.
-        stated_text: the same as a user wrote it.
     """
 
     def __init__(
@@ -112,7 +115,6 @@ class Measuring:
         """Keeps them; see the class."""
         self.name, self.settings, self.orientations = name, settings, orientations
         self.stated: Diameter | None = None
-        self.stated_text: str | None = None
         self._tiled, self._see = tiled, see
 
     @classmethod
@@ -140,7 +142,7 @@ class Measuring:
     def with_diameter(self, diameter: str) -> "Measuring":
         """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""
         other = copy.copy(self)
-        other.stated, other.stated_text = Diameter.parse(diameter), diameter
+        other.stated = Diameter.parse(diameter)
         return other
 
     def prepare(self, entry: Entry) -> None:
@@ -175,7 +177,7 @@ class Measuring:
         least, most = self.settings.diameters
         if not least / _NONSENSE <= stated <= most * _NONSENSE:
             raise UserError(
-                f"{entry.path}: its cells would be {stated:.3g} px large, and {self.name} counts "
+                f"{entry.path}: its cells would be {stated:.4g} px large, and {self.name} counts "
                 f"cells of {least:.0f} to {most:.0f} px, correct the diameter or the pixel size"
             )
         return stated

@@ -14,9 +14,11 @@ import pytest
 import tifffile
 
 from cellzoo.commands.count import count_files, count_into
+from cellzoo.commands.count_table import CountTable
 from cellzoo.commands.progress import Progress
 from cellzoo.counters import stream
 from cellzoo.counters.base import Counter
+from cellzoo.counters.measuring import Diameter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import to_unit
 
@@ -268,3 +270,21 @@ def test_what_it_was_counted_with_is_beside_the_rows(folder, tmp_path):
     interrupted(folder, tmp_path / "counts.csv", 1)
     about = json.loads((tmp_path / "counts.part.json").read_text())
     assert about == {"model": "grey", "version": "v1", "interval": None}
+
+
+def test_an_option_that_is_left_out_is_another_option(tmp_path):
+    out, with_it = tmp_path / "counts.csv", {"model": "a", "diameter": "25px"}
+    table = CountTable(out, ["image"], with_it)
+    table.write(["a.png"])
+    table.abandon()
+    with pytest.raises(UserError, match="was counted with diameter 25px, not none: give the same"):
+        CountTable(out, ["image"], {"model": "a"}, resume=True)
+    CountTable(out, ["image"], with_it, resume=True).finish()
+    with pytest.raises(UserError, match="was counted with diameter 25px, not none: give the same"):
+        CountTable(out, ["image"], {"model": "a"}, resume=True)
+
+
+def test_a_diameter_is_the_same_however_it_is_written():
+    written = ("25", "25px", "25 px", "25.0PX")
+    assert {str(Diameter.parse(text)) for text in written} == {"25px"}
+    assert str(Diameter.parse("12 µm")) == "12um"

@@ -8,7 +8,13 @@ import numpy as np
 from cellzoo.timelapse.growth.fit import Fit, fit_growth
 from cellzoo.timelapse.growth.losses import Suspicion, debris, interval, likeliest, suspicions
 from cellzoo.timelapse.growth.series import Series
-from cellzoo.timelapse.growth.window import Change, Window, find_window
+from cellzoo.timelapse.growth.window import (
+    PLATEAU,
+    Change,
+    Window,
+    find_window,
+    running_median,
+)
 
 MIN_DIVISIONS = 3
 MIN_FRAMES = 5
@@ -127,18 +133,27 @@ def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
     Changes that are sure are put into the window one after the other.
     """
     seen: list[Change] = []
+    before: tuple[Window, Fit, list[Suspicion]] | None = None
     while True:
         window = find_window(series, seen)
-        if window.used.sum() < MIN_FRAMES:
-            return window, None, []
-        fit = fit_growth(series, window)
-        if fit is None:
-            return window, None, []
-        suspected = suspicions(fit)
+        fit = fit_growth(series, window) if window.used.sum() >= MIN_FRAMES else None
+        if fit is None:  # a change that leaves nothing to fit is none
+            return before or (window, None, [])
+        suspected = [one for one in suspicions(fit) if not _grows_on(series, window, one.change)]
         likely = likeliest(suspected)
         # Growth above debris looks as if cells came in, or as if there was a lag or a plateau.
         still, without = debris(series, window, fit)
+        before = window, without or fit, [*suspected, still]
         enough = likely is None or len(seen) == MAX_CHANGES
         if enough or (without and still.odds > likely.odds):
-            return window, without or fit, [*suspected, still]
+            return before
         seen.append(likely.change)
+
+
+def _grows_on(series: Series, window: Window, change: Change) -> bool:
+    """Whether cells more than double after what would be a plateau."""
+    if change.kind != PLATEAU:
+        return False
+    counts, times = series.counts[window.used], series.times[window.used]
+    there = running_median(counts)[np.searchsorted(times, change.hour).clip(max=len(counts) - 1)]
+    return bool(np.median(counts[-5:]) > 2 * max(there, 1))

@@ -82,6 +82,15 @@ def test_debris_that_is_said_or_not_is_in_the_interval():
     assert np.mean(held) >= 0.8
 
 
+def test_much_debris_is_no_plateau_of_cells_that_grow_on():
+    times = np.arange(121.0)
+    for seed in range(4):
+        misread = np.random.default_rng(seed).normal(0, 0.4, 121)
+        found = estimate(series(times, np.round(2 * 2 ** (times / 20) + 8 + misread)))
+        assert "debris" in found.flag and "plateau" not in found.flag
+        assert found.rate_per_hour == pytest.approx(np.log(2) / 20, rel=0.15)
+
+
 def test_a_doubt_about_the_times_is_a_flag():
     one = replace(series(*steady()), doubt="times are 0, 1, 2")
     assert estimate(one).flags[0] == "times are 0, 1, 2"
