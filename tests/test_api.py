@@ -37,7 +37,8 @@ def test_the_public_names_are_there():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         cellzoo.nothing()
     assert cellzoo.available() == [
-        "zoo:bbbc005", "zoo:ldc", "zoo:nuclei", "zoo:simulated_bf", "zoo:simulated_pc"
+        "zoo:bbbc005", "zoo:cells", "zoo:ldc", "zoo:nuclei", "zoo:simulated_bf",
+        "zoo:simulated_pc",
     ]  # fmt: skip
 
 

@@ -239,7 +239,7 @@ def test_what_a_kill_left_is_cleaned_and_what_others_hold_is_not(tmp_path, runs)
         counter = load_run(runs["additive"])
         count_files([tmp_path / "a.png"], counter, tmp_path / "c.csv", overlay=tmp_path / "over")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "a.png", "c.csv", "over", ".over-working2", ".over-mymymine"
+        "a.png", "c.csv", ".c.options.json", "over", ".over-working2", ".over-mymymine"
     }  # fmt: skip
     assert [path.name for path in (tmp_path / "over").iterdir()] == ["a.png"]
 

@@ -172,7 +172,7 @@ WRITING = {
     "fit --fresh into a run": Case("fit recipe.yaml --fresh --out run", 2, ("run holds a run", "--fresh", "--out"), {}),
     "count an image that is not there": Case("count none.png --model run -o new.csv", 1, ("none.png: there is no such file",), {}),
     "count a folder without images": Case("count empty --model run -o new.csv", 1, ("empty: no image found",), {"empty/notes.txt": "x"}),
-    "count a text file": Case("count recipe.yaml --model run -o new.csv", 1, ("recipe.yaml", ".png"), {}, leaves=("new.csv",)),
+    "count a text file": Case("count recipe.yaml --model run -o new.csv", 1, ("recipe.yaml", ".png"), {}, leaves=("new.csv", ".new.options.json")),
     "count with a model that is not there": Case("count cells --model none -o new.csv", 1, ("no model none", "cellzoo fit"), {}),
     "count with a folder that is no run": Case("count cells --model cells -o new.csv", 1, ("cells is not a run folder", "recipe.yaml"), {}),
     "count with a run that has no model yet": Case(COUNT, 1, ("run has no model yet",), {"run/checkpoints/best.weights.h5": None}),
