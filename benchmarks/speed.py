@@ -230,7 +230,7 @@ def prepared(counter: Counter, files: Sequence[Path]) -> np.ndarray:
 def network(counter: Counter, pixels: np.ndarray) -> None:
     """Counts prepared images in the batches of `cellzoo count`."""
     for start in range(0, len(pixels), 64):
-        counter._count(pixels[start : start + 64], "natural")
+        counter.count_prepared(pixels[start : start + 64], "natural")
 
 
 def read(counter: Counter, files: Sequence[Path]) -> None:

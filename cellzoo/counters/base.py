@@ -358,6 +358,12 @@ class Counter(ABC):
         Either raw grey levels as uint8 or uint16, or float32 in [0, 1].
         """
 
+    def count_prepared(self, images: np.ndarray, domain: Domain) -> Columns:
+        """Counts of images as :meth:`prepare` leaves them, see :meth:`_count`."""
+        if self.measuring:
+            return self.measuring.count(images, self.interval, self.out_of_distribution)
+        return self._count(images, domain)
+
     @abstractmethod
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
         """Counts of prepared images of one size and type, ``[n, h, w]``.

@@ -6,9 +6,7 @@ import keras
 import numpy as np
 
 from cellzoo.counters.alike_graph import AlikeGraph
-from cellzoo.counters.base import Domain
 from cellzoo.counters.measuring import Measuring, tiled_maps
-from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.runs import Run
 
@@ -40,6 +38,3 @@ class NormalisedCounter(TiledCounter):
         if keras.backend.backend() != "tensorflow":
             return None
         return AlikeGraph(self.network, self.tiled.tiling, self.interval)
-
-    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
-        return self.measuring.count(images, self.interval, self.out_of_distribution)

@@ -8,10 +8,9 @@ the size of cells is known.
 
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.entries import Entry
 from cellzoo.counters.measuring import Measuring
-from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.data.sources import Mixed
@@ -40,9 +39,6 @@ class RescaledCounter(TiledCounter):
 
     def graph(self) -> None:
         """None: what looks familiar is chosen outside of TensorFlow."""
-
-    def _count(self, images: np.ndarray, domain: Domain) -> Columns:
-        return self.measuring.count(images, self.interval, self.out_of_distribution)
 
 
 class Rescaling(Measuring):

@@ -75,8 +75,6 @@ class SavedModelCounter(ExportedCounter):
         return self.preprocessing.prepare(frame, self.name, scaled)
 
     def _count(self, images: np.ndarray, domain: Domain) -> Columns:
-        if self.measuring:
-            return self.measuring.count(images, self.interval, self.out_of_distribution)
         return self.preprocessing.count(self._functions, images)
 
     def _see(self, images: np.ndarray, *wanted: str) -> list[np.ndarray]:

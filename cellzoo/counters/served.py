@@ -121,8 +121,6 @@ class ServedCounter(ExportedCounter):
             RefusedImages: the model refuses at least one of the images.
             UserError: the server does not answer in time, or has unloaded the version.
         """
-        if self.measuring:
-            return self.measuring.count(images, self.interval, self.out_of_distribution)
         if self.preprocessing:
             functions = {
                 key: partial(self._predict, _Signature(key, "images", None))

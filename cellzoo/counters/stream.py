@@ -159,7 +159,9 @@ def _count(batch: list[Entry], counter: "Counter", domain: str) -> None:
     started = time.monotonic()
     images = [entry.prepared for entry in batch]
     try:
-        columns = counter._count(np.stack(images) if len(images) > 1 else images[0][None], domain)
+        columns = counter.count_prepared(
+            np.stack(images) if len(images) > 1 else images[0][None], domain
+        )
     except RefusedImages as error:
         if len(batch) > 1:
             half = len(batch) // 2

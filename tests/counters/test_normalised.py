@@ -174,11 +174,11 @@ def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
     seen = np.stack([normalise(discs(12, 64, 1.8 + 0.1 * k), 12, 12) for k in range(8)])
     known = OutOfDistribution.fit(seen, np.arange(8), seen)
     counter.out_of_distribution = known
-    raw, low, high = counter._count(seen[:1], "natural")
+    raw, low, high = counter.count_prepared(seen[:1], "natural")
     times = unfamiliar(seen[:1], known)[0]
     assert 1 <= times < 3 and high - raw == pytest.approx(2 * times, abs=0.6)
     strange = np.random.default_rng(0).random((1, 64, 64), np.float32)
-    raw, low, high = counter._count(strange, "natural")
+    raw, low, high = counter.count_prepared(strange, "natural")
     assert np.isnan(low) and np.isnan(high) and np.isfinite(raw)
     entry = next(counter._entries(discs(16, 96), True, None, {}))
     entry.prepared, entry.low = strange[0], low[0]
