@@ -94,7 +94,9 @@ class TrainingBatches:
         self.mixed_in = 0 if synthetic is None else round(batch * synthetic_share / shares) * shares
         batch -= self.mixed_in
         n = min(batch, max(1, round(self.batch_size * (labelled_share or 1))))
-        if not unlabelled and len(others) and len(labelled):
+        if kinds_share_equally:
+            self.streams = _of_each_kind(natural, batch)
+        elif not unlabelled and len(others) and len(labelled):
             self.streams = [(labelled, -(-n // shares) * shares)]
         elif not unlabelled and len(others):
             self.streams = [(others, shares)]
@@ -102,8 +104,6 @@ class TrainingBatches:
             self.streams = [(np.arange(len(natural)), batch)]
         else:
             self.streams = [(labelled, n), (others, batch - n)]
-        if kinds_share_equally:
-            self.streams = _of_each_kind(natural, batch)
         # Before augmentation, which may leave a single one of several numbers.
         masks = () if natural.masks is None else natural.masks
         self.numbered = np.array(
@@ -191,14 +191,12 @@ class TrainingBatches:
         if self.overlay:
             random = np.random.default_rng((self.seed, 34, step))
             images, points = self.overlay(images, points, random)
+        random = np.random.default_rng((self.seed, 32, step))  # of one of these three
         if self.window:
-            random = np.random.default_rng((self.seed, 32, step))
             images, masks, points = cut_windows(images, masks, points, self.window, random)
         if self.jitter:
-            random = np.random.default_rng((self.seed, 32, step))
             images, points = rescaled(self.natural, chosen, self.jitter, random)
         if self.normalised:
-            random = np.random.default_rng((self.seed, 32, step))
             images, masks = self.normalised.cut(chosen, random)
             counts = np.where(np.isfinite(counts), masks.max(axis=(1, 2)), np.nan)
             points = None
