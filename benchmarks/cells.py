@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from fresh import TEST_SEED
-from table import add_rows, origin, print_markdown
+from table import add_rows, origin, print_markdown, trust
 
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_counter
@@ -95,8 +95,7 @@ def score(counter: Counter, images: ImageSet) -> dict[str, object]:
     """Errors, and what of flags and intervals a user sees."""
     true, found = images.counts, counter.count(images.given, scaled=True)
     scores = count_metrics(true, found.raw)
-    inside = (found.low <= true) & (true <= found.high)
-    flagged = np.array([bool(flag) for flag in found.flags])
+    flagged, covered, silent = trust(true, found)
     return {
         "images": len(true),
         "cells": f"{true.mean():.1f}",
@@ -104,9 +103,9 @@ def score(counter: Counter, images: ImageSet) -> dict[str, object]:
         "exact": f"{100 * scores['exact']:.0f}",
         "mape": f"{scores['mape_raw']:.1f}",
         "bias": f"{scores['bias_raw']:.2f}",
-        "flagged": f"{100 * flagged.mean():.0f}",
-        "covered": f"{100 * inside.mean():.0f}",
-        "silent": f"{100 * (~inside & ~flagged).mean():.0f}",
+        "flagged": flagged,
+        "covered": covered,
+        "silent": silent,
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from table import add_rows, origin, print_markdown
+from table import add_rows, origin, print_markdown, trust
 
 from cellzoo.counters.load import load_counter
 from cellzoo.data.sources import BBBC005, Nuclei
@@ -54,17 +54,16 @@ def score(counter, images: list[np.ndarray], counts: np.ndarray) -> dict[str, ob
     """Errors, and what of flags and intervals a user sees."""
     found = counter.count(images, scaled=images[0].dtype.kind == "f")
     scores = count_metrics(counts, found.raw)
-    inside = (found.low <= counts) & (counts <= found.high)
-    flagged = np.array([bool(flag) for flag in found.flags])
+    flagged, covered, silent = trust(counts, found)
     return {
         "images": len(counts),
         "cells": f"{counts.mean():.0f}, up to {counts.max():.0f}",
         "mae": f"{scores['mae_raw']:.2f}",
         "mape": f"{scores['mape_raw']:.1f}",
         "bias_percent": f"{100 * (found.raw.sum() / counts.sum() - 1):.1f}",
-        "flagged_percent": f"{100 * flagged.mean():.0f}",
-        "covered_percent": f"{100 * inside.mean():.0f}",
-        "wrong_without_a_word_percent": f"{100 * (~inside & ~flagged).mean():.0f}",
+        "flagged_percent": flagged,
+        "covered_percent": covered,
+        "wrong_without_a_word_percent": silent,
     }
 
 

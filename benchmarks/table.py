@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtrit
 
+from cellzoo.counters.counts import Counts
+
 
 def origin(command: Sequence[str]) -> dict[str, str]:
     """The columns that say where a row comes from.
@@ -29,6 +31,17 @@ def _vectors() -> str:
     known = Path("/proc/cpuinfo")
     flags = known.read_text(encoding="utf-8") if known.exists() else ""
     return next((f" {name}" for name in ("avx512", "avx2") if name in flags), "")
+
+
+def trust(true: np.ndarray, found: Counts) -> tuple[str, str, str]:
+    """Shares of images in %: flagged, inside their interval, and neither: errors without a word.
+
+    Without an interval an image is not inside.
+    """
+    inside = (found.low <= true) & (true <= found.high)
+    flagged = np.array([bool(flag) for flag in found.flags])
+    shares = (flagged, inside, ~inside & ~flagged)
+    return tuple(f"{100 * share.mean():.0f}" for share in shares)
 
 
 def commit() -> str:
