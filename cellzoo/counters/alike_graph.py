@@ -15,7 +15,7 @@ MAX_ALIKE_PIXELS = 2**22  # of a batch: the network's feature maps have all of t
 
 
 class AlikeGraph(tf.Module):
-    """The network of a counter that measures cells, see :mod:`cellzoo.counters.measuring`.
+    """The network of a counter that measures cells, see :mod:`cellzoo.counters.by_mask`.
 
     There is no signature that takes images as they are: who asks it has to make them alike.
 

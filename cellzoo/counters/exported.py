@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cellzoo.counters.base import Counter
-from cellzoo.counters.measuring import Measuring, See
+from cellzoo.counters.by_mask import ByMask, See
 from cellzoo.counters.preprocessing import (
     Preprocessing,
     no_interval_of,
@@ -23,7 +23,7 @@ class ExportedCounter(Counter):
 
         Args:
             metadata: see :data:`cellzoo.counters.preprocessing.METADATA_FILE`.
-            see: what its network makes of images made alike, see :class:`Measuring`; only asked of
+            see: what its network makes of images made alike, see :class:`ByMask`; only asked of
                 a model that measures cells.
 
         Raises:
@@ -35,7 +35,7 @@ class ExportedCounter(Counter):
         self.no_interval = no_interval_of(metadata)
         self.training_mean = metadata.get("training_mean")
         self.weights_count = metadata.get("parameters", 0)
-        self.measuring = Measuring.from_metadata(metadata, see)
+        self.measuring = ByMask.from_metadata(metadata, see)
         if self.measuring:  # its intervals are not made in the graph
             self.any_size = True
             self.interval = Interval.from_metadata(metadata)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from cellzoo.counters.alike_graph import AlikeGraph
-from cellzoo.counters.measuring import Measuring, tiled_maps
+from cellzoo.counters.by_mask import ByMask, tiled_maps
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.runs import Run
 
@@ -28,7 +28,7 @@ class NormalisedCounter(TiledCounter):
                 found = dict(zip(("mask", "density"), maps.predict_on_batch(images), strict=True))
             return [np.asarray(found[name]) for name in wanted]
 
-        self.measuring = Measuring(
+        self.measuring = ByMask(
             self.name, run.recipe.data.normalise, tiled_maps(self.tiled.tiling, see), see,
             run.recipe.count.test_time_augmentation,
         )  # fmt: skip

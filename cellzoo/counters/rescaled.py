@@ -65,7 +65,7 @@ class Rescaling(Measuring):
         orientations: int,
     ):
         """Lists the diameters that are tried."""
-        super().__init__(name, settings, tiled, None, orientations)
+        super().__init__(name, settings, tiled, orientations)
         self._preprocessing, self._training = preprocessing, known
         sizes = sorted({each.diameter for each in settings.used})
         self._known = [a for k, a in enumerate(sizes) if not k or a > _NEAR * sizes[k - 1]]
@@ -98,10 +98,6 @@ class Rescaling(Measuring):
         if distance > known.threshold:
             return diameter, f"cells may be {diameter:.0f} px large: state their diameter"
         return diameter, ""
-
-    def _doubtful(self, image: np.ndarray, diameter: float) -> str:
-        """Nothing: what is no cell looks familiar in no size."""
-        return ""
 
     def _most_familiar(self, image: np.ndarray, tried: list[float]) -> tuple[float, float]:
         """The diameter at which an image is nearest to those of training, and its distance."""

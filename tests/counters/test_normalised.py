@@ -75,7 +75,7 @@ def test_cells_are_measured_and_made_alike(counter, diameter):
 def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
     image = discs(20, 120, 2)
     blobs = type("Blobs", (), {"diameter": 28.0})
-    monkeypatch.setattr("cellzoo.counters.measuring.find_blobs", lambda _: blobs)
+    monkeypatch.setattr("cellzoo.counters.by_mask.find_blobs", lambda _: blobs)
     entry = next(counter._entries(image, True, None, {}))
     counter.prepare(entry, None)
     assert entry.diameter == pytest.approx(20, rel=0.15) and entry.remark == ""
