@@ -1,7 +1,7 @@
 """Images of cells of any size: it is stated or measured, and they are made as large as in training.
 
 How cells are measured depends on the images, see :mod:`cellzoo.counters.by_mask` and
-:mod:`cellzoo.counters.rescaled`.
+:mod:`cellzoo.counters.by_familiarity`.
 """
 
 import copy
