@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from table import add_rows, origin, print_markdown
 
-from cellzoo.simulators import microscope
 from cellzoo.simulators.experiment import Experiment, simulate_experiment
+from cellzoo.simulators.scene import modality_of
 from cellzoo.timelapse.chambers.find import Box, find_chambers
 
 GRIDS = ((1, 2), (1, 3), (1, 5), (2, 2), (2, 3), (1, 4), (3, 4), (2, 5))
@@ -99,7 +99,7 @@ def compared(found: list[Box], made: Experiment, modality: str) -> tuple[int, in
 
 def outside(box: Box, true: Box, modality: str) -> list[float]:
     """By how many px the sides of a box lie outside of the walls: left, top, right, bottom."""
-    left, top, right, bottom = microscope._MODALITIES[modality].inner
+    left, top, right, bottom = modality_of(modality).inner
     scale = true.width / 128
     turn = np.deg2rad(true.angle)
     axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])

@@ -17,10 +17,27 @@ import numpy as np
 from cellzoo.errors import UserError
 from cellzoo.files import write_csv
 from cellzoo.images.ome import write_ome
-from cellzoo.simulators import microscope
-from cellzoo.simulators.microscope import _CANVAS, _DESIGN, _EDGE, _FINE, _MASK_SCALE, _require
+from cellzoo.simulators.chamber import (
+    MASK_SCALE,
+    Chamber,
+    bright_field_wall,
+    channels,
+    phase_contrast_wall,
+    signed_distance,
+)
+from cellzoo.simulators.culture import Culture, Looks
+from cellzoo.simulators.scene import (
+    CANVAS,
+    DESIGN,
+    EDGE,
+    FINE,
+    Modality,
+    modality_of,
+    require,
+    stream_key,
+)
 
-_PITCH = (_CANVAS // _FINE + 4, _CANVAS // _FINE + 40)  # px from chamber to chamber, x and y
+_PITCH = (CANVAS // FINE + 4, CANVAS // FINE + 40)  # px from chamber to chamber, x and y
 _SUPPLY = 36  # px, height of the channels above and below a row of chambers
 _MARGIN = 16  # px of chip around the outermost chambers
 CHAMBER_COLUMNS = (
@@ -171,29 +188,26 @@ def simulate_experiment(
     Raises:
         UsageError: an argument is out of its range.
     """
-    kind = microscope._modality(modality)
-    _require(frames >= 1, "frames", frames, "a whole number from 1")
-    _require(rows >= 1 and columns >= 1, "rows and columns", (rows, columns), "from 1")
-    _require(interval_minutes > 0, "interval_minutes", interval_minutes, "above 0")
-    _require(1 <= max_count <= 40, "max_count", max_count, "from 1 to 40")
-    _require(0.4 <= pixel_size_um <= 2, "pixel_size_um", pixel_size_um, "from 0.4 to 2")
+    kind = modality_of(modality)
+    require(frames >= 1, "frames", frames, "a whole number from 1")
+    require(rows >= 1 and columns >= 1, "rows and columns", (rows, columns), "from 1")
+    require(interval_minutes > 0, "interval_minutes", interval_minutes, "above 0")
+    require(1 <= max_count <= 40, "max_count", max_count, "from 1 to 40")
+    require(0.4 <= pixel_size_um <= 2, "pixel_size_um", pixel_size_um, "from 0.4 to 2")
     ranges = {
         "drift_px": drift_px, "rotation_degrees": rotation_degrees, "focus_um": focus_um,
         "deaths_per_hour": deaths_per_hour, "arrivals_per_hour": arrivals_per_hour,
     }  # fmt: skip
     for key, value in ranges.items():
-        _require(value >= 0, key, value, "0 or more")
+        require(value >= 0, key, value, "0 or more")
     number = rows * columns
     hours = np.resize(np.atleast_1d(np.asarray(doubling_hours, float)), number)
-    _require((hours > 0).all(), "doubling_hours", doubling_hours, "above 0")
+    require((hours > 0).all(), "doubling_hours", doubling_hours, "above 0")
 
     def stream(*key: int) -> np.random.Generator:
-        return np.random.default_rng((*microscope._entropy(seed), kind.code, *key))
+        return np.random.default_rng((*stream_key(seed), kind.code, *key))
 
-    cultures = [
-        microscope._Culture(kind, stream(0, k), float(hours[k]), max_count, 0)
-        for k in range(number)
-    ]
+    cultures = [Culture(kind, stream(0, k), float(hours[k]), max_count, 0) for k in range(number)]
     field = _Field(kind, rows, columns, stream(1), drift_px, rotation_degrees)
     paths = _wander(stream(2), frames, (drift_px, drift_px, rotation_degrees, focus_um))
     lives = [stream(3, k) for k in range(number)]
@@ -217,7 +231,7 @@ def simulate_experiment(
 
 
 def _live(
-    culture: microscope._Culture,
+    culture: Culture,
     hours: float,
     deaths: float,
     arrivals: float,
@@ -252,7 +266,7 @@ class _Field:
 
     def __init__(
         self,
-        kind: microscope._Modality,
+        kind: Modality,
         rows: int,
         columns: int,
         rng: np.random.Generator,
@@ -267,21 +281,19 @@ class _Field:
         reach = drift + np.hypot(width, height) / 2 * np.deg2rad(rotation)
         self.around = int(np.ceil(reach)) + 8
         corner = self.around + _MARGIN
-        self.places = [  # of the canvases of microscope._Chamber, px
+        self.places = [  # of the canvases of Chamber, px
             (corner + column * _PITCH[0] + 2, corner + row * _PITCH[1] + _SUPPLY // 2)
             for row in range(rows)
             for column in range(columns)
         ]
         whole = (self.size + 2 * self.around).astype(int)
-        self.chamber = microscope._Chamber(kind, rng)
+        self.chamber = Chamber(kind, rng)
         self.focus = self.chamber.focus
         level = rng.normal(*kind.background)
-        wall = microscope._bright_field_wall if kind.code == 0 else microscope._phase_contrast_wall
-        distance = microscope._signed_distance(self._hollow(whole, rng))
+        wall = bright_field_wall if kind.code == 0 else phase_contrast_wall
+        distance = signed_distance(self._hollow(whole, rng))
         scene = wall(np.maximum(distance, -30), rng)  # deeper in the chip nothing changes
-        scene = cv2.resize(
-            scene, tuple(int(n) * _FINE for n in whole), interpolation=cv2.INTER_AREA
-        )
+        scene = cv2.resize(scene, tuple(int(n) * FINE for n in whole), interpolation=cv2.INTER_AREA)
         self.scene = level * scene * _mottle(scene.shape, rng)
         self.light = _uneven(rng)
         for view in self._views(self.scene):
@@ -292,27 +304,27 @@ class _Field:
     def _views(self, canvas: np.ndarray) -> list[np.ndarray]:
         """The part of the canvas that each chamber draws on."""
         return [
-            canvas[y * _FINE : y * _FINE + _CANVAS, x * _FINE : x * _FINE + _CANVAS]
+            canvas[y * FINE : y * FINE + CANVAS, x * FINE : x * FINE + CANVAS]
             for x, y in self.places
         ]
 
     def _hollow(self, whole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Where the chip is hollow, uint8 0 or 1, ``_MASK_SCALE`` samples per px."""
-        width, height = (int(n) * _MASK_SCALE for n in whole)
+        """Where the chip is hollow, uint8 0 or 1, ``MASK_SCALE`` samples per px."""
+        width, height = (int(n) * MASK_SCALE for n in whole)
         mask = np.zeros((height, width), np.uint8)
-        side = _CANVAS // _FINE
+        side = CANVAS // FINE
         for top in sorted({y for _, y in self.places}):
             for edge in (top - _SUPPLY + 2, top + side - 2):
-                mask[edge * _MASK_SCALE : (edge + _SUPPLY) * _MASK_SCALE] = 1
+                mask[edge * MASK_SCALE : (edge + _SUPPLY) * MASK_SCALE] = 1
         for x, y in self.places:
-            drawn = microscope._channels(self.kind, rng)
-            rows, columns = (slice(n * _MASK_SCALE, (n + side) * _MASK_SCALE) for n in (y, x))
+            drawn = channels(self.kind, rng)
+            rows, columns = (slice(n * MASK_SCALE, (n + side) * MASK_SCALE) for n in (y, x))
             np.maximum(mask[rows, columns], drawn, out=mask[rows, columns])
         return mask
 
     def expose(
         self,
-        looks: Sequence[microscope._Looks],
+        looks: Sequence[Looks],
         pose: np.ndarray,
         rng: np.random.Generator,
         pixel_size: float,
@@ -343,10 +355,10 @@ class _Field:
         # From picture to canvas, both in samples whose middles are at whole numbers.
         step = pixel_size  # of a sample of the picture at twice its size, in samples of the canvas
         back = rotation.T * step
-        first = (np.array([0.5, 0.5]) * step / _FINE - pose[:2] - middle) @ rotation + middle
-        offset = (first + self.around) * _FINE - 0.5
+        first = (np.array([0.5, 0.5]) * step / FINE - pose[:2] - middle) @ rotation + middle
+        offset = (first + self.around) * FINE - 0.5
         grey = cv2.warpAffine(
-            canvas, np.concatenate([back, offset[:, None]], 1), (width * _FINE, height * _FINE),
+            canvas, np.concatenate([back, offset[:, None]], 1), (width * FINE, height * FINE),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT,
         )  # fmt: skip
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
@@ -355,18 +367,18 @@ class _Field:
         spread = np.sqrt(np.clip(grey, 0, None) / self.kind.electrons + self.kind.read_noise**2)
         grey = grey + spread * rng.standard_normal(grey.shape, np.float32)
         image = np.clip(np.round(255 * grey), 0, 255).astype(np.uint8)
-        side = _DESIGN / pixel_size
-        middles = np.array(self.places, float) - self.around + _EDGE + _DESIGN / 2
+        side = DESIGN / pixel_size
+        middles = np.array(self.places, float) - self.around + EDGE + DESIGN / 2
         corners = seen(middles) - side / 2
         boxes = [(x, y, side, side, float(pose[2])) for x, y in corners]
         return image, np.array(boxes)
 
 
 def _mottle(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Faint mottling of the chip, around 1, as :meth:`microscope._Chamber._illumination` has it."""
+    """Faint mottling of the chip, around 1, as :meth:`Chamber._illumination` has it."""
     made = np.ones(shape, np.float32)
     for spread, grain in ((0.006, 18), (0.005, 74)):
-        size = [max(2, round(n / _CANVAS * grain)) for n in shape]
+        size = [max(2, round(n / CANVAS * grain)) for n in shape]
         coarse = rng.normal(0, spread, size).astype(np.float32)
         made += cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
     return made

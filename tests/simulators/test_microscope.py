@@ -248,4 +248,4 @@ def unlit(monkeypatch):
         def expose(self, looks, rng, size, return_instances):
             return np.zeros((size, size), np.uint8), None
 
-    monkeypatch.setattr(microscope, "_Chamber", Unlit)
+    monkeypatch.setattr(microscope, "Chamber", Unlit)
