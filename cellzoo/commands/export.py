@@ -65,11 +65,6 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         raise UserError("A SavedModel is TensorFlow's: export without KERAS_BACKEND.")
     counter = load_run(run_folder)
     graph = counter.graph()
-    if graph is None and counter.measuring:
-        raise UserError(
-            f"{run_folder} chooses the size of cells by what looks familiar, which no SavedModel "
-            "does: `cellzoo count --model` takes the run folder itself."
-        )
     if graph is None:
         raise UserError(
             f"{run_folder} holds {counter.run.recipe.model.name}, which is no network and cannot "
@@ -268,12 +263,10 @@ def _taken(counter: RunCounter) -> str:
     """Which images a model takes, Markdown."""
     preprocessing, measuring = counter.preprocessing, counter.measuring
     if measuring:
-        wanted = measuring.settings.diameter
-        return f"""**Images are not taken as they are.** Who asks makes them alike first: cells of
-{wanted:g} px, one background, one brightness. `cellzoo count` does so, and measures the cells with
-the same network; docs/serving.md says how other programs do. At most {MAX_ALIKE_PIXELS:,} pixels in
-a batch. The interval is that of an image like those of training; `cellzoo count` widens it for
-others, up to none."""
+        return f"""**Images are not taken as they are.** Who asks makes them alike first:
+{measuring.form}. `cellzoo count` does so, and finds out how large the cells are; docs/serving.md
+says how other programs do. At most {MAX_ALIKE_PIXELS:,} pixels in a batch. The interval is that of
+an image like those of training; `cellzoo count` widens it for others, up to none."""
     height, width = preprocessing.size
     others = "resized to" if preprocessing.resize else "refused unless they are"
     return f"""Images are {width} x {height} pixels; others are {others} that size. Sides of

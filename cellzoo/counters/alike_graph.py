@@ -15,13 +15,13 @@ MAX_ALIKE_PIXELS = 2**22  # of a batch: the network's feature maps have all of t
 
 
 class AlikeGraph(tf.Module):
-    """The network of a counter that measures cells, see :mod:`cellzoo.counters.by_mask`.
+    """The network of a counter that measures cells, see :mod:`cellzoo.counters.measuring`.
 
     There is no signature that takes images as they are: who asks it has to make them alike.
 
     Args:
-        network: takes ``natural``, float32 ``[batch, h, w]`` in [0, 1], and has the outputs
-            ``natural_mask`` and ``natural_density``.
+        network: takes ``natural``, float32 ``[batch, h, w]`` in [0, 1], and has the output
+            ``natural_density``, of a network that segments ``natural_mask``, too.
         tiling: how its images are cut; their sides are multiples of its stride.
         interval: around the count of an image like those of training; None: none can be promised.
     """
@@ -29,12 +29,13 @@ class AlikeGraph(tf.Module):
     def __init__(self, network: keras.Model, tiling: Tiling, interval: Interval | None):
         """Takes from the network what counting needs; see the class."""
         super().__init__(name="alike_graph")
-        outputs = [network.output[f"natural_{name}"] for name in ("mask", "density")]
+        named = ((name, f"natural_{name}") for name in ("mask", "density"))
+        outputs = {name: network.output[key] for name, key in named if key in network.output}
         maps = keras.Model(network.input["natural"], outputs)
         # Hidden in a function, so that only the parameters are saved, not Keras's objects.
         self._maps = lambda images: maps(images, training=False)
         self.parameters = [weight.value for weight in maps.weights]
-        self._tiling, self._interval = tiling, interval
+        self._names, self._tiling, self._interval = tuple(outputs), tiling, interval
         spec = tf.TensorSpec([None, None, None], tf.float32, name="images")
         self.see = tf.function(self._see, input_signature=[spec], autograph=False)
 
@@ -47,10 +48,12 @@ class AlikeGraph(tf.Module):
     @property
     def signatures(self) -> dict[str, Signature]:
         """See :attr:`cellzoo.counters.graph.CountingGraph.signatures`."""
-        answers = (
-            "`mask`: the probability of a cell, `density`: cells per pixel, float32 "
-            "`[batch, height, width]`; `count`, `count_low`, `count_high`: float32 `[batch]`"
-        )
+        meanings = {"mask": "the probability of a cell", "density": "cells per pixel"}
+        maps = ", ".join(f"`{name}`: {meanings[name]}" for name in self._names)
+        shape = "`[batch, height, width]`"
+        if (side := self._tiling.grid_cell) > 1:
+            shape = f"`[batch, height / {side}, width / {side}]`"
+        answers = f"{maps}, float32 {shape}; `count`, `count_low`, `count_high`: float32 `[batch]`"
         images = (
             "float32 `[batch, height, width]` in [0, 1], made alike, sides multiples of "
             f"{self._tiling.stride}"
@@ -58,15 +61,14 @@ class AlikeGraph(tf.Module):
         return {ALIKE_SIGNATURE: Signature(self.see, images, answers)}
 
     def _see(self, images) -> dict[str, Any]:
-        mask, density = self._maps(self._checked(tf.ensure_shape(images, [None, None, None])))
-        count = self._tiling.grid_cell**2 * tf.reduce_sum(density, axis=(1, 2))
+        maps = self._maps(self._checked(tf.ensure_shape(images, [None, None, None])))
+        count = self._tiling.grid_cell**2 * tf.reduce_sum(maps["density"], axis=(1, 2))
         if self._interval is None:
             ends = (tf.fill(tf.shape(count), float("nan")),) * 2
         else:
             ends = interval_ends(self._interval, count)
         return {
-            "mask": tf.identity(mask),
-            "density": tf.identity(density),
+            **{name: tf.identity(maps[name]) for name in self._names},
             **dict(zip(OUTPUTS, (count, *ends), strict=True)),
         }
 

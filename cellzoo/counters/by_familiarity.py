@@ -6,21 +6,39 @@ image is looked at in several sizes. In the right one it looks like the training
 the size of cells is known.
 """
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 
 from cellzoo.counters.entries import Entry
 from cellzoo.counters.measuring import Measuring
 from cellzoo.counters.preprocessing import Preprocessing
-from cellzoo.counters.tiled_maps import TiledMaps
-from cellzoo.data.sources import Mixed
+from cellzoo.counters.tiled_maps import See, TiledMaps
 from cellzoo.images import resize
-from cellzoo.models.tiling import pad_to
+from cellzoo.models.tiling import Tiling, pad_to
 from cellzoo.trust.out_of_distribution import OutOfDistribution, features
 
 _STEP = 1.25  # times by which a diameter that is tried is larger than the one before it
 _NEAR = 1.2  # times which diameters of training may differ that are tried as one
 _LOOKED_AT = 256  # side of the middle of an image, made as large as in training, that is looked at
 _LEAST_SIDE = 16  # of an image made as large as in training
+_PIXELS_AT_A_TIME = 2**19  # of images that are counted together: a request of two megabytes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large cells are, in px.
+
+    Attributes:
+        diameter: as the network sees them.
+        diameters: least and most, in images that a counter is meant for.
+        training: of each training set, in its files.
+    """
+
+    diameter: float
+    diameters: tuple[float, float]
+    training: list[float]
 
 
 class Rescaling(Measuring):
@@ -28,19 +46,19 @@ class Rescaling(Measuring):
 
     Args:
         name: of the counter, for errors.
-        settings: ``data.natural`` of its recipe.
+        settings: the sizes of cells.
         tiled: its network, tile by tile.
         preprocessing: how its images are scaled.
         known: what its training images look like; None: it is not known.
         orientations: see :class:`Measuring`.
     """
 
-    settings: Mixed
+    settings: Sizes
 
     def __init__(
         self,
         name: str,
-        settings: Mixed,
+        settings: Sizes,
         tiled: TiledMaps,
         preprocessing: Preprocessing,
         known: OutOfDistribution | None,
@@ -49,11 +67,44 @@ class Rescaling(Measuring):
         """Lists the diameters that are tried."""
         super().__init__(name, settings, tiled, orientations)
         self._preprocessing, self._training = preprocessing, known
-        sizes = sorted({each.diameter for each in settings.used})
+        sizes = sorted(set(settings.training))
         self._known = [a for k, a in enumerate(sizes) if not k or a > _NEAR * sizes[k - 1]]
         least, most = self.settings.diameters
         number = 1 + int(np.log(most / least) / np.log(_STEP))
         self._others = (least * _STEP ** np.arange(number)).tolist()
+
+    @classmethod
+    def from_metadata(
+        cls,
+        metadata: dict[str, Any],
+        see: See,
+        preprocessing: Preprocessing,
+        known: OutOfDistribution | None,
+    ) -> "Rescaling":
+        """From what an export says of itself.
+
+        Args:
+            metadata: see :data:`cellzoo.counters.preprocessing.METADATA_FILE`.
+            see: what its network makes of images, asked for ``"density"`` alone.
+            preprocessing: see the class.
+            known: see the class.
+
+        Raises:
+            KeyError, TypeError, ValueError: it says too little.
+        """
+        found = metadata["alike"]
+        tiled = TiledMaps.seen(Tiling(**found["tiling"]), see, ("density",))
+        settings, orientations = Sizes(**found["sizes"]), int(found["orientations"])
+        return cls(metadata["name"], settings, tiled, preprocessing, known, orientations)
+
+    def metadata(self) -> dict[str, Any]:
+        """See :meth:`Measuring.metadata`."""
+        return {"sizes": asdict(self.settings), **super().metadata()}
+
+    @property
+    def form(self) -> str:
+        """See :attr:`Measuring.form`."""
+        return f"cells of {self.settings.diameter:g} px"
 
     def _pixels(self, entry: Entry) -> np.ndarray:
         return np.ascontiguousarray(self._preprocessing.unit(entry.frame, entry.scaled))
@@ -98,10 +149,14 @@ class Rescaling(Measuring):
         tiling = self._tiled.tiling
         if max(images.shape[1:]) > tiling.window:
             return super()._counted(images)
-        # All at once, as each is a window: four times as fast.
+        # Many at once, as each is a window: four times as fast as one by one.
         padded = np.stack([pad_to(image, tiling.stride, tiling.fill) for image in images])
-        return self._tiled.counter(padded)
+        step = max(1, _PIXELS_AT_A_TIME // padded[0].size)
+        parts = [padded[start : start + step] for start in range(0, len(padded), step)]
+        densities = np.concatenate([self._tiled.functions["density"](part) for part in parts])
+        cells = densities.sum(axis=(1, 2), dtype=float) * tiling.grid_cell**2
+        return cells.astype(np.float32)
 
     def _usual(self) -> float:
         """The diameter of most training sets, px."""
-        return float(np.median([each.diameter for each in self.settings.used]))
+        return float(np.median(self.settings.training))

@@ -5,22 +5,19 @@ about as large as in training, and measures them better: the area of its mask, d
 The network may be here or behind a server; what is measured is measured here.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cellzoo.counters.entries import Entry
 from cellzoo.counters.measuring import Measuring
-from cellzoo.counters.tiled_maps import TiledMaps
+from cellzoo.counters.tiled_maps import See, TiledMaps
 from cellzoo.data.normalised import Normalise
 from cellzoo.images.diameter import find_blobs
 from cellzoo.images.normalise import normalise
 from cellzoo.models.tiling import Tiling, pad_to
 
-See = Callable[..., list[np.ndarray]]
+MAPS = ("mask", "density")  # that it asks its network for
 
 _ROUNDS = 4  # of measuring
 _SAME = 1.08  # times which two measurements may differ that agree
@@ -55,26 +52,25 @@ class ByMask(Measuring):
         self._see = see
 
     @classmethod
-    def from_metadata(cls, metadata: dict[str, Any], see: See) -> "ByMask | None":
-        """From what an export says of itself; None where its images are not made alike.
+    def from_metadata(cls, metadata: dict[str, Any], see: See) -> "ByMask":
+        """From what an export says of itself.
 
         Raises:
             KeyError, TypeError, ValueError: it says too little.
         """
-        found = metadata.get("alike")
-        if found is None:
-            return None
+        found = metadata["alike"]
         settings, tiling = Normalise(**found["normalise"]), Tiling(**found["tiling"])
-        orientations = int(found["orientations"])
-        return cls(metadata["name"], settings, tiled_maps(tiling, see), see, orientations)
+        tiled, orientations = TiledMaps.seen(tiling, see, MAPS), int(found["orientations"])
+        return cls(metadata["name"], settings, tiled, see, orientations)
 
     def metadata(self) -> dict[str, Any]:
-        """What an export writes down of it."""
-        return {
-            "normalise": self.settings.model_dump(mode="json"),
-            "tiling": asdict(self._tiled.tiling),
-            "orientations": self.orientations,
-        }
+        """See :meth:`Measuring.metadata`."""
+        return {"normalise": self.settings.model_dump(mode="json"), **super().metadata()}
+
+    @property
+    def form(self) -> str:
+        """See :attr:`Measuring.form`."""
+        return f"cells of {self.settings.diameter:g} px, one background, one brightness"
 
     def _pixels(self, entry: Entry) -> np.ndarray:
         """An image that is to be measured and made alike, float32."""
@@ -131,20 +127,11 @@ class ByMask(Measuring):
         middle = alike[tuple(slice(top, top + _MEASURED_SIDE) for top in tops)]
         tiling = self._tiled.tiling
         seen = pad_to(middle, tiling.stride, tiling.fill)[None]
-        mask, density = (found[0] for found in self._see(seen, "mask", "density"))
+        mask, density = (found[0] for found in self._see(seen, *MAPS))
         if density.sum() < _ENOUGH and middle.shape != alike.shape:
-            mask, density = (self._tiled.map(name, alike) for name in ("mask", "density"))
+            mask, density = (self._tiled.map(name, alike) for name in MAPS)
         return float((mask > 0.5).sum()), float(density.sum())
 
     def _usual(self) -> float:
         """A diameter to begin with, px."""
         return float(np.sqrt(np.prod(self.settings.diameters)))
-
-
-def tiled_maps(tiling: Tiling, see: See) -> TiledMaps:
-    """A network tile by tile, of what it makes of images, see :class:`ByMask`."""
-
-    def one_map(name: str, images: np.ndarray) -> np.ndarray:
-        return see(images, name)[0]
-
-    return TiledMaps(tiling, {name: partial(one_map, name) for name in ("mask", "density")})

@@ -6,8 +6,8 @@ How cells are measured depends on the images, see :mod:`cellzoo.counters.by_mask
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution, features
 
 if TYPE_CHECKING:
+    from cellzoo.counters.by_familiarity import Sizes
     from cellzoo.data.normalised import Normalise
-    from cellzoo.data.sources import Mixed
 
 _BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
 _NONSENSE = 4.0  # times from which on a stated diameter is a mistake
@@ -96,12 +96,21 @@ class Measuring(ABC):
     """
 
     def __init__(
-        self, name: str, settings: "Normalise | Mixed", tiled: TiledMaps, orientations: int = 1
+        self, name: str, settings: "Normalise | Sizes", tiled: TiledMaps, orientations: int = 1
     ):
         """Keeps them; see the class."""
         self.name, self.settings, self.orientations = name, settings, orientations
         self.stated: Diameter | None = None
         self._tiled = tiled
+
+    @property
+    @abstractmethod
+    def form(self) -> str:
+        """What images made alike have in common, in a few words."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What an export writes down of it."""
+        return {"tiling": asdict(self._tiled.tiling), "orientations": self.orientations}
 
     def with_diameter(self, diameter: str) -> "Measuring":
         """See :meth:`cellzoo.counters.base.Counter.with_diameter`."""

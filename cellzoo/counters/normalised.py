@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from cellzoo.counters.alike_graph import AlikeGraph
-from cellzoo.counters.by_mask import ByMask, tiled_maps
+from cellzoo.counters.by_mask import MAPS, ByMask
 from cellzoo.counters.tiled import TiledCounter
+from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.runs import Run
 
 
@@ -18,19 +19,19 @@ class NormalisedCounter(TiledCounter):
         """Loads the weights."""
         super().__init__(run, selection)
         self.any_size = True
-        outputs = [self.network.output[f"natural_{name}"] for name in ("mask", "density")]
+        outputs = [self.network.output[f"natural_{name}"] for name in MAPS]
         maps = keras.Model(self.network.input["natural"], outputs)
         # Images are measured while those before them are counted.
         one_at_a_time = threading.Lock()
 
         def see(images: np.ndarray, *wanted: str) -> list[np.ndarray]:
             with one_at_a_time:
-                found = dict(zip(("mask", "density"), maps.predict_on_batch(images), strict=True))
+                found = dict(zip(MAPS, maps.predict_on_batch(images), strict=True))
             return [np.asarray(found[name]) for name in wanted]
 
         self.measuring = ByMask(
-            self.name, run.recipe.data.normalise, tiled_maps(self.tiled.tiling, see), see,
-            run.recipe.count.test_time_augmentation,
+            self.name, run.recipe.data.normalise, TiledMaps.seen(self.tiled.tiling, see, MAPS),
+            see, run.recipe.count.test_time_augmentation,
         )  # fmt: skip
 
     def graph(self) -> AlikeGraph | None:

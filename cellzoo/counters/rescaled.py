@@ -1,6 +1,9 @@
 """Counters of run folders whose images are of several kinds, with cells of one size."""
 
-from cellzoo.counters.by_familiarity import Rescaling
+import keras
+
+from cellzoo.counters.alike_graph import AlikeGraph
+from cellzoo.counters.by_familiarity import Rescaling, Sizes
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.runs import Run
 
@@ -12,10 +15,17 @@ class RescaledCounter(TiledCounter):
         """Loads the weights."""
         super().__init__(run, selection)
         self.any_size = True
+        source = run.recipe.data.natural
+        sizes = Sizes(
+            source.diameter, tuple(source.diameters), [each.diameter for each in source.used]
+        )
         self.measuring = Rescaling(
-            self.name, run.recipe.data.natural, self.tiled, self.preprocessing,
-            self.out_of_distribution, run.recipe.count.test_time_augmentation,
+            self.name, sizes, self.tiled, self.preprocessing, self.out_of_distribution,
+            run.recipe.count.test_time_augmentation,
         )  # fmt: skip
 
-    def graph(self) -> None:
-        """None: what looks familiar is chosen outside of TensorFlow."""
+    def graph(self) -> AlikeGraph | None:
+        """See :meth:`cellzoo.counters.base.Counter.graph`."""
+        if keras.backend.backend() != "tensorflow":
+            return None
+        return AlikeGraph(self.network, self.tiled.tiling, self.interval)

@@ -78,7 +78,7 @@ class SavedModelCounter(ExportedCounter):
         return self.preprocessing.count(self._functions, images)
 
     def _see(self, images: np.ndarray, *wanted: str) -> list[np.ndarray]:
-        """What :class:`ByMask` asks the network for."""
+        """What :attr:`measuring` asks the network for."""
         found = self._functions["alike"](images)
         return [found[name].numpy() for name in wanted]
 

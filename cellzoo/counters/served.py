@@ -135,7 +135,7 @@ class ServedCounter(ExportedCounter):
         self._channel.close()
 
     def _see(self, images: np.ndarray, *wanted: str) -> list[np.ndarray]:
-        """What :class:`ByMask` asks the network for; see :meth:`_count`."""
+        """What :attr:`measuring` asks the network for; see :meth:`_count`."""
         found = self._predict(_Signature("alike", "images", None), images, wanted)
         if any(found[name].ndim != 3 for name in wanted):
             raise CounterGone(f"{self.name} at {self.address.server} does not give maps.")

@@ -1,11 +1,15 @@
 """Maps and counts of images of any size, tile by tile."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby, islice
 
 import numpy as np
 
 from cellzoo.models.tiling import TILE, Tile, Tiling, pad_to, sheets, tiles
+
+# What a network makes of images ``[n, h, w]``, wherever it runs: maps, whose names follow them.
+See = Callable[..., list[np.ndarray]]
 
 
 class TiledMaps:
@@ -30,6 +34,15 @@ class TiledMaps:
     ):
         """Keeps them; see the class."""
         self.tiling, self.functions, self.size, self.counter = tiling, functions, size, counter
+
+    @classmethod
+    def seen(cls, tiling: Tiling, see: See, names: Sequence[str]) -> "TiledMaps":
+        """The maps of these names, of a network that gives several at once."""
+
+        def one_map(name: str, images: np.ndarray) -> np.ndarray:
+            return see(images, name)[0]
+
+        return cls(tiling, {name: partial(one_map, name) for name in names})
 
     def count(self, image: np.ndarray) -> float:
         """The count of an image, float32 ``[h, w]`` in [0, 1]."""

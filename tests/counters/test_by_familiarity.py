@@ -4,11 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
+from cellzoo.commands.export import export
 from cellzoo.counters.load import load_counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import resize
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
+from cellzoo.serving.config import watch_models
+from cellzoo.serving.server import Server, Settings
+from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 RECIPE = """\
@@ -23,6 +27,7 @@ data:
       - {name: large, diameter: 60, images: {source: simulated, modality: pc}}
 augment: {crop: 1}
 model: {name: twin_density, channels: [2, 2], shared_channels: 2, latent: 2}
+count: {test_time_augmentation: 4}
 """
 
 
@@ -93,10 +98,37 @@ def test_images_of_any_size_are_counted_raw_as_scaled(counter):
     assert counter.count([raw, raw[:90, :200]]).raw.shape == (2,)
 
 
-def test_small_images_are_counted_together_as_one_by_one(counter):
+def test_small_images_are_counted_together_as_one_by_one(counter, monkeypatch):
     images = np.stack([cells(24, seed, size=12) for seed in (105, 106, 107)])[:, :270]
     stated = counter.with_diameter("24px")
+    monkeypatch.setattr("cellzoo.counters.by_familiarity._PIXELS_AT_A_TIME", 2 * 104 * 112)
     together = stated.count(images, scaled=True).raw
     assert prepared(stated, images[0]).prepared.shape == (101, 108)  # no multiples of 8
-    alone = [stated.tiled.count(prepared(stated, image).prepared) for image in images]
+    alone = [stated.count(image, scaled=True).raw[0] for image in images]
     np.testing.assert_allclose(together, alone, rtol=1e-4)
+
+
+def test_run_export_and_server_count_bit_for_bit(counter, tmp_path, monkeypatch):
+    interval = Interval(constant=4.0, per_cell=0.0)
+    monkeypatch.setattr(counter, "interval", interval)
+    monkeypatch.setattr("cellzoo.commands.export.load_run", lambda _: counter)
+    exported = export(counter.run.path, tmp_path)
+    noise = np.random.default_rng(0).random((90, 200)).astype(np.float32)
+    images = [cells(12, 108), cells(24, 109), cells(24, 110), cells(60, 111, size=30), noise]
+    here = counter.count(images, scaled=True)
+    assert len(set(here.raw)) == len(images) and not here.flags[0] and here.flags[-1]
+    server = Server(watch_models(tmp_path), Settings(grpc_port=0, rest_port=None))
+    try:
+        for model in (exported, f"localhost:{server.grpc_port}/tiny_cells"):
+            there = load_counter(str(model))
+            stated = (each.with_diameter("20px") for each in (counter, there))
+            for mine, theirs in (
+                (here, there.count(images, scaled=True)),
+                [each.count(images, scaled=True) for each in stated],
+            ):
+                for column in ("raw", "low", "high"):
+                    np.testing.assert_array_equal(getattr(theirs, column), getattr(mine, column))
+                assert list(theirs.flags) == list(mine.flags)
+            assert prepared(there, images[1]).diameter == prepared(counter, images[1]).diameter
+    finally:
+        server.stop()
