@@ -1,7 +1,6 @@
 """Images of several sources in one set, with cells of one size."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -150,7 +149,7 @@ class Mixed(Source):
         number = len(found)
         images = np.stack([_placed(resize(image, shape), sides(size)) for image in found.images])
         if not source.allows_copies:
-            check_splits(replace(found, images=images), fingerprints(images))
+            check_splits(found, fingerprints(found.images))
         points = column([None] * number)
         for k in np.flatnonzero(found.has_points):
             points[k] = resize_points(found.points[k], native, shape)

@@ -118,3 +118,13 @@ def test_larger_cells_find_no_more_room_than_there_is():
     for seed in range(10):
         made, places = rescaled(known, [0], 3.0, np.random.default_rng(seed))
         assert made.shape == (1, 20, 20) and places is None
+
+
+def test_small_images_in_uneven_light_are_no_copies_of_each_other(folders):
+    random = np.random.default_rng(1)
+    light = np.linspace(60, 190, 30)
+    for k in range(6):
+        image = light + cv2.GaussianBlur(random.normal(0, 40, (30, 30)), (0, 0), 1.5)
+        cv2.imwrite(str(folders / "small" / f"{k}.png"), image.clip(0, 255).astype(np.uint8))
+    images, _ = source(folders).load(128, 1)  # most of it filled up
+    assert len(images) == 10
