@@ -1,6 +1,8 @@
 """Images of several sources in one set, with cells of one size."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -45,6 +47,19 @@ class CellSet(Section):
         self.images.check_files()
         file = find_images([Path(self.images.folder)])[0]
         return next(iter(self.images.reading.reader([file]).read(file))).pixels.shape
+
+    @contextmanager
+    def naming_itself(self) -> Iterator[None]:
+        """Lets errors name the keys of this set, where a source alone has them right below."""
+        try:
+            yield
+        except UserError as error:
+            message = re.sub(
+                r"data\.natural\.(\w+)",
+                lambda key: f"images.{key[1]} of {self.name} in data.natural.sets",
+                str(error),
+            )
+            raise type(error)(message) from None
 
 
 class Mixed(Source):
@@ -101,7 +116,8 @@ class Mixed(Source):
     def check_files(self) -> None:
         """Folders and tables of all sets, see :meth:`Source.check_files`."""
         for each in self.used:
-            each.images.check_files()
+            with each.naming_itself():
+                each.images.check_files()
 
     def check(self, size: Size) -> None:
         """Checks names, and that simulated images fit; see :meth:`Source.check`."""
@@ -139,12 +155,13 @@ class Mixed(Source):
     def _read(
         self, each: CellSet, size: Size, seed: int, splits: Sequence[str]
     ) -> tuple[ImageSet, list[Skipped]]:
-        native = each.native_size()
-        shape = self._shape(each, native, size)
         source = each.images
-        if source.reads_files:
-            source = source.model_copy(update={"size": "resize"})
-        found, skipped = source.read(native, seed, splits)
+        with each.naming_itself():
+            native = each.native_size()
+            if source.reads_files:
+                source = source.model_copy(update={"size": "resize"})
+            found, skipped = source.read(native, seed, splits)
+        shape = self._shape(each, native, size)
         found = found.take(found.counts >= each.least)  # NaN, without a count, is not
         number = len(found)
         images = np.stack([_placed(resize(image, shape), sides(size)) for image in found.images])

@@ -67,6 +67,17 @@ def test_sets_can_be_left_out(folders):
         source(folders, leave_out=["smal"]).check(32)
 
 
+def test_errors_name_the_keys_of_their_set(folders):
+    cure = "set images.folder of large in data.natural.sets to yours"
+    gone = source(folders / "elsewhere")
+    for read in (gone.check_files, lambda: gone.load(32, 1)):
+        with pytest.raises(UserError, match=cure):
+            read()
+    cv2.imwrite(str(folders / "small" / "3.png"), np.zeros((30, 30, 3), np.uint8) + (1, 2, 3))
+    with pytest.raises(UserError, match="set images.channel of small in data.natural.sets: "):
+        source(folders).load(32, 1)
+
+
 def test_images_that_nobody_marked_can_be_left_out(folders):
     some = source(folders).sets[0]
     images, _ = Mixed(sets=[some.model_copy(update={"least": 1})], diameter=10).load(32, 1)
