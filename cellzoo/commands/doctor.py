@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellzoo.counters.base import Counter
+from cellzoo.counters.by_mask import TRANSMITTED, UNSTABLE
 from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.extrapolation import in_pixels
 from cellzoo.counters.preprocessing import Preprocessing
@@ -43,6 +44,20 @@ _CURES_ALIKE = CURES | dict.fromkeys(
     (trust.DARK, trust.BRIGHT, trust.STRONG),
     f"the counter sets grey levels itself, so that these are images of another kind: {_EYE}",
 ) | {trust.FLAT: f"look whether there are cells at all; else {_EYE}"}
+# What a counter that measures cells remarks on an image beside their size, and what to do about it.
+_REMARKS = {
+    TRANSMITTED: (
+        "Parts of images are darker than the background, as in bright field, phase contrast and "
+        "differential interference contrast: the counter is for fluorescence.",
+        "Take a counter for such images, such as zoo:cells, or train one on yours.",
+    ),
+    UNSTABLE: (
+        "Counts depend on the size that cells are taken for, as where rims and texture are "
+        "counted.",
+        "Are they of the kind that the counter is for? If so, state how large cells are, such as "
+        "--diameter 25px.",
+    ),
+}
 # Name for people, feature, from the feature to the number shown, unit.
 _MEASURES: tuple[tuple[str, str, Callable[[np.ndarray], np.ndarray], str], ...] = (
     ("middle grey level", "grey", lambda v: 100 * v, "% of white"),
@@ -376,15 +391,7 @@ def _of_counts(
                 "Look whether there are cells; if so, the counter does not see them.",
                 nothing,
             )  # fmt: skip
-    unsure = [image.remark for image in seen if image.remark]
-    if unsure:
-        yield Finding(
-            f"It is unsure how large cells are, or they are not as large as the counter is meant "
-            f"for; of the first such image: {unsure[0].partition(':')[0]}.",
-            "Are they of the kind that the counter is for? If so, state or correct how large cells "
-            "are, as measured on the screen: such as --diameter 25px, or 12um with --pixel-size.",
-            len(unsure),
-        )
+    yield from _of_remarks([image.remark.split("; ") for image in seen if image.remark])
     without = sum(bool(np.isnan(image.low)) for image in seen)
     if without:
         why = "too unlike the training images"
@@ -395,6 +402,26 @@ def _of_counts(
             _sentence(_EYE),
             without,
         )  # fmt: skip
+
+
+def _of_remarks(remarks: Sequence[Sequence[str]]) -> Iterator[Finding]:
+    """What a counter that measures cells remarks, of each image that it has remarks on."""
+    for words, (what, cure) in _REMARKS.items():
+        number = sum(any(said.startswith(words) for said in of_image) for of_image in remarks)
+        if number:
+            yield Finding(what, cure, number)
+    sizes = [
+        [said for said in of_image if not said.startswith(tuple(_REMARKS))] for of_image in remarks
+    ]
+    unsure = [of_image[0] for of_image in sizes if of_image]
+    if unsure:
+        yield Finding(
+            f"It is unsure how large cells are, or they are not as large as the counter is meant "
+            f"for; of the first such image: {unsure[0].partition(':')[0]}.",
+            "Are they of the kind that the counter is for? If so, state or correct how large cells "
+            "are, as measured on the screen: such as --diameter 25px, or 12um with --pixel-size.",
+            len(unsure),
+        )
 
 
 def _measures(counter: Counter, seen: Sequence[Seen]) -> list[Measure]:

@@ -131,9 +131,8 @@ class Measuring(ABC):
             remark = self._contradicted(entry.diameter, image)
         else:
             entry.diameter, remark = self._measured(image)
-        if not remark and np.isfinite(entry.diameter):
-            remark = self._doubtful(image, entry.diameter)
-        entry.remark = "; ".join(filter(None, [entry.remark, remark]))
+        doubts = self._doubts(image, entry.diameter) if np.isfinite(entry.diameter) else []
+        entry.remark = "; ".join(filter(None, [entry.remark, *doubts, remark]))
         known = entry.diameter if np.isfinite(entry.diameter) else self._usual()
         entry.prepared, entry.share = self._alike(image, known)
 
@@ -149,9 +148,9 @@ class Measuring(ABC):
     def _measured(self, image: np.ndarray) -> tuple[float, str]:
         """The diameter of an image's cells, px, NaN without a cell, and what to say of it."""
 
-    def _doubtful(self, image: np.ndarray, diameter: float) -> str:
-        """What speaks against counting with a diameter; empty where nothing does."""
-        return ""
+    def _doubts(self, image: np.ndarray, diameter: float) -> list[str]:
+        """What speaks against counting an image with a diameter, the gravest first."""
+        return []
 
     @abstractmethod
     def _usual(self) -> float:
@@ -196,7 +195,7 @@ class Measuring(ABC):
             interval: around the counts of images like those of training; None: none is promised.
             known: what these look like. The less alike an image is, the wider is its interval.
         """
-        raw = mean_over_orientations(
+        raw, wider = mean_over_orientations(
             lambda turned: self._counted(np.asarray(turned)), images, self.orientations
         )
         if interval is None:
@@ -204,13 +203,14 @@ class Measuring(ABC):
             return raw, unknown, unknown
         low, high = interval.ends(raw)
         if known is not None:
-            wider = unfamiliar(images, known)
-            low = np.minimum(np.maximum(raw - wider * (raw - low), 0), low)
-            high = raw + wider * (high - raw)
+            wider = wider * unfamiliar(images, known)
+        low = np.minimum(np.maximum(raw - wider * (raw - low), 0), low)
+        high = np.maximum(raw + wider * (high - raw), high)
         return raw, low, high
 
+    @abstractmethod
     def _counted(self, images: np.ndarray) -> np.ndarray:
-        return np.array([self._tiled.count(image) for image in images], np.float32)
+        """Counts, and how many times wider their intervals are: float32 ``[2, n]``."""
 
 
 def unfamiliar(images: np.ndarray, known: OutOfDistribution) -> np.ndarray:

@@ -12,6 +12,7 @@ from cellzoo.cli import main
 from cellzoo.commands import doctor_page
 from cellzoo.commands.doctor import CURES, diagnose
 from cellzoo.counters.base import Counter
+from cellzoo.counters.by_mask import TRANSMITTED, UNSTABLE
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UserError
 from cellzoo.trust import out_of_distribution as trust
@@ -134,6 +135,7 @@ class Measured(Rings):
     """One that measures cells, which it is unsure of."""
 
     any_size = True
+    remark = "cells may be 16 or 57 px large: state their diameter"
 
     def __init__(self, measuring):
         super().__init__()
@@ -141,7 +143,7 @@ class Measured(Rings):
 
     def prepare(self, entry, notes):
         entry.prepared = entry.frame.pixels.astype(np.float32) / 255
-        entry.remark = "cells may be 16 or 57 px large: state their diameter"
+        entry.remark = self.remark
 
     def count_prepared(self, images, domain):
         return self._count(images, domain)
@@ -156,6 +158,17 @@ def test_a_counter_that_measures_cells_is_told_how_large_they_are(tmp_path, monk
     assert "cells may be 16 or 57 px large" in unsure and "--diameter 25px" in said[unsure]
     # Grey levels are not the user's to set.
     assert len(said) > 1 and not any("--intensity" in cure for cure in said.values())
+
+
+def test_what_speaks_against_the_kind_of_image_has_a_cure_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(Measured, "remark", f"{TRANSMITTED}: so; {UNSTABLE}: why?")
+    monkeypatch.setattr(Measured, "flag", lambda self, entry: "")
+    found = diagnose([write(tmp_path, [picture(100)])], Measured(object()))
+    said = {finding.what: finding.cure for finding in found.findings}
+    assert any("the counter is for fluorescence" in what for what in said)
+    assert any("Counts depend on the size" in what for what in said)
+    assert any("such as zoo:cells" in cure for cure in said.values())
+    assert not any("unsure how large cells are" in what for what in said)
 
 
 def test_errors_name_options_and_no_keys_of_a_recipe(counter, tmp_path):

@@ -53,12 +53,13 @@ def counter(loaded):
     """It sees cells as a threshold does, in the image as it was made alike for its network."""
     counter = copy.copy(loaded)
 
-    def see(image, diameter):
-        mask = normalise(image, diameter, 12) > 0.3
-        return float(mask.sum()), cv2.connectedComponents(mask.astype(np.uint8))[0] - 1.0
+    def maps(image, diameter):
+        mask = (normalise(image, diameter, 12) > 0.3).astype(np.float32)
+        cells = cv2.connectedComponents(mask.astype(np.uint8))[0] - 1.0
+        return mask, mask * (cells / max(1, mask.sum()))
 
     counter.measuring = copy.copy(loaded.measuring)
-    counter.measuring._area_and_cells = see
+    counter.measuring._maps = maps
     return counter
 
 
@@ -85,7 +86,7 @@ def test_what_the_network_measures_corrects_the_blobs(counter, monkeypatch):
 
 
 def test_without_cells_there_is_no_diameter_and_no_remark(counter):
-    counter.measuring._area_and_cells = lambda image, diameter: (0.0, 0.0)
+    counter.measuring._maps = lambda image, diameter: (np.zeros((9, 9)), np.zeros((9, 9)))
     entry = next(counter._entries(np.full((40, 50), 7, np.uint8), False, None, {}))
     counter.prepare(entry, None)
     assert np.isnan(entry.diameter) and entry.remark == ""
@@ -126,11 +127,12 @@ def test_a_count_that_depends_on_the_scale_is_flagged(counter):
     assert entry.remark == ""
     seen = []
 
-    def see(image, diameter):  # as many cells as there is texture of one size
+    def maps(image, diameter):  # as many cells as there is texture of one size
         seen.append(image.shape)
-        return 36 * 113.0 * (20 / diameter) ** 2, 36.0 * (20 / diameter) ** 2
+        mask = normalise(image, diameter, 12) > 2
+        return mask, np.full(mask.shape, 36.0 * (20 / diameter) ** 2 / mask.size)
 
-    counter.measuring._area_and_cells = see
+    counter.measuring._maps = maps
     for counted in (counter, counter.with_diameter("20px")):
         counted.measuring._measured = lambda image: (20.0, "")
         counted.prepare(entry, None)
@@ -140,6 +142,47 @@ def test_a_count_that_depends_on_the_scale_is_flagged(counter):
     entry = next(counter._entries(np.zeros((3000, 2000), np.uint8), False, None, {}))
     counter.prepare(entry, None)
     assert seen[-1] == (682, 682)
+
+
+def test_what_is_darker_than_the_background_is_flagged(counter):
+    def remark(rims, slope):
+        """Cells with dark rims on a background that rises from side to side."""
+        image = np.full((180, 180), 100, np.float32) + slope * np.arange(180, dtype=np.float32)
+        for y, x in np.ndindex(3, 3):
+            middle = 30 + 60 * x, 30 + 60 * y
+            if rims:
+                cv2.circle(image, middle, 11, -rims, 3)
+                cv2.circle(image, middle, 11, 100 - rims, 3)
+            cv2.circle(image, middle, 10, 200, -1)
+        noisy = image + np.random.default_rng(0).normal(0, 5, image.shape)
+        entry = next(counter._entries(np.rint(noisy).astype(np.uint8), False, None, {}))
+        counter.prepare(entry, None)
+        return entry.remark
+
+    assert remark(rims=0, slope=0) == "" and remark(rims=0, slope=0.1) == ""
+    assert remark(rims=20, slope=0) == ""
+    assert "darker than the background, as in transmitted light" in remark(rims=90, slope=0)
+
+
+def test_intervals_are_wider_where_cells_crowd(loaded):
+    """A density of its own, as a network would give it, of cells of 12 px."""
+
+    def width(apart):
+        density = np.zeros((120, 120), np.float32)
+        density[6::apart, 6::apart] = 1
+        density = cv2.GaussianBlur(density, (0, 0), 3)
+        measuring = copy.copy(loaded.measuring)
+        measuring._tiled = type("Tiled", (), {"tiling": loaded.measuring._tiled.tiling,
+                                              "map": lambda self, name, image: density})()
+        (cells,), (wider,) = measuring._counted(density[None])
+        assert cells == pytest.approx(density.sum())
+        raw, low, high = measuring.count(density[None], Interval(9.0, 0.0), None)
+        assert high - raw == pytest.approx(3 * wider) and raw - low == pytest.approx(3 * wider)
+        return wider
+
+    assert width(apart=24) == 1
+    assert 1 < width(apart=12) < width(apart=8)
+    assert width(apart=8) == pytest.approx(1 + 4 * (113.1 / 64 - 0.45), rel=0.1)
 
 
 @pytest.mark.parametrize("stated", ["0.5px", "5000px"])
@@ -176,7 +219,8 @@ def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
     counter.out_of_distribution = known
     raw, low, high = counter.count_prepared(seen[:1], "natural")
     times = unfamiliar(seen[:1], known)[0]
-    assert 1 <= times < 3 and high - raw == pytest.approx(2 * times, abs=0.6)
+    crowded = counter.measuring._counted(seen[:1])[1, 0]
+    assert 1 <= times < 3 and high - raw == pytest.approx(2 * times * crowded, abs=0.6)
     strange = np.random.default_rng(0).random((1, 64, 64), np.float32)
     raw, low, high = counter.count_prepared(strange, "natural")
     assert np.isnan(low) and np.isnan(high) and np.isfinite(raw)
@@ -262,7 +306,7 @@ def test_an_image_that_is_refused_while_it_is_measured_is_named(counter):
     def refuse(image, diameter):
         raise RefusedImages("too large")
 
-    counter.measuring._area_and_cells = refuse
+    counter.measuring._maps = refuse
     entries = list(counter._entries([discs(16, 96, 2)], True, None, {}))
     (entry,) = count_entries(counter, entries)
     assert "too large" in str(entry.error) and str(entry.path) in str(entry.error)
