@@ -8,13 +8,7 @@ import numpy as np
 from cellzoo.timelapse.growth.fit import Fit, fit_growth
 from cellzoo.timelapse.growth.losses import Suspicion, debris, interval, likeliest, suspicions
 from cellzoo.timelapse.growth.series import Series
-from cellzoo.timelapse.growth.window import (
-    PLATEAU,
-    Change,
-    Window,
-    find_window,
-    running_median,
-)
+from cellzoo.timelapse.growth.window import Change, Window, find_window
 
 MIN_DIVISIONS = 3
 MIN_FRAMES = 5
@@ -139,7 +133,7 @@ def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
         fit = fit_growth(series, window) if window.used.sum() >= MIN_FRAMES else None
         if fit is None:  # a change that leaves nothing to fit is none
             return before or (window, None, [])
-        suspected = [one for one in suspicions(fit) if not _grows_on(series, window, one.change)]
+        suspected = suspicions(series, window, fit)
         likely = likeliest(suspected)
         # Growth above debris looks as if cells came in, or as if there was a lag or a plateau.
         still, without = debris(series, window, fit)
@@ -148,12 +142,3 @@ def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
         if enough or (without and still.odds > likely.odds):
             return before
         seen.append(likely.change)
-
-
-def _grows_on(series: Series, window: Window, change: Change) -> bool:
-    """Whether cells more than double after what would be a plateau."""
-    if change.kind != PLATEAU:
-        return False
-    counts, times = series.counts[window.used], series.times[window.used]
-    there = running_median(counts)[np.searchsorted(times, change.hour).clip(max=len(counts) - 1)]
-    return bool(np.median(counts[-5:]) > 2 * max(there, 1))

@@ -24,6 +24,7 @@ from cellzoo.timelapse.growth.window import (
     PLATEAU,
     Change,
     Window,
+    running_median,
 )
 
 # Odds anywhere in a series, before looking. Chambers often lose cells: that is the main error of
@@ -64,8 +65,14 @@ class Suspicion:
     errors: np.ndarray
 
 
-def suspicions(fit: Fit) -> list[Suspicion]:
-    """The odds of each kind of change; none for too few frames."""
+def suspicions(series: Series, window: Window, fit: Fit) -> list[Suspicion]:
+    """The odds of each kind of change; none for too few frames.
+
+    Args:
+        series: that was fitted.
+        window: its frames.
+        fit: of them.
+    """
     t = fit.hours
     cells = fit.cells(fit.start + t)
     places = _places(fit, cells)
@@ -89,8 +96,18 @@ def suspicions(fit: Fit) -> list[Suspicion]:
         there = cells[places[k]] * (abs(size[k]) if kind in (LOSS, ARRIVAL) else 1)
         change = Change(kind, fit.start + float(t[places[k]]), float(there))
         weights = odds * _UNSEEN[kind] / _BEFOREHAND[kind]
-        found.append(Suspicion(change, float(odds.sum()), weights, rates, errors))
+        if not _grows_on(series, window, change):
+            found.append(Suspicion(change, float(odds.sum()), weights, rates, errors))
     return found
+
+
+def _grows_on(series: Series, window: Window, change: Change) -> bool:
+    """Whether cells more than double after what would be a plateau."""
+    if change.kind != PLATEAU:
+        return False
+    counts, times = series.counts[window.used], series.times[window.used]
+    there = running_median(counts)[np.searchsorted(times, change.hour).clip(max=len(counts) - 1)]
+    return bool(np.median(counts[-5:]) > 2 * max(there, 1))
 
 
 def debris(series: Series, window: Window, fit: Fit) -> tuple[Suspicion, Fit | None]:
