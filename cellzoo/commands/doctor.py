@@ -19,7 +19,8 @@ from cellzoo.errors import UserError
 from cellzoo.images import resize, search_images
 from cellzoo.scores.counts import round_count
 from cellzoo.trust import out_of_distribution as trust
-from cellzoo.trust.out_of_distribution import FEATURES, Look, OutOfDistribution
+from cellzoo.trust.features import FEATURES
+from cellzoo.trust.out_of_distribution import Look, OutOfDistribution
 
 MOST = 60  # images that are looked at
 _SELDOM = 0.1  # share of the images below which nothing is said: some are always unlike

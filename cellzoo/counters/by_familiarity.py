@@ -17,7 +17,8 @@ from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.counters.tiled_maps import See, TiledMaps
 from cellzoo.images import resize
 from cellzoo.models.tiling import Tiling, pad_to
-from cellzoo.trust.out_of_distribution import OutOfDistribution, features
+from cellzoo.trust.features import features
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 _STEP = 1.25  # times by which a diameter that is tried is larger than the one before it
 _NEAR = 1.2  # times which diameters of training may differ that are tried as one

@@ -16,8 +16,9 @@ from cellzoo.counters.preprocessing import MIN_SIDE, Columns
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.errors import UsageError, UserError
+from cellzoo.trust.features import features
 from cellzoo.trust.intervals import Interval
-from cellzoo.trust.out_of_distribution import OutOfDistribution, features
+from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
     from cellzoo.counters.by_familiarity import Sizes

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from cellzoo.images.scale import resize
+from cellzoo.trust.features import FEATURES, SCALES, features
 
 _POINTS_AT_A_TIME = 256  # whose distances are taken: some megabytes
-_SCALES = 4  # of detail, each twice as coarse as the one before
 _PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
 # Images that lie around a prototype as all do around theirs, beside its own: few say little.
 _IMAGES_OF_ALL = 10
@@ -57,16 +56,13 @@ _WORDS = {
     "contrast_bright": (FLAT, STRONG),
     "contrast_dark": (FLAT, STRONG),
     "contrast_coarse": (FLAT, STRONG),
-    **{f"detail_{k}": (FLAT, STRONG) for k in range(_SCALES)},
-    **{f"background_{k}": (BLURRED, SHARP) for k in range(_SCALES)},
-    **{f"skewness_{k}": (OTHER, OTHER) for k in range(_SCALES)},
-    **{f"sharpness_{k}": (BLURRED, SHARP) for k in range(_SCALES - 1)},
+    **{f"detail_{k}": (FLAT, STRONG) for k in range(SCALES)},
+    **{f"background_{k}": (BLURRED, SHARP) for k in range(SCALES)},
+    **{f"skewness_{k}": (OTHER, OTHER) for k in range(SCALES)},
+    **{f"sharpness_{k}": (BLURRED, SHARP) for k in range(SCALES - 1)},
 }
-FEATURES = tuple(_WORDS)
 _NOISY = ("white", "black", "detail_0", "sharpness_0", "skewness_0")
-_STEADY = [
-    k for k, name in enumerate(FEATURES) if name not in _NOISY and "background" not in name
-]
+_STEADY = [k for k, name in enumerate(FEATURES) if name not in _NOISY and "background" not in name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,8 +274,8 @@ class OutOfDistribution:
         ((nearest,), _) = self._nearest(scaled[None])
         off = (scaled - self.prototypes[nearest]) / self.radii[nearest]
         squares: dict[str, float] = {}
-        for words, distance in zip(_WORDS.values(), off, strict=True):
-            word = words[int(distance > 0)]
+        for name, distance in zip(FEATURES, off, strict=True):
+            word = _WORDS[name][int(distance > 0)]
             squares[word] = squares.get(word, 0.0) + float(distance**2)
         cut_off = [
             _WORDS[name][1]
@@ -332,70 +328,6 @@ class OutOfDistribution:
         if max(times, 1 / times) < _ZOOM_LEAST:
             return None, False
         return times, bool(rest <= self.threshold)
-
-
-def features(image: np.ndarray) -> np.ndarray:
-    """Statistics of an image that tell modality, exposure, focus and noise, float64 ``[f]``.
-
-    In the order of :data:`FEATURES`: median grey level and its 0.5 and 99.5 % quantiles; shares of
-    white and black pixels; logarithms of how far bright and dark parts are from the median and of
-    how much grey levels vary at the coarsest scale; and of each scale, in an image less its blurred
-    self, from the finest on: logarithm of the standard deviation (cells and edges), logarithm of
-    the median of absolute values (background and noise) and cube root of the skewness (bright
-    spots or dark ones); last, how much finer detail there is against coarser.
-
-    Args:
-        image: ``[h, w]`` in [0, 1].
-    """
-    image = np.ascontiguousarray(image, np.float32)
-    darkest, grey, brightest = _quantiles(image)
-    deviations, background, skewness = [], [], []
-    rest = image
-    for _ in range(_SCALES):
-        blurred = cv2.GaussianBlur(rest, (5, 5), 1.0, borderType=cv2.BORDER_REFLECT_101)
-        detail = (rest - blurred).ravel()
-        deviation, middle = _deviation(detail), detail.size // 2
-        deviations.append(_log(deviation))
-        background.append(_log(float(np.partition(np.abs(detail), middle)[middle]), 2.5e-4))
-        third_moment = float(_mean(detail * detail * detail))
-        skewness.append(np.cbrt(third_moment / (deviation + 1e-3) ** 3))
-        rest = np.ascontiguousarray(blurred[::2, ::2])
-    white = np.count_nonzero(image >= 0.999) / image.size
-    black = np.count_nonzero(image <= 0.001) / image.size
-    contrasts = [_log(brightest - grey), _log(grey - darkest), _log(_deviation(rest.ravel()))]
-    sharpness = -np.diff(deviations)
-    return np.array(
-        [grey, darkest, brightest, white, black, *contrasts, *deviations, *background, *skewness,
-         *sharpness]
-    )  # fmt: skip
-
-
-def _quantiles(image: np.ndarray) -> tuple[float, float, float]:
-    """Grey levels that 0.5, 50 and 99.5 % of the pixels lie below.
-
-    NumPy finds one place at a time ten times as fast as several.
-    """
-    low, half, high = (int(share * (image.size - 1)) for share in (0.005, 0.5, 0.995))
-    levels = np.partition(image.ravel(), half)
-    levels[:half].partition(low)
-    levels[half:].partition(high - half)
-    return float(levels[low]), float(levels[half]), float(levels[high])
-
-
-def _mean(values: np.ndarray) -> np.floating:
-    """What :func:`numpy.mean` gives, which takes longer than adding up a small image."""
-    return np.add.reduce(values) / values.size
-
-
-def _deviation(values: np.ndarray) -> float:
-    """What :func:`numpy.std` gives, see :func:`_mean`."""
-    differences = values - _mean(values)
-    return float(np.sqrt(_mean(differences * differences)))
-
-
-def _log(value: float, least: float = 1e-3) -> float:
-    """Logarithm of a difference of grey levels; far below ``least`` all are alike."""
-    return float(np.log(value + least))
 
 
 def _held_out_distances(seen: np.ndarray, groups: np.ndarray) -> np.ndarray:
