@@ -239,7 +239,7 @@ def diagnose(
 
 
 def _seen(counter: Counter, preprocessing: Preprocessing, entry: Entry) -> Seen:
-    image = preprocessing.seen(entry.prepared, counter.any_size)
+    (image,) = preprocessing.seen(entry.prepared[None], counter.any_size)
     known = counter.out_of_distribution
     return Seen(
         image, entry.prepared, known.look(image) if known else None,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cellzoo")
 
+_FLAGGED_PIXELS = 2**20  # of images that are looked at together, for the sake of memory
+
 Domain = Literal["natural", "synthetic"]
 
 
@@ -382,47 +384,57 @@ class Counter(ABC):
         """Cells in each grid cell of a prepared image, padding included."""
         raise NotImplementedError
 
-    def flag(self, entry: Entry) -> str:
-        """Every reason why a counted image is unlike the training images, the gravest first.
+    def flags(self, entries: Sequence[Entry]) -> list[str]:
+        """Every reason why counted images are unlike the training images, the gravest first.
 
-        They are joined by ``"; "``; empty where nothing is noticed.
+        Args:
+            entries: counted, and prepared as images of one size and type.
+
+        Returns:
+            Of each image its reasons, joined by ``"; "``; empty where nothing is noticed.
         """
+        flags = []
+        number = max(1, _FLAGGED_PIXELS // entries[0].prepared.size)
+        for start in range(0, len(entries), number):
+            some = entries[start : start + number]
+            for entry, own in zip(some, self._image_reasons(some), strict=True):
+                flags.append("; ".join(filter(None, [*own, *self._count_reasons(entry)])))
+        return flags
+
+    def _count_reasons(self, entry: Entry) -> Iterator[str]:
+        """The reasons that an image's count and size give, see :meth:`flags`."""
         if self.measuring:
-            reasons = self.out_of_distribution.reasons(entry.prepared) if self.can_flag else []
             if self.interval and np.isnan(entry.low):
-                reasons.append("too unlike the training images: no interval")
-            return "; ".join(reasons)
-        reasons = [self._flag(entry.prepared, entry.size)]
+                yield "too unlike the training images: no interval"
+            return
         size, trained = entry.size or entry.prepared.shape, None
         if self.any_size and entry.prepared.shape != self.preprocessing.size:
             trained = self.preprocessing.original_size or self.preprocessing.size
         if self.training_counts:
-            reasons.append(beyond_training(entry.raw, self.training_counts[1], size, trained))
+            yield beyond_training(entry.raw, self.training_counts[1], size, trained)
         if trained and self.interval and np.isnan(entry.low):
-            reasons.append(f"{in_pixels(size)}, trained on {in_pixels(trained)[:-3]}: no interval")
-        return "; ".join(filter(None, reasons))
+            yield f"{in_pixels(size)}, trained on {in_pixels(trained)[:-3]}: no interval"
 
-    def _flag(self, prepared: np.ndarray, size: tuple[int, int] | None) -> str:
-        """The reasons that the image alone gives, whatever its count, see :meth:`flag`.
-
-        Args:
-            prepared: ``[h, w]``.
-            size: height and width that the image's file had; None: it may be resized already.
-        """
+    def _image_reasons(self, entries: Sequence[Entry]) -> list[list[str]]:
+        """The reasons that images alone give, whatever their counts, see :meth:`flags`."""
         known, preprocessing = self.out_of_distribution, self.preprocessing
-        if known is None or preprocessing is None:
-            return ""
-        reasons = known.reasons(preprocessing.seen(prepared, self.any_size))
-        few_bits = preprocessing.few_bits(prepared) if reasons else ""
-        if few_bits:  # of which the others come
-            reasons = [few_bits]
-        in_tiles = self.any_size and prepared.shape != preprocessing.size
-        if preprocessing.resize and not in_tiles:
-            if size is None and prepared.shape != preprocessing.size:
-                size = prepared.shape
-            if size and (question := known.size_reason(*size)):
-                reasons.append(question)
-        return "; ".join(reasons)
+        if known is None or not (preprocessing or self.measuring):
+            return [[] for _ in entries]
+        images = np.stack([entry.prepared for entry in entries])
+        if self.measuring:
+            return [look.reasons for look in known.looks(images)]
+        reasons = [look.reasons for look in known.looks(preprocessing.seen(images, self.any_size))]
+        in_tiles = self.any_size and images.shape[1:] != preprocessing.size
+        for k, (entry, image) in enumerate(zip(entries, images, strict=True)):
+            few_bits = preprocessing.few_bits(image) if reasons[k] else ""
+            if few_bits:  # of which the others come
+                reasons[k] = [few_bits]
+            size = entry.size  # None: it may be resized already
+            if size is None and image.shape != preprocessing.size:
+                size = image.shape
+            if preprocessing.resize and not in_tiles and size:
+                reasons[k].append(known.size_reason(*size))
+        return reasons
 
 
 def _without_padding(part: np.ndarray, share: tuple[float, float]) -> np.ndarray:

@@ -65,7 +65,7 @@ class NetworkCounter(RunCounter):
         graph = self.graph()
         if graph and (domain == "natural" or not self.reads_synthetic):
             return self.preprocessing.count(graph.local_functions, images)
-        images = np.stack([self.preprocessing.seen(image) for image in images])
+        images = self.preprocessing.seen(images)
         model = self._models.get(domain, self._models["natural"])
         return self.with_interval(self._averaged(lambda turned: predict(model, turned), images))
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellzoo.errors import UserError
-from cellzoo.images import Frame, resize, to_unit
+from cellzoo.images import Frame, resize, resize_all, to_unit
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
@@ -131,15 +131,15 @@ class Preprocessing:
             cure = "crop it, or train with data.natural.size: resize"
         return UserError(f"{frame.path} is {width} x {height} px and {name} takes {taken}: {cure}.")
 
-    def seen(self, image: np.ndarray, any_size: bool = False) -> np.ndarray:
-        """A prepared image ``[h, w]`` as the network sees it: float32 in [0, 1], in its size.
+    def seen(self, images: np.ndarray, any_size: bool = False) -> np.ndarray:
+        """Prepared images ``[n, h, w]`` as the network sees them: float32 in [0, 1], in its size.
 
         Args:
-            image: as :meth:`prepare` gives it.
+            images: as :meth:`prepare` gives each of them.
             any_size: images of other sizes have cells as large as those in training, and keep it.
         """
-        unit = image if image.dtype.kind == "f" else to_unit(image, self.intensity)
-        return unit if any_size else resize(unit, self.size)
+        unit = images if images.dtype.kind == "f" else to_unit(images, self.intensity)
+        return unit if any_size else resize_all(unit, self.size)
 
     def few_bits(self, image: np.ndarray) -> str:
         """What to say of 16 bits of which a camera of 12, or fewer, left the upper ones empty."""

@@ -91,9 +91,11 @@ def count_entries(
                 raise entry.error
 
     def finish(batch: list[Entry]) -> None:
+        counted = [entry for entry in batch if not entry.error]
+        if flags and counted:
+            for entry, flag in zip(counted, counter.flags(counted), strict=True):
+                entry.flag = "; ".join(filter(None, [entry.remark, flag]))
         for entry in batch:
-            if flags and not entry.error:
-                entry.flag = "; ".join(filter(None, [entry.remark, counter.flag(entry)]))
             if strict and entry.error:
                 raise entry.error
             if done and not entry.error:

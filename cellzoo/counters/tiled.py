@@ -66,12 +66,13 @@ class TiledCounter(NetworkCounter):
         return np.array([self.tiled.count(image) for image in images], np.float32)
 
     def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        probability = self.tiled.map("mask", self.preprocessing.seen(prepared, self.any_size))
+        (image,) = self.preprocessing.seen(prepared[None], self.any_size)
+        probability = self.tiled.map("mask", image)
         mask = np.asarray(self._threshold()(probability[None]))[0] > 0
         return mask, probability
 
     def _density(self, prepared: np.ndarray) -> np.ndarray:
-        image = self.preprocessing.seen(prepared, self.any_size)
+        (image,) = self.preprocessing.seen(prepared[None], self.any_size)
         return self.tiled.map("density", image) * self.tiled.tiling.grid_cell**2
 
     def with_threshold(self, method: str) -> "TiledCounter":

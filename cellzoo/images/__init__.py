@@ -25,7 +25,15 @@ from cellzoo.images.read import (
     read_frames,
     significant_bits,
 )
-from cellzoo.images.scale import Size, parse_intensity, resize, resize_mask, sides, to_unit
+from cellzoo.images.scale import (
+    Size,
+    parse_intensity,
+    resize,
+    resize_all,
+    resize_mask,
+    sides,
+    to_unit,
+)
 from cellzoo.images.selection import Selection, checked_axes
 from cellzoo.images.series import numbered, parse_interval
 
@@ -54,6 +62,7 @@ __all__ = [
     "read_frames",
     "read_mask",
     "resize",
+    "resize_all",
     "resize_mask",
     "search_images",
     "sides",

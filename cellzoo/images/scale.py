@@ -20,7 +20,7 @@ def to_unit(
     """Scale grey values to [0, 1].
 
     Args:
-        pixels: `[height, width]` uint8, uint16 or float32.
+        pixels: `[height, width]` uint8, uint16 or float32; without `"percentile"` any shape.
         intensity: `"dtype"` divides by the full range of the type (255 or 65535) and expects floats
             to lie in [0, 1] already; `(low, high)` maps low to 0 and high to 1, clipping beyond;
             `"percentile"` takes the picture's own 1st and 99.8th percentile for them (as CSBDeep,
@@ -103,16 +103,48 @@ def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
         `[height, width]` float32.
     """
     pixels = np.ascontiguousarray(pixels, np.float32)
-    height, width = pixels.shape
-    new_height, new_width = sides(size)
-    if (height, width) == (new_height, new_width):
+    if pixels.shape == sides(size):
         return pixels.copy()
-    smaller = cv2.resize(
-        pixels, (min(width, new_width), min(height, new_height)), interpolation=cv2.INTER_AREA
-    )
-    resized = cv2.resize(smaller, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     # Rounding in the weighted means may overshoot by one unit in the last place.
-    return np.clip(resized, pixels.min(), pixels.max())
+    return np.clip(_grown(_shrunk(pixels, size), size), pixels.min(), pixels.max())
+
+
+def resize_all(images: np.ndarray, size: Size) -> np.ndarray:
+    """Resizes images as :func:`resize` does each of them, in half of the time.
+
+    Args:
+        images: `[n, height, width]`, any real type.
+        size: see :func:`resize`.
+
+    Returns:
+        `[n, height, width]` float32; the images themselves where that changes nothing.
+    """
+    images = np.ascontiguousarray(images, np.float32)
+    if images.shape[1:] == sides(size):
+        return images
+    resized = np.empty((len(images), *sides(size)), np.float32)
+    for start in range(0, len(images), 3):  # as if they were red, green and blue
+        some = slice(start, start + 3)
+        shrunk = _shrunk(cv2.merge(list(images[some])), size)
+        for k, image in enumerate(cv2.split(shrunk), start):
+            resized[k] = _grown(image, size)
+    least, most = (f(images, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    return np.clip(resized, least, most, out=resized)
+
+
+def _shrunk(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """A frame `[height, width]`, or three `[height, width, 3]`, with sides that must not grow."""
+    height, width = pixels.shape[:2]
+    new_height, new_width = sides(size)
+    smaller = (min(width, new_width), min(height, new_height))
+    return cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+
+
+def _grown(pixels: np.ndarray, size: Size) -> np.ndarray:
+    height, width = sides(size)
+    if pixels.shape == (height, width):
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:

@@ -2,16 +2,16 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from cellzoo.images.scale import resize
-from cellzoo.trust.features import FEATURES, SCALES, features
+from cellzoo.images.scale import resize_all
+from cellzoo.trust.features import COARSE, FEATURES, SCALES, features, features_of
 
-_POINTS_AT_A_TIME = 256  # whose distances are taken: some megabytes
+_POINTS_AT_A_TIME = 16  # whose distances are taken: what stays in the cache of a processor core
 _PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
 # Images that lie around a prototype as all do around theirs, beside its own: few say little.
 _IMAGES_OF_ALL = 10
@@ -29,6 +29,7 @@ _SIZE_TOLERANCE = 1.25  # times which cells may be larger or smaller, once resiz
 _ZOOM_STEP = 1.25
 _ZOOM_STEPS = range(-4, 8)  # cells look 0.4 to 4.8 times as large
 _ZOOMED_SIDE = 512  # of the middle of an image that is zoomed
+_ZOOMED_PIXELS = 2**18  # of images that are zoomed together, for the sake of memory
 _ZOOM_WEIGHTS = (0, 1, 3)  # of features that noise hardly changes, against all of them
 _ZOOM_SUSPECT = 0.7  # of the threshold: nearer images are not zoomed; others are made smaller
 _ZOOM_GAIN = 0.6  # times which the distance must become, or less
@@ -78,6 +79,14 @@ class Look:
     features: np.ndarray
     times: float | None = None
     words: list[str] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> list[str]:
+        """A few words for each reason, the gravest first; none of an image like those."""
+        if self.times is None:
+            return self.words
+        larger = f"cells about {self.times:.1f} times as large as in the training images"
+        return [larger, *self.words]
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,25 +253,31 @@ class OutOfDistribution:
         Returns:
             A few words for each reason, the gravest first; none for an image like those.
         """
-        look = self.look(image)
-        if look.times is None:
-            return look.words
-        larger = f"cells about {look.times:.1f} times as large as in the training images"
-        return [larger, *look.words]
+        return self.look(image).reasons
 
     def look(self, image: np.ndarray) -> Look:
         """What an image, float ``[h, w]`` in [0, 1], has that the training images have not."""
-        found = features(image)
-        distance = self.distances(found[None])[0]
-        if distance <= _ZOOM_SUSPECT * self.threshold:
-            return Look(found)
-        unlike = distance > self.threshold
-        if unlike and self.distances(features(1 - image)[None])[0] <= self.threshold:
-            return Look(found, words=[SWAPPED])
+        return self.looks(image[None])[0]
+
+    def looks(self, images: np.ndarray) -> list[Look]:
+        """What images, float ``[n, h, w]``, have each by itself, see :meth:`look`."""
+        found = features_of(images)
+        distances = self.distances(found)
+        looks = [Look(each) for each in found]
+        unlike = distances > self.threshold
+        for k in np.flatnonzero(unlike):
+            if self.distances(features(1 - images[k])[None])[0] <= self.threshold:
+                looks[k] = Look(found[k], words=[SWAPPED])
+                unlike[k] = False
+        suspect = (distances > _ZOOM_SUSPECT * self.threshold) & (distances <= self.threshold)
         # Enlarging is slow, so that only images that are flagged anyway are enlarged.
-        steps = _ZOOM_STEPS if unlike else _ZOOM_STEPS[4:]
-        times, explained = self._times_as_large(image, found, steps)
-        return Look(found, times, self._words(found) if unlike and not explained else [])
+        for some, steps in ((unlike, _ZOOM_STEPS), (suspect, _ZOOM_STEPS[4:])):
+            for places in _parts(np.flatnonzero(some), images[0].size):
+                zoomed = self._times_as_large(images[places], found[places], steps)
+                for k, (times, explained) in zip(places, zoomed, strict=True):
+                    words = self._words(found[k]) if unlike[k] and not explained else []
+                    looks[k] = Look(found[k], times, words)
+        return looks
 
     def training_features(self) -> np.ndarray:
         """Features of the prototypes, which say what the training images had, ``[k, f]``."""
@@ -287,37 +302,70 @@ class OutOfDistribution:
         return list(dict.fromkeys(cut_off + (others or ([] if cut_off else most[:1]))))
 
     def _times_as_large(
-        self, image: np.ndarray, found: np.ndarray, steps: range
-    ) -> tuple[float | None, bool]:
-        """How large the cells of an image are against those in the training images.
+        self, images: np.ndarray, found: np.ndarray, steps: range
+    ) -> list[tuple[float | None, bool]]:
+        """How large the cells of images are against those in the training images.
 
-        The image is zoomed until it looks like those. Blur or noise may look the same.
+        Each image is zoomed until it looks like those. Blur or noise may look the same.
 
         Args:
-            image: ``[h, w]`` in [0, 1].
-            found: its features.
+            images: ``[n, h, w]`` in [0, 1].
+            found: their features, ``[n, f]``.
             steps: of zooming that are tried.
 
         Returns:
-            About how many times as large; None where that explains too little. And whether the
-            zoomed image would not be flagged.
+            Of each image, about how many times as large; None where that explains too little. And
+            whether the zoomed image would not be flagged.
         """
-        tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in image.shape]
-        middle = image[tuple(slice(top, top + _ZOOMED_SIDE) for top in tops)]
-        zoomed, own = [], steps.index(0)
-        for step in steps:
-            if step == 0 and middle.shape == image.shape:
-                zoomed.append(found)
-                continue
-            sides = (max(1, round(side / _ZOOM_STEP**step)) for side in middle.shape)
-            zoomed.append(features(resize(middle, tuple(sides))))
-        scaled = (np.stack(zoomed) - self.center) / self.scale
-        (_, everything), (_, steady) = self._nearest(scaled), self._nearest(scaled, _STEADY)
-        logs = np.log(np.maximum([everything, steady], 1e-9))
-        curves = [(logs[0] + w * logs[1]) / (1 + w) for w in _ZOOM_WEIGHTS]
-        curve = min((curve - curve[own] for curve in curves), key=np.min)
+        tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in images.shape[1:]]
+        middle = images[:, *(slice(top, top + _ZOOMED_SIDE) for top in tops)]
+        own, others = steps.index(0), [k for k, step in enumerate(steps) if step]
+        zoomed = {k: resize_all(middle, _zoomed_size(middle, steps[k])) for k in others}
+        seen = np.empty((len(images), len(steps), len(FEATURES)))
+        seen[:, own] = found if middle.shape == images.shape else features_of(middle)
+        known, least = np.ones(seen.shape[:2], bool), np.empty((2, *seen.shape[:2]))
+        if not own:  # such images hardly ever have cells of another size
+            for k in others:
+                seen[:, k] = features_of(zoomed[k], coarse=True)
+            # Further features only add to a distance: most steps are out of the question by now.
+            least = self._zoom_distances(seen, COARSE)
+            least[..., own] = self._zoom_distances(seen[:, own])
+            known = _may_gain(least, own)
+        for k in others:
+            if known[:, k].any():
+                seen[known[:, k], k] = features_of(zoomed[k][known[:, k]])
+        least[:, known] = self._zoom_distances(seen[known])
+        answers: list[tuple[float | None, bool]] = [(None, False)] * len(images)
+        for n in np.flatnonzero(_may_gain(least, own).any(axis=1)):
+            for k in others:
+                if not known[n, k]:
+                    seen[n, k] = features(zoomed[k][n])
+            answers[n] = self._fitting(self._zoom_distances(seen[n]), steps, own)
+        return answers
+
+    def _zoom_distances(self, seen: np.ndarray, of: Sequence[int] | None = None) -> np.ndarray:
+        """Distances of features ``[..., f]``, all and steady ones: ``[2, ...]``.
+
+        Args:
+            seen: of zoomed images.
+            of: features that are looked at; None: all.
+        """
+        scaled = ((seen - self.center) / self.scale).reshape(-1, len(FEATURES))
+        steady = [k for k in _STEADY if of is None or k in of]
+        both = [self._nearest(scaled, k)[1] for k in (slice(None) if of is None else of, steady)]
+        return np.reshape(both, (2, *seen.shape[:-1]))
+
+    def _fitting(self, distances: np.ndarray, steps: range, own: int) -> tuple[float | None, bool]:
+        """At which step a zoomed image looks like those of training, see :meth:`_times_as_large`.
+
+        Args:
+            distances: at each step, of all features and of the steady ones, ``[2, steps]``.
+            steps: of zooming.
+            own: place of the image as it is among them.
+        """
+        curve = min(_gains(distances, own), key=np.min)
         best = int(curve.argmin())
-        rest = everything[best]
+        rest = distances[0, best]
         inside = 0 < best < len(curve) - 1
         if not inside or curve[best] > np.log(_ZOOM_GAIN) or rest > _ZOOM_REST * self.threshold:
             return None, False
@@ -328,6 +376,43 @@ class OutOfDistribution:
         if max(times, 1 / times) < _ZOOM_LEAST:
             return None, False
         return times, bool(rest <= self.threshold)
+
+
+def _parts(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Places of images of ``size`` pixels, of which a few are zoomed together."""
+    number = max(1, _ZOOMED_PIXELS // size)
+    for start in range(0, len(places), number):
+        yield places[start : start + number]
+
+
+def _zoomed_size(images: np.ndarray, step: int) -> tuple[int, int]:
+    """Height and width of images ``[n, h, w]`` once they are zoomed."""
+    height, width = (max(1, round(side / _ZOOM_STEP**step)) for side in images.shape[1:])
+    return height, width
+
+
+def _gains(distances: np.ndarray, own: int) -> Iterator[np.ndarray]:
+    """How much nearer zooming brings images, logarithms ``[..., steps]``, by each of the weights.
+
+    Args:
+        distances: of all features and of the steady ones at each step, ``[2, ..., steps]``.
+        own: place of the image as it is among the steps.
+    """
+    logs = np.log(np.maximum(distances, 1e-9))
+    for weight in _ZOOM_WEIGHTS:
+        curve = (logs[0] + weight * logs[1]) / (1 + weight)
+        yield curve - curve[..., own : own + 1]
+
+
+def _may_gain(least: np.ndarray, own: int) -> np.ndarray:
+    """Whether steps may be those that are looked for, bool ``[n, steps]``, see :func:`_gains`.
+
+    Args:
+        least: distances, which may be larger.
+        own: see :func:`_gains`; there the distances are known.
+    """
+    # Sums of fewer features may be larger by the last digit.
+    return np.min(list(_gains(least, own)), axis=0) <= np.log(_ZOOM_GAIN) + 1e-6
 
 
 def _held_out_distances(seen: np.ndarray, groups: np.ndarray) -> np.ndarray:

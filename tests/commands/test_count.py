@@ -55,8 +55,8 @@ class GreyCounter(Counter):
         raw = 10 * images.mean(axis=(1, 2))
         return raw, raw - self.half_width, raw + self.half_width
 
-    def _flag(self, prepared, size):
-        return "white" if prepared.min() == 1 else ""
+    def _image_reasons(self, entries):
+        return [["white"] if entry.prepared.min() == 1 else [] for entry in entries]
 
 
 def grey(level):

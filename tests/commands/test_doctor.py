@@ -150,7 +150,7 @@ class Measured(Rings):
 
 
 def test_a_counter_that_measures_cells_is_told_how_large_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(Measured, "flag", lambda self, entry: "")
+    monkeypatch.setattr(Measured, "flags", lambda self, entries: [""] * len(entries))
     images = [picture(100 + k, level=60, spread=0.3) for k in range(12)]
     found = diagnose([write(tmp_path, images)], Measured(object()))
     said = {finding.what.partition(".")[0]: finding.cure for finding in found.findings}

@@ -226,7 +226,7 @@ def test_intervals_are_wider_for_unfamiliar_images_up_to_none(counter):
     assert np.isnan(low) and np.isnan(high) and np.isfinite(raw)
     entry = next(counter._entries(discs(16, 96), True, None, {}))
     entry.prepared, entry.low = strange[0], low[0]
-    assert counter.flag(entry).endswith("too unlike the training images: no interval")
+    assert counter.flags([entry])[0].endswith("too unlike the training images: no interval")
 
 
 @pytest.fixture(scope="module")

@@ -311,7 +311,11 @@ def test_a_report_of_another_protocol_names_its_own_table(
 def test_flags_are_shown_where_the_counter_has_them(twin, monkeypatch):
     reasons = ["", "looks like an <empty> frame", *[""] * 6]
     left = iter(reasons)
-    monkeypatch.setattr(Counter, "_flag", lambda self, prepared, size: next(left, ""))
+
+    def own(self, entries):
+        return [[next(left, "")] for _ in entries]
+
+    monkeypatch.setattr(Counter, "_image_reasons", own)
     known = SimpleNamespace(in_lowest_sixteenth=False, sizes=None)
     monkeypatch.setattr(Run, "out_of_distribution", lambda self: known)
     result = evaluate(twin.path)

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import SUFFIXES, find_images, read_frames, resize, resize_mask, to_unit
+from cellzoo.images import (
+    SUFFIXES,
+    find_images,
+    read_frames,
+    resize,
+    resize_all,
+    resize_mask,
+    to_unit,
+)
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (6, 9), np.uint8)
@@ -576,6 +584,15 @@ def test_resize_shrinks_one_side_and_grows_the_other():
     # Height 4 -> 2: means of row pairs; width 1 -> 2: the same value twice.
     pixels = np.array([[0], [1], [0.5], [0.5]], np.float32)
     np.testing.assert_allclose(resize(pixels, 2), [[0.5, 0.5], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize("size", [(9, 7), (20, 25), (20, 31), (10, 10), (45, 90), (33, 90)])
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_images_are_resized_together_as_each_is_alone(number, size):
+    images = np.random.default_rng(number).integers(0, 256, (number, 40, 50), np.uint8)
+    together = resize_all(images, size)
+    assert together.dtype == np.float32
+    np.testing.assert_array_equal(together, [resize(image, size) for image in images])
 
 
 def test_resize_to_height_and_width():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellzoo.trust.features import FEATURES, features
+from cellzoo.trust.features import COARSE, FEATURES, features, features_of
 
 
 def test_features_of_hand():
@@ -43,3 +43,15 @@ def test_quantiles_are_those_of_sorted_pixels(shape, levels):
     places = [int(share * (image.size - 1)) for share in (0.005, 0.5, 0.995)]
     found = dict(zip(FEATURES, features(image), strict=True))
     assert [found[key] for key in ("darkest", "grey", "brightest")] == ordered[places].tolist()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 3), (7, 9), (64, 50), (600, 500)])
+def test_features_do_not_depend_on_what_else_is_looked_at(size):
+    images = np.random.default_rng(5).random((5, *size), np.float32) ** 3
+    images[1] /= 20
+    together = features_of(images)
+    np.testing.assert_array_equal(together, [features(image) for image in images])
+    np.testing.assert_array_equal(together[1:3], features_of(images[1:3]))
+    coarse = features_of(images, coarse=True)
+    np.testing.assert_array_equal(coarse[:, COARSE], together[:, COARSE])
+    assert np.isnan(np.delete(coarse, COARSE, axis=1)).all()

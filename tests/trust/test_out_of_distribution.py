@@ -149,3 +149,28 @@ def test_every_reason_is_given_the_gravest_first(known):
     reasons = known.reasons(both)
     assert reasons[0].startswith("more white pixels") and len(set(reasons)) == len(reasons) > 1
     assert known.reasons(1 - chamber(1)) == ["bright and dark swapped against the training images"]
+
+
+def test_images_have_the_same_looks_together_and_whatever_is_left_out(known, monkeypatch):
+    """Of all kinds: familiar, nearly so, flagged, swapped, and with cells of another size."""
+    own = [(1 + k / 2000) * chamber(k) for k in range(80)] + [1 - chamber(k) for k in range(3)]
+    sides = [[round(times * SIDE)] * 2 for times in (1.1, 1.3, 1.6, 2.5)]
+    kinds = [own] + [
+        [cv2.resize(chamber(k), side, interpolation=cv2.INTER_CUBIC) for k in range(12)]
+        for side in sides
+    ]
+    kinds = [np.clip(images, 0, 1) for images in kinds]
+    looks = [known.looks(images) for images in kinds]
+    found = np.stack([look.features for some in looks for look in some])
+    distances = known.distances(found) / known.threshold
+    assert np.count_nonzero((distances > 0.7) & (distances <= 1)) >= 10
+    assert sum(look.times is not None for some in looks for look in some) >= 10
+    alone = [[known.look(image) for image in images] for images in kinds]
+    monkeypatch.setattr(
+        "cellzoo.trust.out_of_distribution._may_gain",
+        lambda least, own: np.ones(least.shape[1:], bool),
+    )
+    for others in (alone, [known.looks(images) for images in kinds]):
+        for look, other in zip(sum(looks, []), sum(others, []), strict=True):
+            np.testing.assert_array_equal(look.features, other.features)
+            assert (look.times, look.words) == (other.times, other.words)
