@@ -162,7 +162,7 @@ def test_a_counter_that_measures_cells_is_told_how_large_they_are(tmp_path, monk
 
 def test_what_speaks_against_the_kind_of_image_has_a_cure_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(Measured, "remark", f"{TRANSMITTED}: so; {UNSTABLE}: why?")
-    monkeypatch.setattr(Measured, "flag", lambda self, entry: "")
+    monkeypatch.setattr(Measured, "flags", lambda self, entries: [""] * len(entries))
     found = diagnose([write(tmp_path, [picture(100)])], Measured(object()))
     said = {finding.what: finding.cure for finding in found.findings}
     assert any("the counter is for fluorescence" in what for what in said)
