@@ -132,20 +132,21 @@ def search_images(paths: Sequence[Path]) -> Found:
     return found
 
 
-def new_images(path: Path, known: Container[Path]) -> list[Path]:
+def new_images(path: Path, known: Container[str]) -> list[Path]:
     """The images below a folder that are not known yet, cheaply, in natural order.
 
     Args:
         path: a folder, or a file, which is an image whatever its name.
-        known: images that are known.
+        known: paths of images that are known, as text.
     """
     if not path.is_dir() or _is_picture_folder(path):
-        return [path] if path.exists() and path not in known else []
-    files = [file for file in _files_below(path) if format_named(file) is not None]
-    new = [file for file in files if file not in known]
+        return [path] if path.exists() and str(path) not in known else []
+    # As text: a `Path` of each of many files, at each look, costs memory and half a second.
+    files = [file for file in _files_below(path) if os.path.splitext(file)[1].lower() in SUFFIXES]
+    new = [Path(file) for file in files if file not in known]
     if not new:
         return []
-    stems = {file.parent / file.stem for file in files}
+    stems = {os.path.splitext(file)[0] for file in files}
     new = [file for file in new if not _is_made_of_another(file, stems)]
     return sorted(new, key=lambda file: natural_key(file.as_posix()))
 
@@ -175,7 +176,7 @@ def _is_picture_folder(path: Path) -> bool:
 
 def _images_below(folder: Path, found: Found) -> list[Path]:
     """The images of a folder in natural order."""
-    names = sorted(_files_below(folder), key=lambda file: natural_key(file.as_posix()))
+    names = sorted(map(Path, _files_below(folder)), key=lambda file: natural_key(file.as_posix()))
     images = []
     for path in names:
         suffix = path.suffix.lower()
@@ -184,14 +185,14 @@ def _images_below(folder: Path, found: Found) -> list[Path]:
             images.append(path)
         elif suffix not in _NO_PICTURES:
             found.passed_over[suffix] += 1
-    stems = {path.parent / path.stem for path in images}
+    stems = {str(path.parent / path.stem) for path in images}
     kept = []
     for path in images:
         (found.left_out if _is_made_of_another(path, stems) else kept).append(path)
     return kept
 
 
-def _is_made_of_another(path: Path, stems: set[Path]) -> bool:
+def _is_made_of_another(path: Path, stems: set[str]) -> bool:
     """Whether a program made a picture of an image beside it.
 
     Args:
@@ -200,15 +201,16 @@ def _is_made_of_another(path: Path, stems: set[Path]) -> bool:
     """
     folder, above = path.parent, path.parent.parent
     made = _LEFT_BESIDE.fullmatch(path.stem)
-    if made and (folder / made["image"] in stems or above / made["image"] in stems):
+    if made and any(str(place / made["image"]) in stems for place in (folder, above)):
         return True
     if path.stem.endswith("_preview") and (folder / path.stem.removesuffix("_preview")).is_dir():
         return True  # the sheet of `cellzoo synth --preview`
     labels = folder.name.lower() in _LABEL_FOLDERS
-    return labels and (above / path.stem in stems or above / "images" / path.stem in stems)
+    images = (above, above / "images")
+    return labels and any(str(place / path.stem) in stems for place in images)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path) -> Iterator[str]:
     def warn(error: OSError) -> None:
         log.warning("%s cannot be read (%s): left out.", error.filename, error.strerror)
 
@@ -218,12 +220,13 @@ def _files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(os.path.realpath(here))
+        start = str(Path(here, "name")).removesuffix("name")  # as `Path` spells it
         for name in list(folders):
             if name.startswith("."):
                 folders.remove(name)
             elif _is_picture_folder(Path(name)):
                 folders.remove(name)
-                yield Path(here, name)
+                yield start + name
         for name in files:
             if not name.startswith("."):
-                yield Path(here, name)
+                yield start + name

@@ -1,6 +1,8 @@
 """``cellzoo watch``: counts frames as the microscope writes them, and keeps the growth in view."""
 
 import logging
+import os
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,9 +29,9 @@ _ONE_FRAME = (".png", ".jpg", ".jpeg", ".bmp")
 _AT_ONCE = 256  # files counted before the folder is looked at again
 
 
-@dataclass
+@dataclass(slots=True)
 class _File:
-    """What is known of an image file.
+    """What is known of an image file; there are many in days.
 
     Attributes:
         rows: frames that are in the table.
@@ -83,7 +85,7 @@ class Watch:
         known = made_with(counter, interval_s, reading)
         self._table = CountTable(out, HEADER, known, live=True)
         self.frames, self.failed = 0, 0
-        self._files: dict[Path, _File] = {}
+        self._files: dict[str, _File] = {}  # by their path
         self._waiting: deque[Path] = deque()
         self._earlier: dict[str, int] = {}  # rows of files that were not looked at yet
         for row in self._table.earlier:
@@ -127,9 +129,9 @@ class Watch:
         new = new_images(self._source, self._files)
         self._rows.look_at(new)
         for path in new:
-            known = self._files[path] = _File(self._earlier.pop(image_cell(path), 0))
+            known = self._files[str(path)] = _File(self._earlier.pop(image_cell(path), 0))
             if known.rows and path.suffix.lower() in _ONE_FRAME:
-                known.seen = known.counted = _state(path)
+                known.seen = known.counted = _state(str(path))
         for path, known in self._files.items():
             there = _state(path)
             if there is None or there == known.counted:
@@ -137,8 +139,8 @@ class Watch:
             if there != known.seen:
                 known.seen, known.still, moving = there, now, True
             else:
-                known.counted = there
-                self._waiting.append(path)
+                known.counted = known.seen
+                self._waiting.append(Path(path))
         return moving
 
     def _count(self, paths: list[Path]) -> None:
@@ -150,7 +152,7 @@ class Watch:
                 raise
             log.warning("%s Trying again every %d s.", error, AWAY)
             for path in paths:
-                self._files[path].counted = None
+                self._files[str(path)].counted = None
             time.sleep(AWAY)
 
     def _entries(self, paths: list[Path]) -> Iterator[Entry]:
@@ -158,7 +160,7 @@ class Watch:
             reader = self._counter.reader([path], **self._reading)
             for number, entry in enumerate(file_entries([path], reader, "--{} ")):
                 self._check_bits(reader, path)
-                known = self._files[path]
+                known = self._files[str(path)]
                 if entry.error is not None and self._may_come(path, known):
                     break
                 if number >= known.rows:
@@ -182,7 +184,7 @@ class Watch:
     def _write(self, entry: Entry) -> None:
         row = self._rows.row(entry)
         self._table.write(cells(row))
-        self._files[entry.path].rows += 1
+        self._files[str(entry.path)].rows += 1
         self.frames += 1
         self.failed += bool(row.error)
         if row.error:
@@ -192,13 +194,13 @@ class Watch:
             self._page.note(row.series)
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: str) -> tuple[int, int] | None:
     """Size and time of change of a file, or of the newest file of a folder; None: it is gone."""
     try:
-        there = path.stat()
-        if not path.is_dir():
+        there = os.stat(path)
+        if not stat.S_ISDIR(there.st_mode):
             return there.st_size, there.st_mtime_ns
-        inside = [file.stat() for file in path.rglob("*") if file.is_file()]
+        inside = [file.stat() for file in Path(path).rglob("*") if file.is_file()]
         return sum(s.st_size for s in inside), max((s.st_mtime_ns for s in inside), default=0)
     except OSError:
         return None
