@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from cellzoo.cli import doctor as verb
 from cellzoo.cli import main
 from cellzoo.commands import doctor_page
-from cellzoo.commands.doctor import CURES, diagnose
+from cellzoo.commands.doctor import diagnose
+from cellzoo.commands.doctor_findings import CURES
 from cellzoo.counters.base import Counter
 from cellzoo.counters.by_mask import TRANSMITTED, UNSTABLE
 from cellzoo.counters.preprocessing import Preprocessing
