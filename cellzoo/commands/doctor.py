@@ -162,7 +162,7 @@ def _seen(counter: Counter, preprocessing: Preprocessing, entry: Entry) -> Seen:
         image, entry.prepared, known.look(image) if known else None,
         entry.size or entry.prepared.shape, entry.scaled,
         counter.any_size and entry.prepared.shape != preprocessing.size,
-        float(entry.raw), float(entry.low), entry.flag,
+        float(entry.raw), float(entry.low), float(entry.high), entry.flag,
         entry.remark if counter.measuring else "",
     )  # fmt: skip
 

@@ -16,6 +16,11 @@ from cellzoo.trust.features import FEATURES
 from cellzoo.trust.out_of_distribution import Look, OutOfDistribution
 
 _SELDOM = 0.1  # share of the images below which nothing is said: some are always unlike
+_WIDE = 1.3  # times the width of an interval in training, from which on it is said
+# Where the middle grey level is between the darkest and the brightest: in fluorescence it is the
+# background. Real nuclei of dsb2018 are below 0.08, training images of zoo:ldc and zoo:cells above
+# 0.16.
+_DARK_BACKGROUND, _LIGHT_BACKGROUND = 0.08, 0.12
 _LABELS = "label some of yours with `cellzoo label`, and train on them"
 _EYE = "check some counts by eye with `cellzoo count --check 20`"
 
@@ -32,7 +37,7 @@ CURES = {
     trust.OTHER: f"leave out what is no cell, such as walls and writing, or {_LABELS}",
     trust.SWAPPED: "invert the images, or take a counter that was trained on such images",
 }
-# The same of a counter that makes images alike, for which --intensity changes nothing.
+# The same of a counter that sets grey levels itself, for which --intensity changes nothing.
 _CURES_ALIKE = CURES | dict.fromkeys(
     (trust.DARK, trust.BRIGHT, trust.STRONG),
     f"the counter sets grey levels itself, so that these are images of another kind: {_EYE}",
@@ -48,7 +53,7 @@ _REMARKS = {
         "Counts depend on the size that cells are taken for, as where rims and texture are "
         "counted.",
         "Are they of the kind that the counter is for? If so, state how large cells are, such as "
-        "--diameter 25px.",
+        "--diameter 25px; else take another counter, or train one on yours.",
     ),
 }
 
@@ -81,6 +86,7 @@ class Seen:
         tiled: it is counted in tiles, at its own size.
         raw: count before rounding.
         low: lower end of its interval; NaN where none can be promised.
+        high: its upper end.
         flag: that `cellzoo count` writes.
         remark: on the size of its cells, of a counter that measures them; empty: nothing.
     """
@@ -93,6 +99,7 @@ class Seen:
     tiled: bool
     raw: float
     low: float
+    high: float
     flag: str
     remark: str = ""
 
@@ -102,6 +109,8 @@ def findings(
 ) -> list[Finding]:
     """Reasons that hold for more than a few of the images, the most frequent first."""
     known = counter.out_of_distribution
+    if other := _of_another_microscopy(known, seen):
+        return [other]
     found = [*_of_counts(counter, preprocessing, seen)]
     if known is None:
         found.append(Finding(
@@ -110,22 +119,53 @@ def findings(
             len(seen),
         ))  # fmt: skip
     else:
-        found += _of_looks(known, preprocessing, seen, counter.measuring is not None)
+        found += _of_looks(known, preprocessing, seen, counter)
         found += _of_sizes(known, preprocessing, seen)
     kept = [finding for finding in found if finding.images > _SELDOM * len(seen)]
     return sorted(kept, key=lambda finding: -finding.images)
 
 
+def _of_another_microscopy(
+    known: OutOfDistribution | None, seen: Sequence[Seen]
+) -> Finding | None:
+    """That most images are of another kind of microscopy: whatever else is unlike is no news."""
+    dark = sum(TRANSMITTED in image.remark for image in seen)
+    if dark > len(seen) / 2:
+        return Finding(*_REMARKS[TRANSMITTED], dark)
+    if known is None:
+        return None
+    places = _middle_grey(np.stack([image.look.features for image in seen]))
+    bright = int((places < _DARK_BACKGROUND).sum())
+    light = np.quantile(_middle_grey(known.training_features()), 0.02) > _LIGHT_BACKGROUND
+    unlike = sum(bool(image.look.words or image.look.times) for image in seen)
+    if not light or min(bright, unlike) <= len(seen) / 2:
+        return None
+    return Finding(
+        "Images are bright on a dark background, as in fluorescence, and those of training were "
+        "not.",
+        "Take a counter for such images, such as zoo:nuclei, or train one on yours.",
+        bright,
+    )
+
+
+def _middle_grey(features: np.ndarray) -> np.ndarray:
+    """Where the median is between the darkest grey level, 0, and the brightest, 1: ``[n]``."""
+    darkest, grey, brightest = (
+        features[:, FEATURES.index(name)] for name in ("darkest", "grey", "brightest")
+    )
+    return (grey - darkest) / np.maximum(brightest - darkest, 1e-6)
+
+
 def _of_looks(
-    known: OutOfDistribution, preprocessing: Preprocessing, seen: Sequence[Seen], measured: bool
+    known: OutOfDistribution, preprocessing: Preprocessing, seen: Sequence[Seen], counter: Counter
 ) -> Iterator[Finding]:
-    """What statistics of the images say; ``measured``: the counter measures cells."""
+    """What statistics of the images say."""
     times = [image.look.times for image in seen if image.look.times is not None]
     if times:
         middle = float(np.median(times))
         cure = f"Give --pixel-size if both are known, or resize the images to {100 / middle:.0f} %"
         better = sum(not known.reasons(_zoomed(image.image, 1 / middle)) for image in seen)
-        if measured:
+        if counter.measuring:
             cure = "State how large they are with --diameter"
         elif any(image.tiled for image in seen):
             cure += f": {len(seen) - better} of {len(seen)} are unlike then"
@@ -156,7 +196,8 @@ def _of_looks(
         )  # fmt: skip
         return
     for word, number in words.items():
-        cure = (_CURES_ALIKE if measured else CURES)[word]
+        alike = counter.measuring is not None and counter.measuring.sets_grey_levels
+        cure = (_CURES_ALIKE if alike else CURES)[word]
         yield Finding(_sentence(word.partition(":")[0]), _sentence(cure), number)
 
 
@@ -240,6 +281,7 @@ def _of_counts(
                 nothing,
             )  # fmt: skip
     yield from _of_remarks([image.remark.split("; ") for image in seen if image.remark])
+    yield from _of_widths(counter, seen)
     without = sum(bool(np.isnan(image.low)) for image in seen)
     if without:
         why = "too unlike the training images"
@@ -250,6 +292,23 @@ def _of_counts(
             _sentence(_EYE),
             without,
         )  # fmt: skip
+
+
+def _of_widths(counter: Counter, seen: Sequence[Seen]) -> Iterator[Finding]:
+    """That intervals are wider than around such counts in training."""
+    if counter.measuring is None or counter.interval is None:
+        return
+    raw = np.array([image.raw for image in seen])
+    trained = counter.interval.ends(raw)[1] - raw
+    times = (np.array([image.high for image in seen]) - raw) / np.maximum(trained, 1e-6)
+    wide = times[times > _WIDE]  # not of NaN
+    if len(wide):
+        yield Finding(
+            f"Intervals are {np.median(wide):.1f} times as wide as in training, as cells crowd and "
+            "hide each other, or images are slightly unlike.",
+            _sentence(_EYE),
+            len(wide),
+        )
 
 
 def _of_remarks(remarks: Sequence[Sequence[str]]) -> Iterator[Finding]:
@@ -267,7 +326,8 @@ def _of_remarks(remarks: Sequence[Sequence[str]]) -> Iterator[Finding]:
             f"It is unsure how large cells are, or they are not as large as the counter is meant "
             f"for; of the first such image: {unsure[0].partition(':')[0]}.",
             "Are they of the kind that the counter is for? If so, state or correct how large cells "
-            "are, as measured on the screen: such as --diameter 25px, or 12um with --pixel-size.",
+            "are, as measured on the screen: such as --diameter 25px, or 12um with --pixel-size; "
+            "else take another counter, or train one on yours.",
             len(unsure),
         )
 

@@ -58,6 +58,7 @@ class ByMask(Measuring):
     """
 
     settings: Normalise
+    sets_grey_levels = True
 
     def __init__(
         self, name: str, settings: Normalise, tiled: TiledMaps, see: See, orientations: int = 1

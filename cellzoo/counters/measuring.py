@@ -94,7 +94,10 @@ class Measuring(ABC):
 
     Attributes:
         stated: how large cells are; None: they are measured.
+        sets_grey_levels: it says itself what is black and white in an image.
     """
+
+    sets_grey_levels: bool = False
 
     def __init__(
         self, name: str, settings: "Normalise | Sizes", tiled: TiledMaps, orientations: int = 1

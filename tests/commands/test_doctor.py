@@ -1,6 +1,7 @@
 """Why counts may be wrong on images, by a counter that knows what its training images were like."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from cellzoo.counters.by_mask import TRANSMITTED, UNSTABLE
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UserError
 from cellzoo.trust import out_of_distribution as trust
+from cellzoo.trust.intervals import Interval
 
 SIDE = 96
 
@@ -138,9 +140,9 @@ class Measured(Rings):
     any_size = True
     remark = "cells may be 16 or 57 px large: state their diameter"
 
-    def __init__(self, measuring):
+    def __init__(self, sets_grey_levels=True):
         super().__init__()
-        self.measuring = measuring
+        self.measuring = SimpleNamespace(sets_grey_levels=sets_grey_levels)
 
     def prepare(self, entry, notes):
         entry.prepared = entry.frame.pixels.astype(np.float32) / 255
@@ -153,23 +155,47 @@ class Measured(Rings):
 def test_a_counter_that_measures_cells_is_told_how_large_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr(Measured, "flags", lambda self, entries: [""] * len(entries))
     images = [picture(100 + k, level=60, spread=0.3) for k in range(12)]
-    found = diagnose([write(tmp_path, images)], Measured(object()))
+    folder = write(tmp_path, images)
+    found = diagnose([folder], Measured())
     said = {finding.what.partition(".")[0]: finding.cure for finding in found.findings}
     unsure = next(what for what in said if "unsure how large cells are" in what)
     assert "cells may be 16 or 57 px large" in unsure and "--diameter 25px" in said[unsure]
     # Grey levels are not the user's to set.
     assert len(said) > 1 and not any("--intensity" in cure for cure in said.values())
+    # With one that leaves grey levels alone they are.
+    found = diagnose([folder], Measured(sets_grey_levels=False))
+    assert any("--intensity" in finding.cure for finding in found.findings)
 
 
 def test_what_speaks_against_the_kind_of_image_has_a_cure_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(Measured, "remark", f"{TRANSMITTED}: so; {UNSTABLE}: why?")
     monkeypatch.setattr(Measured, "flags", lambda self, entries: [""] * len(entries))
-    found = diagnose([write(tmp_path, [picture(100)])], Measured(object()))
-    said = {finding.what: finding.cure for finding in found.findings}
-    assert any("the counter is for fluorescence" in what for what in said)
-    assert any("Counts depend on the size" in what for what in said)
-    assert any("such as zoo:cells" in cure for cure in said.values())
+    folder = write(tmp_path, [picture(100, level=60, spread=0.3)])
+    monkeypatch.setattr(Measured, "remark", f"{UNSTABLE}: why?")
+    said = {finding.what: finding.cure for finding in diagnose([folder], Measured()).findings}
+    assert any("Counts depend on the size" in what for what in said) and len(said) > 1
     assert not any("unsure how large cells are" in what for what in said)
+    # Of another microscopy nothing else is worth a word.
+    monkeypatch.setattr(Measured, "remark", f"{TRANSMITTED}: so; {UNSTABLE}: why?")
+    (only,) = diagnose([folder], Measured()).findings
+    assert "the counter is for fluorescence" in only.what and "such as zoo:cells" in only.cure
+
+
+def test_fluorescence_is_named_to_a_counter_of_other_images(counter, tmp_path):
+    bright = np.random.default_rng(0).normal(8, 1, (SIDE, SIDE)).astype(np.float32)
+    cv2.circle(bright, (40, 50), 8, 200, -1)
+    folder = write(tmp_path, [np.rint(bright).astype(np.uint8)])
+    (only,) = diagnose([folder], counter).findings
+    assert "as in fluorescence" in only.what and "zoo:nuclei" in only.cure
+
+
+def test_wide_intervals_are_named(tmp_path):
+    folder = write(tmp_path, [picture(100 + k) for k in range(3)])
+    counter = Measured()
+    counter.interval = Interval(constant=0.25, per_cell=0.0)
+    findings = diagnose([folder], counter).findings
+    assert any("Intervals are 2.0 times as wide" in finding.what for finding in findings)
+    counter.interval = Interval(constant=1.0, per_cell=0.0)
+    assert not any("times as wide" in each.what for each in diagnose([folder], counter).findings)
 
 
 def test_errors_name_options_and_no_keys_of_a_recipe(counter, tmp_path):
