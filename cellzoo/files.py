@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -60,7 +61,8 @@ def check_new_file(out: Path, option: str = "-o") -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"{out.parent} cannot be written to ({error.strerror}): choose another folder for -o."
+            f"{out.parent} cannot be written to ({error.strerror}): choose another folder for "
+            f"{option}."
         ) from None
 
 
@@ -83,15 +85,37 @@ def check_name(path: Path) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Where to write what is then renamed to ``path``: a hidden name, of this process alone."""
-    return path.with_name(f".{path.name[:64]}.{os.getpid()}.tmp")
+    """Where to write what is then renamed to ``path``: a hidden name, of this process alone.
+
+    Names have 255 bytes at most, so a long one is cut. Its digest keeps it apart from others that
+    begin alike.
+    """
+    digest = hashlib.sha256(path.name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return path.with_name(f".{path.name[:48]}.{digest}.{os.getpid()}.tmp")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes or replaces a text file, UTF-8."""
+def write_atomically(path: Path, content: str | bytes, through: bool = False) -> None:
+    """Writes or replaces a file; one that is replaced keeps its rights, and a link stays a link.
+
+    Args:
+        path: the file.
+        content: text is written as UTF-8.
+        through: to the disk, so that a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     temporary = temporary_beside(path)
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if through:
+                file.flush()
+                os.fsync(file.fileno())
+        with contextlib.suppress(OSError):  # a new file, or a file system without rights
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

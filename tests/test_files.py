@@ -1,5 +1,6 @@
 """Files that a user named, and folders that one process works in."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -7,7 +8,15 @@ import threading
 import pytest
 
 from cellzoo.errors import UserError
-from cellzoo.files import check_new_file, csv_safe, lock, read_json, without_folders
+from cellzoo.files import (
+    check_new_file,
+    csv_safe,
+    lock,
+    read_json,
+    temporary_beside,
+    without_folders,
+    write_atomically,
+)
 
 
 def test_what_cannot_be_written_is_said_at_once(tmp_path):
@@ -18,6 +27,41 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path):
         check_new_file(tmp_path / "none" / "counts.csv")
     check_new_file(tmp_path / "counts.csv")
     assert not (tmp_path / "counts.csv").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_with_the_option(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(UserError, match="choose another folder for --corrected"):
+        check_new_file(tmp_path / "counts.csv", "--corrected")
+
+
+def test_long_names_that_begin_alike_are_written_to_files_of_their_own(tmp_path):
+    stem = "day1_" * 40
+    beside = [temporary_beside(tmp_path / f"{stem}{end}") for end in ("01.tif", "02.tif")]
+    assert beside[0] != beside[1]
+    for name in ("x" * 255, "\U0001f9eb" * 63):
+        temporary_beside(tmp_path / name).touch()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and rights of POSIX")
+def test_a_replaced_file_keeps_its_rights_and_a_link_stays_a_link(tmp_path):
+    file, link = tmp_path / "shared" / "labels.csv", tmp_path / "labels.csv"
+    file.parent.mkdir()
+    file.write_text("old")
+    file.chmod(0o664)
+    link.symlink_to(file)
+    write_atomically(link, "new")
+    assert link.is_symlink() and file.read_text() == "new"
+    assert file.stat().st_mode & 0o777 == 0o664
+    assert [kept.name for kept in file.parent.iterdir()] == ["labels.csv"]
+    other = tmp_path / "other.csv"
+    link.unlink()
+    link.symlink_to("other.csv")  # which is not there yet
+    write_atomically(link, b"new", through=True)
+    assert link.is_symlink() and other.read_text() == "new"
 
 
 def test_another_is_refused_or_waits(tmp_path):

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cellzoo.data.table import Form, read_csv
 from cellzoo.errors import UserError
-from cellzoo.files import temporary_beside
+from cellzoo.files import write_atomically
 
 
 class OpenTable:
@@ -94,15 +93,9 @@ def write_through(path: Path, content: bytes) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    temporary = temporary_beside(path)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, content, through=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(
             f"{path} cannot be written ({error.strerror}): close it in other programs, or free "
             "some space; the answer is still on the page."
