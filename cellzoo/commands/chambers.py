@@ -349,10 +349,13 @@ def _write_pictures(
                 if shown:
                     kept = seen.setdefault(series.name, {}).setdefault(row.box.name, [])
                     kept.append(thumbnail(picture, bool(row.flag)))
-            if series.name in unseen and done[series.name] == len(series.rows):
+            if done[series.name] < len(series.rows):
+                continue
+            # At once, as an operating system opens some hundred files at a time.
+            for key in [key for key in writers if key[0] == series.name]:
+                writers.pop(key).finish()
+            if series.name in unseen:
                 _write_png(sheets[series.name][1], contact_sheet(seen.pop(series.name, {})))
-        for key in list(writers):
-            writers.pop(key).finish()
     finally:
         for writer in writers.values():
             writer.abandon()

@@ -20,7 +20,7 @@ from cellzoo.counters.entries import Entry
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE
 from cellzoo.images import read_frames
-from cellzoo.images.ome import write_ome
+from cellzoo.images.ome import OmeWriter, write_ome
 from cellzoo.simulators.experiment import simulate_experiment
 from cellzoo.timelapse.chambers.crop import chamber_entries, cut
 from cellzoo.timelapse.chambers.find import Box
@@ -92,6 +92,42 @@ def test_pixels_are_scaled_to_those_of_the_counter(field, where, tmp_path):
     frame = next(iter(read_frames(tmp_path / "out" / "series" / "field_01.ome.tif")))
     assert frame.pixels.shape == (64, 64)
     assert frame.pixel_size_um == pytest.approx(1.0)
+
+
+def test_chambers_of_a_field_with_a_long_name_keep_their_own_pixels(field, where, tmp_path):
+    chambers([field], "short", where)
+    stem = "a_field_of_the_experiment_of_" + "day_" * 13
+    shutil.copy(field, tmp_path / f"{stem}.ome.tif")
+    chambers([f"{stem}.ome.tif"], "long", where)
+    for chamber in ("01", "02"):
+        files = ("short/series/field", f"long/series/{stem[:80]}")
+        wanted, written = (
+            [frame.pixels for frame in read_frames(tmp_path / f"{file}_{chamber}.ome.tif")]
+            for file in files
+        )
+        np.testing.assert_array_equal(written, wanted)
+
+
+def test_files_of_a_series_are_whole_before_the_next_series_begins(
+    field, where, tmp_path, monkeypatch
+):
+    shutil.copy(field, tmp_path / "other.ome.tif")
+    still_open, most = set(), []
+
+    class Watched(OmeWriter):
+        def write(self, frame):
+            still_open.add(self)
+            most.append(len(still_open))
+            super().write(frame)
+
+        def finish(self):
+            still_open.discard(self)
+            super().finish()
+
+    monkeypatch.setattr("cellzoo.commands.chambers.OmeWriter", Watched)
+    assert chambers([field, "other.ome.tif"], "out", where).chambers == 4
+    assert max(most) == 2 and not still_open
+    assert len(list((tmp_path / "out" / "series").glob("*.tif"))) == 4
 
 
 def test_a_killed_command_is_completed_by_the_same(field, where, tmp_path):
