@@ -232,7 +232,10 @@ def _locked(file: Path) -> filelock.FileLock:
 
 def _unlock(lock: filelock.FileLock) -> None:
     if lock.is_locked:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        # While it is held: filelock gives up a file that has no name by the time it is locked.
+        # Windows deletes no open file; there filelock itself does when it is released.
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).unlink()
     lock.release()
 
 

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -270,6 +271,30 @@ def test_what_it_was_counted_with_is_beside_the_rows(folder, tmp_path):
     interrupted(folder, tmp_path / "counts.csv", 1)
     about = json.loads((tmp_path / "counts.part.json").read_text())
     assert about == {"model": "grey", "version": "v1", "interval": None}
+
+
+@pytest.mark.parametrize("system", ["of POSIX", "of Windows"])
+def test_a_count_that_has_ended_locks_nobody_out(tmp_path, monkeypatch, system):
+    unlink = Path.unlink
+
+    def refuse_locks(self, *args, **options):
+        if self.suffix == ".lock":
+            raise PermissionError(13, "is used by another process")
+        unlink(self, *args, **options)
+
+    if system == "of Windows":
+        monkeypatch.setattr(Path, "unlink", refuse_locks)
+    for name in ("a", "b"):
+        table = CountTable(tmp_path / f"{name}.csv", ["image"], {})
+        with pytest.raises(UserError, match="is being written by another command"):
+            CountTable(tmp_path / f"{name}.csv", ["image"], {}, resume=True)
+        table.write([f"{name}.png"])
+        table.finish()
+        (tmp_path / f"{name}.csv").unlink()
+        CountTable(tmp_path / f"{name}.csv", ["image"], {}).abandon()
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left <= {f".{n}.{end}" for n in "ab" for end in ("options.json", "part.csv.lock")}
+    assert system == "of Windows" or not any(name.endswith("lock") for name in left)
 
 
 def test_an_option_that_is_left_out_is_another_option(tmp_path):
