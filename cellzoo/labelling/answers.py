@@ -204,11 +204,11 @@ class Answers:
             return {}
         answers = {}
         header, rows = read_rows(self.labels_file)
-        for _, values in rows:
+        for line, values in rows:
             number = self._number(values["image"])
             if number is None:
                 continue
-            count = parse_count_or_none(values.get("count", ""))
+            count = self._count(line, values.get("count", ""))
             dots = points.get(number)
             if count is None and dots is not None:
                 count = len(dots)
@@ -222,6 +222,17 @@ class Answers:
                 values.get("chosen", ""),
             )
         return answers
+
+    def _count(self, line: int, text: str) -> int | None:
+        """The count in a line of the table of labels; None where there is none."""
+        try:
+            count = parse_count(text)
+        except ValueError as error:
+            raise UserError(
+                f"{self.labels_file}: line {line}: {error}: write a whole number of cells, or "
+                "leave it empty if unlabelled."
+            ) from None
+        return None if math.isnan(count) else int(count)
 
     def _points(self) -> dict[int, tuple[tuple[float, float], ...]]:
         table = OpenTable(self.points_file, _POINTS)
@@ -304,12 +315,6 @@ class Answers:
 
 _POINTS = ("image", "x", "y")
 _REPEATS = ("image", "count", "again", "when")
-
-
-def parse_count_or_none(text: str) -> int | None:
-    """A count of a table that was read already; None where there is none."""
-    count = parse_count(text)
-    return None if math.isnan(count) else int(count)
 
 
 def _place(number: float) -> str:

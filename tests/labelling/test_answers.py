@@ -65,6 +65,16 @@ def test_what_another_program_wrote_meanwhile_stays(folder):
     assert [answers.of(k).count for k in range(3)] == [3, 9, 1]
 
 
+def test_a_count_that_is_none_is_said_with_its_line(folder):
+    answers = Answers(folder, catalogue_of(folder))
+    answers.save(0, Answer(3))
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("well0_t1.png,,", "well0_t1.png,3?,"))
+    with pytest.raises(UserError, match=r"labels.csv: line 3: the count '3\?' is not a number: "):
+        answers.all()
+    assert "3?" in (folder / "labels.csv").read_text()
+
+
 def test_who_has_seen_another_answer_replaces_nothing(folder):
     answers = Answers(folder, catalogue_of(folder))
     seen = answers.of(0).token
