@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cellzoo.files import LOCK_FILE, lock
 from cellzoo.labelling.answers import Answer, Answers
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, recipe_file
+from cellzoo.training.resume import new_run_folder, oldest_first
 
 log = logging.getLogger("cellzoo")
 
@@ -147,7 +147,7 @@ class Training:
             if reason := self.missing():
                 raise UsageError(reason)
             self._refuse_beside_an_orphan()
-            folder = self.plan.out / datetime.now().strftime("%Y%m%d-%H%M%S")
+            folder = new_run_folder(self.plan.out)
             command = self.plan.command(self._answers, self._reading, budget, folder)
             counted = [a for a in self._answers.all().values() if a.count is not None]
             self.labels, self.budget, self.run = len(counted), budget, folder
@@ -174,7 +174,7 @@ class Training:
 
     def _refuse_beside_an_orphan(self) -> None:
         """A page that was killed may have left a training, which holds its run folder's lock."""
-        for folder in sorted(self.plan.out.glob("*/"))[-1:]:
+        for folder in oldest_first(self.plan.out.glob("*/"))[-1:]:
             if (folder / LOCK_FILE).exists():
                 try:
                     with lock(folder, ""):

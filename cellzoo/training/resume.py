@@ -1,14 +1,18 @@
 """Which run a training goes on with, and that no other process trains it."""
 
 import datetime
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import lock
+from cellzoo.images import natural_key
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run, recipe_file
+
+_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
     if folder is None and not fresh:
         folder = latest_unfinished(recipe, same)
     if folder is None:
-        folder = Run.create(new_run_folder(recipe), recipe).path
+        folder = Run.create(new_run_folder(Path("runs") / recipe.name), recipe).path
     elif not recipe_file(folder).is_file() or not (folder / "checkpoints").is_dir():
         # A recipe alone is no run: somebody's own file, which must not be written over.
         Run.create(folder, recipe)
@@ -56,22 +60,28 @@ def _changes(old: Recipe, new: Recipe) -> list[str]:
     return changes
 
 
-def new_run_folder(recipe: Recipe) -> Path:
-    """A folder ``runs/<recipe>/<time>`` that does not exist yet."""
+def new_run_folder(runs: Path) -> Path:
+    """A folder ``RUNS/<local time>`` that does not exist yet.
+
+    It comes after those that are there, see :func:`oldest_first`, also where a clock was put back.
+    """
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / recipe.name / stamp
-    tries = 1
-    while folder.exists():
-        tries += 1
-        folder = folder.with_name(f"{stamp}-{tries}")
-    return folder
+    earlier = [found for path in runs.glob("*/") if (found := _STAMP.fullmatch(path.name))]
+    last = max(((found[1], int(found[2] or 1)) for found in earlier), default=("", 0))
+    return runs / (stamp if stamp > last[0] else f"{last[0]}-{last[1] + 1}")
+
+
+def oldest_first(runs: Iterable[Path]) -> list[Path]:
+    """Run folders in the order of the times that they are named after."""
+    return sorted(runs, key=lambda path: natural_key(path.name))
 
 
 def latest_unfinished(recipe: Recipe, same: Callable[[Recipe], bool]) -> Path | None:
     """The newest interrupted run under ``runs/`` whose recipe ``same`` says is this one."""
-    for file in sorted((Path("runs") / recipe.name).glob("*/recipe.yaml"), reverse=True):
+    begun = (file.parent for file in (Path("runs") / recipe.name).glob("*/recipe.yaml"))
+    for folder in reversed(oldest_first(begun)):
         try:
-            run = Run(file.parent)
+            run = Run(folder)
         except UserError:  # of a version that knew other keys
             continue
         if not run.finished and same(run.recipe):

@@ -24,6 +24,7 @@ from cellzoo.labelling.next import Suggestion, own_error, random_error, suggest
 from cellzoo.labelling.predictions import Predictions, from_table, read_counts
 from cellzoo.labelling.training import RECIPE, Plan, Training
 from cellzoo.runs import Run
+from cellzoo.training.resume import oldest_first
 
 log = logging.getLogger("cellzoo")
 
@@ -329,8 +330,8 @@ def _about_groups(frames: Catalogue) -> str:
 
 def _last_run(runs: Path, folder: Path) -> Path | None:
     """The last finished training on the labels of a folder."""
-    finished = sorted(file.parent.parent for file in runs.glob("*/report/validation.json"))
-    for run in reversed(finished):
+    finished = (file.parent.parent for file in runs.glob("*/report/validation.json"))
+    for run in reversed(oldest_first(finished)):
         natural = Run(run).recipe.data.natural
         if natural.source == "folder" and Path(natural.folder).resolve() == folder.resolve():
             return run
