@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from step import BATCH
+from step import NETWORKS
 from table import add_rows, origin
 from training import CELLZOO
 
@@ -347,26 +347,52 @@ def files(work: Work) -> Iterator[dict[str, object]]:
 
 
 def training(work: Work) -> Iterator[dict[str, object]]:
-    """A training step of the Twin-VAE beside PyTorch's."""
+    """Training steps beside PyTorch's, and beside those whose batch stays."""
     if not work.arguments.torch:
         return
-    step = [sys.executable, Path(__file__).with_name("step.py"), "--torch", work.arguments.torch]
+    step = [sys.executable, Path(__file__).with_name("step.py")]
     step += ["--turns", str(work.arguments.rounds)]
-    said = subprocess.run(step, check=True, capture_output=True, text=True).stdout
-    ours = dict(re.findall(r"^(clock|processor): cellzoo (\S+), PyTorch .*$", said, re.MULTILINE))
-    theirs = dict(re.findall(r"^(clock|processor): .* PyTorch (\S+), ratio", said, re.MULTILINE))
-    for case, seconds in (("a step of cellzoo", ours), ("a step of PyTorch", theirs)):
-        clock = float(seconds["clock"])
-        yield {
-            "case": case,
-            "images": 2 * BATCH,
-            "clock_ms": f"{1000 * clock / (2 * BATCH):.3f}",
-            "processor_ms": f"{1000 * float(seconds['processor']) / (2 * BATCH):.3f}",
-            "images_per_second": f"{2 * BATCH / clock:.1f}",
-            "speed_against": "a step of PyTorch",
-            "speed": f"{float(theirs['clock']) / clock:.3f}",
-            "peak_mb": "",
-        }
+    for name, (_, batch, _) in NETWORKS.items():
+        images = batch if name == "dcc" else 2 * batch
+        words = [*step, "--network", name]
+        said = output([*words, "--torch", work.arguments.torch])
+        pattern = r"^(?:clock|processor): cellzoo (\S+), PyTorch (\S+),"
+        times = np.array(re.findall(pattern, said, re.MULTILINE), float).T
+        against = f"{name}: a step of PyTorch"
+        for case, seconds in zip((f"{name}: a step of cellzoo", against), times, strict=True):
+            yield step_row(case, images, seconds[0], seconds[1], against, times[1, 0] / seconds[0])
+        said = output([*words, "--fed"])
+        fed, cached, ratio = map(
+            float, re.findall(r"clock (\S+), cached (\S+), ratio (\S+)", said)[0]
+        )
+        against = f"{name}: a step with a batch that stays"
+        yield step_row(
+            f"{name}: a step with its own batches", images, fed, None, against, 1 / ratio
+        )
+        yield step_row(against, images, cached, None, against, 1.0)
+
+
+def output(words: Sequence[object]) -> str:
+    """What a command prints."""
+    return subprocess.run(
+        list(map(str, words)), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def step_row(
+    case: str, images: int, clock: float, processor: float | None, against: str, speed: float
+) -> dict[str, object]:
+    """A row of a training step of so many images, which takes some seconds."""
+    return {
+        "case": case,
+        "images": images,
+        "clock_ms": f"{1000 * clock / images:.3f}",
+        "processor_ms": "" if processor is None else f"{1000 * processor / images:.3f}",
+        "images_per_second": f"{images / clock:.1f}",
+        "speed_against": against,
+        "speed": f"{speed:.3f}",
+        "peak_mb": "",
+    }
 
 
 PARTS = {
