@@ -357,8 +357,8 @@ def _identity(recipe: Recipe) -> dict[str, object]:
     kept = section.model_dump(exclude=set(_READING))
     identity = {f"data.natural.{key}": value for key, value in kept.items()}
     if section.reads_files:
-        identity["data.natural.folder"] = Path(section.folder).resolve()
-    else:
+        identity["data.natural.folder"] = [folder.resolve() for folder in section.folders]
+    if len(section.folders) != 1:
         identity["model.image_size"] = recipe.image_size
     return identity
 
@@ -439,7 +439,7 @@ def _counters(entrant: Entrant) -> dict[str, Counter]:
 def _reading(recipe: Recipe) -> tuple[object, ...]:
     """What decides how a model sees the images."""
     section = recipe.data.natural
-    return recipe.image_size, section.reading, Path(section.folder) if section.reads_files else None
+    return recipe.image_size, section.reading, section.folders
 
 
 def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> np.ndarray:

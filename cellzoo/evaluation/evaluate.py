@@ -301,14 +301,15 @@ def _material(
             "on: name a labelled folder with --data."
         )
     whole = section.reads_files
-    if whole and not Path(section.folder).is_dir():
+    missing = [folder for folder in section.folders if not folder.is_dir()]
+    if missing:
         if zoo.name_of(counter.run.path):
             raise UserError(
-                f"{counter.name} was trained on {section.folder}, which the package does not "
+                f"{counter.name} was trained on {missing[0]}, which the package does not "
                 "bring: name a labelled folder with --data."
             )
         raise UserError(
-            f"{section.folder}, on which {counter.name} was trained, is not here: bring it back or "
+            f"{missing[0]}, on which {counter.name} was trained, is not here: bring it back or "
             "name another labelled folder with --data."
         )
     images, skipped = images_as_trained(counter.run, SPLITS if whole else ("test",))
@@ -345,7 +346,7 @@ def _trained_on(counter: Counter, data: Path) -> bool:
     if counter.run is None:
         return False
     section = counter.run.recipe.data.natural
-    return section.reads_files and Path(section.folder).resolve() == data.resolve()
+    return data.resolve() in [folder.resolve() for folder in section.folders]
 
 
 def _by_label(images: ImageSet) -> tuple[ImageSet, ImageSet]:
@@ -419,8 +420,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     if not table or not section.reads_files:
         return section.load(recipe.image_size, recipe.seed, splits)
     # Every label is read, as those of today's training split would be hidden else.
-    every = section.model_copy(update={"labelled": None})
-    images, skipped = every.read(recipe.image_size, recipe.seed)
+    images, skipped = section.with_all_labels().read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]

@@ -149,7 +149,7 @@ def _look_at_range(recipe: Recipe, images: np.ndarray) -> None:
     natural = recipe.data.natural
     if recipe.data.normalise:
         return
-    if natural.reads_files and natural.reading.intensity == "dtype" and 0 < most < 1 / 16:
+    if len(natural.folders) == 1 and natural.reading.intensity == "dtype" and 0 < most < 1 / 16:
         log.warning(
             "All training images lie in the lowest sixteenth of the grey levels: if 12 of 16 bits "
             "are used, set data.natural.intensity: [0, 4095]."

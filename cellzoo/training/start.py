@@ -32,8 +32,8 @@ def new_network(recipe: Recipe) -> keras.Model:
     other = Run(zoo.find(start))
     network = build_network(recipe, pretrained=False)
     theirs = {layer.name: layer.get_weights() for layer in other.load_network().layers}
-    if getattr(recipe.model, "shared_reader", False):  # of both domains: one may have come later
-        theirs.setdefault("synthetic_encoder", theirs.get("natural_encoder"))
+    if getattr(recipe.model, "shared_reader", False) and "natural_encoder" in theirs:
+        theirs.setdefault("synthetic_encoder", theirs["natural_encoder"])  # may have come later
     try:
         for layer in network.layers:
             if layer.weights:

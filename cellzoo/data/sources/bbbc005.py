@@ -106,9 +106,9 @@ class BBBC005(Source):
         return self.copies == "allow"
 
     @property
-    def reads_files(self) -> bool:
-        """True."""
-        return True
+    def folders(self) -> tuple[Path, ...]:
+        """The one."""
+        return (Path(self.folder),)
 
     @property
     def skips_broken_files(self) -> bool:

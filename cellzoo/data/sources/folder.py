@@ -76,9 +76,9 @@ class Folder(Source):
         return self.copies == "allow"
 
     @property
-    def reads_files(self) -> bool:
-        """True."""
-        return True
+    def folders(self) -> tuple[Path, ...]:
+        """The one."""
+        return (Path(self.folder),)
 
     @property
     def has_label_table(self) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat
@@ -19,6 +19,8 @@ from cellzoo.data.sources.source import Source
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, find_images, resize, sides
 from cellzoo.section import Range, Section
+
+_NEARLY = 1.15  # times which files of a folder may be larger or smaller than the first of them
 
 
 class CellSet(Section):
@@ -95,6 +97,26 @@ class Mixed(Source):
         return self.jitter
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those of its sets."""
+        return tuple(folder for each in self.used for folder in each.images.folders)
+
+    @property
+    def allows_copies(self) -> bool:
+        """Whether one of its folders does; each of the others is looked at by itself."""
+        return any(each.images.allows_copies for each in self.used if each.images.reads_files)
+
+    def with_all_labels(self) -> Self:
+        """The same of each folder."""
+        sets = [
+            each.model_copy(update={"images": each.images.with_all_labels()})
+            if each.images.reads_files
+            else each
+            for each in self.sets
+        ]
+        return self.model_copy(update={"sets": sets})
+
+    @property
     def reading(self) -> Reading:
         """Colour pictures are counted by their luminance."""
         return Reading(channel="luminance")
@@ -164,7 +186,11 @@ class Mixed(Source):
         shape = self._shape(each, native, size)
         found = found.take(found.counts >= each.least)  # NaN, without a count, is not
         number = len(found)
-        images = np.stack([_placed(resize(image, shape), sides(size)) for image in found.images])
+        if each.images.reads_files:
+            _check_sizes(each, found, native)
+        images = np.empty((number, *sides(size)), np.float32)
+        for canvas, image in zip(images, found.images, strict=True):
+            canvas[:] = _placed(resize(image, shape), sides(size))
         if not source.allows_copies:
             check_splits(found, fingerprints(found.images))
         points = column([None] * number)
@@ -174,8 +200,8 @@ class Mixed(Source):
             ImageSet(
                 images=images,
                 counts=found.counts,
-                groups=np.array([f"{each.name}/{group}" for group in found.groups]),
-                names=np.array([f"{each.name}/{name}" for name in found.names]),
+                groups=np.array([f"{each.name}/{group}" for group in found.groups], str),
+                names=np.array([f"{each.name}/{name}" for name in found.names], str),
                 splits=found.splits,
                 points=points,
                 kinds=np.full(number, each.name),
@@ -196,6 +222,18 @@ class Mixed(Source):
                 "lower data.natural.diameter."
             )
         return shape
+
+
+def _check_sizes(each: CellSet, images: ImageSet, native: tuple[int, int]) -> None:
+    """Sees to it that files have nearly one size, as all are made as large as the first."""
+    times = images.sizes / native
+    far = np.flatnonzero((np.maximum(times, 1 / times) > _NEARLY).any(axis=1))
+    if len(far):
+        height, width = images.sizes[far[0]]
+        raise UserError(
+            f"data.natural.sets: {images.names[far[0]]} of {each.name} has {width} x {height} px, "
+            f"other images {native[1]} x {native[0]}: give each size a set of its own."
+        )
 
 
 def _placed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

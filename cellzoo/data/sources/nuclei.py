@@ -61,11 +61,12 @@ class Nuclei(Folder):
                 f"{self.folder}: source nuclei learns from label images, add the column "
                 "label_image to labels.csv."
             )
-        # Images of one set have the same columns.
+        # Images of one set have the same columns; where none is in these splits there is no mask.
+        masks = np.zeros_like(real.images) if real.masks is None else real.masks
         real = replace(
             real,
             kinds=np.full(len(real), "real"),
-            masks=real.masks.astype(np.uint16),
+            masks=masks.astype(np.uint16),
             points=None,
             times=None,
             pixel_sizes_um=None,

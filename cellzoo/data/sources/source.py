@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -32,9 +32,14 @@ class Source(Section):
     """What the images of one group share, in the plural: chambers, layouts."""
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its files lie; none where all images are drawn anew for each training."""
+        return ()
+
+    @property
     def reads_files(self) -> bool:
-        """Whether the images lie in a folder, and are not drawn anew for each training."""
-        return False
+        """Whether there are such folders, whose images are in the same splits ever after."""
+        return bool(self.folders)
 
     @property
     def allows_copies(self) -> bool:
@@ -125,6 +130,10 @@ class Source(Section):
                     f"{split} in the split column of labels.csv."
                 )
         return images, skipped
+
+    def with_all_labels(self) -> Self:
+        """The same source, of which no training image hides its count."""
+        return self.model_copy(update={"labelled": None})
 
     def simulate(self, number: int, size: Size, seed: int) -> ImageSet:
         """Images such as these, but of chambers or layouts that no split holds.

@@ -305,7 +305,7 @@ def _data(findings: Findings) -> dict[str, object]:
     section = recipe.data.natural
     return {
         "simulated": section.simulated,
-        "folder": Path(section.folder).name if section.reads_files else None,
+        "folder": ", ".join(folder.name for folder in section.folders) or None,
         "kind": recipe.modality.removeprefix("simulated "),
     }
 

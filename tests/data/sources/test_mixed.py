@@ -139,3 +139,35 @@ def test_small_images_in_uneven_light_are_no_copies_of_each_other(folders):
         cv2.imwrite(str(folders / "small" / f"{k}.png"), image.clip(0, 255).astype(np.uint8))
     images, _ = source(folders).load(128, 1)  # most of it filled up
     assert len(images) == 10
+
+
+def test_files_of_other_sizes_are_refused(folders):
+    image = np.random.default_rng(2).integers(0, 255, (30, 60), np.uint8)
+    cv2.imwrite(str(folders / "small" / "2.png"), image)
+    with pytest.raises(UserError, match=r"2.png of small has 60 x 30 px, other images 30 x 30"):
+        source(folders).load(32, 1)
+
+
+def test_a_split_without_images_is_empty(folders):
+    images, _ = source(folders).read(32, 1, ("test",))
+    assert len(images) == 0 and images.names.dtype.kind == "U"
+
+
+def test_folders_and_copies_are_those_of_its_sets(folders):
+    assert source(folders).folders == (folders / "large", folders / "small")
+    assert source(folders, leave_out=["large"]).folders == (folders / "small",)
+    assert not source(folders).allows_copies
+    sets = source(folders).sets
+    images = sets[0].images.model_copy(update={"copies": "allow"})
+    assert Mixed(sets=[sets[0].model_copy(update={"images": images}), sets[1]]).allows_copies
+
+
+def test_all_labels_can_be_read_again(folders):
+    sets = [
+        each.model_copy(update={"images": each.images.model_copy(update={"labelled": 1})})
+        for each in source(folders).sets
+    ]
+    some = Mixed(sets=sets, diameter=10)
+    few, _ = some.load(32, 1, ("train",))
+    every, _ = some.with_all_labels().load(32, 1, ("train",))
+    assert (len(few), len(every)) == (2, 6)
