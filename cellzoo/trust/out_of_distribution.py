@@ -14,7 +14,7 @@ from cellzoo.trust.features import COARSE, FEATURES, SCALES, features, features_
 _POINTS_AT_A_TIME = 16  # whose distances are taken: what stays in the cache of a processor core
 _PROTOTYPES, _IMAGES_PER_PROTOTYPE = 128, 6
 # Images that lie around a prototype as all do around theirs, beside its own: few say little.
-_IMAGES_OF_ALL = 10
+_IMAGES_OF_ALL = 3
 _FOLDS = 5
 _KEPT = 0.98  # share of held-out images of its own that is not flagged
 _ENOUGH_FOR_A_BOUND = 49  # images: of fewer each one is more than the share that is flagged
