@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from cellzoo.errors import UserError
 from cellzoo.files import write_atomically
@@ -40,6 +41,7 @@ class LivePage:
         self.file = page_of(table)
         self._new, self._next, self._said = False, clock(), ""
         self._making: subprocess.Popen | None = None
+        self._saying: BinaryIO | None = None  # what it prints
         self._started = 0.0
 
     def note(self, series: str) -> None:
@@ -64,14 +66,19 @@ class LivePage:
     def _begin(self) -> None:
         self._new, self._started = False, self._clock()
         words = [sys.executable, "-c", _PROGRAM, str(self._table)]
+        # No pipe: it is full at 64 KiB, and a process that waits for a reader never ends.
+        self._saying = tempfile.TemporaryFile()
         # Ctrl-C is for the watch, which waits for this.
         self._making = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+            words, stdin=subprocess.DEVNULL, stdout=self._saying, start_new_session=True
         )
 
     def _hear(self) -> None:
-        said, _ = self._making.communicate()
+        self._making.wait()
         self._making = None
+        with self._saying:
+            self._saying.seek(0)
+            said = self._saying.read()
         ended = self._clock()
         self._next = ended + max(EVERY, _SHARE * (ended - self._started))
         try:

@@ -17,6 +17,7 @@ from cellzoo.commands.count import CountRow
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import to_unit
+from cellzoo.timelapse.watch import live_page
 from cellzoo.timelapse.watch import watch as module
 from cellzoo.timelapse.watch.alerts import Alerts
 from cellzoo.timelapse.watch.live_page import LivePage
@@ -307,6 +308,25 @@ def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog,
     page.refresh()
     page.close()
     assert page.file.exists()
+
+
+def test_a_page_of_very_many_series_is_heard_to_its_end(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    monkeypatch.setattr(
+        live_page,
+        "_PROGRAM",
+        "import json; print(json.dumps({'plateaus': {f'{k:0100}': None for k in range(2000)},"
+        " 'error': 'all was heard.'}))",
+    )
+    page = LivePage(tmp_path / "counts.csv", Alerts())
+    page.note("a")
+    with caplog.at_level("WARNING", "cellzoo"):
+        for _ in range(500):  # 10 s
+            page.refresh()
+            if caplog.text:
+                break
+            time.sleep(0.02)
+    assert "all was heard." in caplog.text
 
 
 def test_times_that_are_missing_are_said_once_instead_of_a_page(tmp_path, caplog, monkeypatch):
