@@ -102,7 +102,7 @@ class CountTable:
         lines = _whole_lines(self.file)
         if lines and lines[0] != self._header:
             raise UserError(f"{self.file} is no table of cellzoo count: move it away.")
-        return [dict(zip(self._header, line, strict=False)) for line in lines[1:]]
+        return [dict(zip(self._header, line, strict=False)) for line in lines[1:] if line]
 
     def _check(self, made_with: dict[str, Any], cure: str, but: Sequence[str] = ()) -> None:
         """Refuses to go on with another model, or with files read otherwise."""

@@ -5,6 +5,7 @@ import os
 import shlex
 import statistics
 import subprocess
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 IN_A_ROW = 3  # frames that must agree
 _FEWEST = 3  # cells that a chamber must have had to be called empty
-_TIMEOUT = 60  # seconds for a command
+_TIMEOUT = 60  # seconds for all commands together, at the end
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Alerts:
     def __init__(self, command: str = ""):
         """Knows no chamber."""
         try:
-            self._command = shlex.split(command)
+            self._command = words_of(command, os.name == "nt")
         except ValueError as error:
             raise UsageError(f"--alert {command} cannot be understood: {error}.") from None
         self._chambers: dict[str, _Chamber] = {}
@@ -59,8 +60,11 @@ class Alerts:
         """
         if not row.series or row.error:
             return
+        try:
+            count = int(row.count)
+        except ValueError:  # of a table that somebody edited
+            return
         chamber = self._chambers.setdefault(row.series, _Chamber())
-        count = int(row.count)
         chamber.counts.append(count)
         chamber.flags.append(row.flag)
         chamber.most = max(chamber.most, count)
@@ -74,10 +78,16 @@ class Alerts:
         self._tell(row.series, "overflow", above, crowded, quiet)
         self._tell(row.series, "focus", blurred, "seems out of focus", quiet)
 
-    def plateau(self, series: str, hour: float | None) -> None:
-        """Takes what the growth says: since when a chamber has stopped; None: it grows."""
+    def plateau(self, series: str, hour: float | None, quiet: bool = False) -> None:
+        """Takes what the growth says.
+
+        Args:
+            series: that is meant.
+            hour: since when it has stopped; None: it grows.
+            quiet: it was said before: nothing is said or run.
+        """
         words = "" if hour is None else f"has not grown since {hour:.1f} h"
-        self._tell(series, "plateau", hour is not None, words)
+        self._tell(series, "plateau", hour is not None, words, quiet)
 
     def _tell(self, series: str, event: str, so: bool, words: str, quiet: bool = False) -> None:
         said = self._chambers.setdefault(series, _Chamber()).said
@@ -95,7 +105,10 @@ class Alerts:
             self._run(event, series, sentence)
 
     def _run(self, event: str, series: str, sentence: str) -> None:
-        self._running = [process for process in self._running if process.poll() is None]
+        ended = [process for process in self._running if process.poll() is not None]
+        self._running = [process for process in self._running if process not in ended]
+        for process in ended:
+            self._hear(process.poll())
         named = {"CELLZOO_EVENT": event, "CELLZOO_SERIES": series, "CELLZOO_TEXT": sentence}
         try:
             process = subprocess.Popen(
@@ -106,13 +119,34 @@ class Alerts:
             return
         self._running.append(process)
 
+    def _hear(self, code: int) -> None:
+        if code:
+            log.warning("--alert %s ended with %d.", self._command[0], code)
+
     def close(self) -> None:
         """Waits for commands that still run, a minute at most."""
+        until = time.monotonic() + _TIMEOUT
         for process in self._running:
             try:
-                if code := process.wait(_TIMEOUT):
-                    log.warning("--alert %s ended with %d.", self._command[0], code)
+                self._hear(process.wait(max(0.0, until - time.monotonic())))
             except subprocess.TimeoutExpired:
                 process.kill()
                 log.warning("--alert %s did not end: killed.", self._command[0])
         self._running = []
+
+
+def words_of(command: str, windows: bool) -> list[str]:
+    """The words of a command.
+
+    Args:
+        command: with quotation marks around words with blanks.
+        windows: a backslash is a part of a path there; elsewhere it quotes what follows.
+
+    Raises:
+        ValueError: a quotation is open.
+    """
+    words = shlex.shlex(command, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.commenters = True, ""
+    if windows:
+        words.escape = ""
+    return list(words)

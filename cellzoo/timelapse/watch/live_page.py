@@ -1,5 +1,6 @@
 """The growth so far, made anew beside a table that grows."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -36,10 +37,14 @@ class LivePage:
     """
 
     def __init__(self, table: Path, alerts: Alerts, clock: Callable[[], float] = time.monotonic):
-        """Nothing is new yet."""
+        """Nothing is new yet; which plateaus were said an earlier watch of the table left."""
         self._table, self._alerts, self._clock = table, alerts, clock
         self.file = page_of(table)
         self._new, self._next, self._said = False, clock(), ""
+        self._memory = table.with_name(f".{table.stem[:200]}.said.json")
+        self._plateaus: dict[str, float] = self._remembered()
+        for series, hour in self._plateaus.items():
+            alerts.plateau(series, hour, quiet=True)
         self._making: subprocess.Popen | None = None
         self._saying: BinaryIO | None = None  # what it prints
         self._started = 0.0
@@ -85,12 +90,28 @@ class LivePage:
             heard = json.loads(said)
         except ValueError:
             heard = {"error": "making it failed."}
-        for series, hour in heard.get("plateaus", {}).items():
+        plateaus = heard.get("plateaus", {})
+        for series, hour in plateaus.items():
             self._alerts.plateau(series, hour)
+        if plateaus:
+            self._remember({series: hour for series, hour in plateaus.items() if hour is not None})
         error = heard.get("error", "")
         if error and error != self._said:
             log.warning("No growth page: %s", error)
         self._said = error
+
+    def _remembered(self) -> dict[str, float]:
+        try:
+            said = json.loads(self._memory.read_text(encoding="utf-8"))
+            return {str(series): float(hour) for series, hour in said.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # they are said again
+
+    def _remember(self, plateaus: dict[str, float]) -> None:
+        if plateaus.keys() != self._plateaus.keys():
+            with contextlib.suppress(OSError):  # at worst they are said again
+                write_atomically(self._memory, json.dumps(plateaus) + "\n")
+        self._plateaus = plateaus
 
 
 def page_of(table: Path) -> Path:

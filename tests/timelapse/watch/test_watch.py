@@ -17,9 +17,10 @@ from cellzoo.commands.count import CountRow
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import to_unit
+from cellzoo.timelapse.watch import alerts as module_of_alerts
 from cellzoo.timelapse.watch import live_page
 from cellzoo.timelapse.watch import watch as module
-from cellzoo.timelapse.watch.alerts import Alerts
+from cellzoo.timelapse.watch.alerts import Alerts, words_of
 from cellzoo.timelapse.watch.live_page import LivePage
 from cellzoo.timelapse.watch.watch import Watch
 
@@ -190,6 +191,18 @@ def test_a_server_that_is_away_is_asked_again(folder, tmp_path, caplog, monkeypa
     assert "does not answer. Trying again" in caplog.text
 
 
+def test_a_count_that_somebody_took_out_of_the_table_ends_nothing(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    watch(folder, out)
+    lines = out.read_text().splitlines()
+    lines[2] = lines[2].replace(",0,1,1.000", ",0,,1.000").replace(",0,1,", ",0,,")
+    lines[3] = lines[3].replace(",0,2,", ",0,two,")
+    out.write_text("\n".join([*lines[:3], "", *lines[3:]]) + "\n")
+    (folder / "c_t004.png").write_bytes(png(40))
+    assert watch(folder, out).frames == 5
+    assert [row["count"] for row in rows_of(out)] == ["0", "", "two", "3", "4"]
+
+
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -280,6 +293,60 @@ def test_alerts_that_fail_end_nothing(caplog, monkeypatch):
     assert "ended with 3" in caplog.text
 
 
+def test_backslashes_of_a_windows_path_stay():
+    assert words_of(r'python "C:\my lab\mail.py" -v', windows=True) == [
+        "python", r"C:\my lab\mail.py", "-v"
+    ]  # fmt: skip
+    assert words_of(r"python my\ lab/mail.py", windows=False) == ["python", "my lab/mail.py"]
+
+
+def test_commands_are_waited_for_a_minute_altogether(monkeypatch):
+    now, waited = [0.0], []
+
+    class Slow:
+        args = ["slow"]
+
+        def wait(self, timeout):
+            waited.append(timeout)
+            now[0] += timeout
+            raise subprocess.TimeoutExpired("slow", timeout)
+
+        def poll(self):
+            return None
+
+        def kill(self):
+            pass
+
+    monkeypatch.setattr(module_of_alerts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module_of_alerts.subprocess, "Popen", lambda *_, **__: Slow())
+    alerts = Alerts("slow")
+    for series in "ab":
+        for n in (4, 0, 0, 0):
+            alerts.take(row(n, series=series))
+    alerts.close()
+    assert len(waited) == 2 and sum(waited) == 60
+
+
+def test_a_command_that_failed_is_reported_while_others_run(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+
+    class Failed:
+        def poll(self):
+            return 7
+
+        def wait(self, timeout):
+            return 7
+
+    monkeypatch.setattr(module_of_alerts.subprocess, "Popen", lambda *_, **__: Failed())
+    alerts = Alerts("failing")
+    with caplog.at_level("WARNING", "cellzoo"):
+        for series in "ab":
+            for n in (4, 0, 0, 0):
+                alerts.take(row(n, series=series))
+        alerts.close()
+    assert caplog.text.count("--alert failing ended with 7") == 2
+
+
 def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
     out = tmp_path / "counts.csv"
@@ -298,7 +365,7 @@ def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog,
     assert '<meta http-equiv="refresh"' in content and page.file.with_suffix(".csv").is_file()
     assert "a has not grown since" in caplog.text
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "counts.csv", "counts.growth.csv", "counts.growth.html"
+        ".counts.said.json", "counts.csv", "counts.growth.csv", "counts.growth.html"
     ]  # fmt: skip
     page.file.unlink()
     page.note("a")
@@ -308,6 +375,13 @@ def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog,
     page.refresh()
     page.close()
     assert page.file.exists()
+    caplog.clear()
+    for _ in range(2):  # again, as after a restart
+        page = LivePage(out, Alerts())
+        page.note("a")
+        with caplog.at_level("WARNING", "cellzoo"):
+            page.close()
+    assert "has not grown" not in caplog.text
 
 
 def test_a_page_of_very_many_series_is_heard_to_its_end(tmp_path, caplog, monkeypatch):
