@@ -75,13 +75,19 @@ class Entry:
         self.frame = self.prepared = None
 
 
-def file_entries(files: Iterable[Path], reader: Reader, pattern: str) -> Iterator[Entry]:
+def file_entries(
+    files: Iterable[Path],
+    reader: Reader,
+    pattern: str,
+    wanted: Callable[[str, int], bool] | None = None,
+) -> Iterator[Entry]:
     """The frames of image files, one at a time, as they are read.
 
     Args:
         files: of any type that :mod:`cellzoo.images` reads.
         reader: of these files. What it remarks is said at the end.
         pattern: of options in what it remarks, see :func:`with_options`.
+        wanted: see :meth:`cellzoo.images.Reader.read`.
 
     Yields:
         An entry per frame, and one with ``error`` where a file, or the rest of it, cannot be read.
@@ -92,7 +98,7 @@ def file_entries(files: Iterable[Path], reader: Reader, pattern: str) -> Iterato
     for file in files:
         index = 0
         try:
-            for frame in reader.read(file):
+            for frame in reader.read(file, wanted):
                 height, width = frame.pixels.shape
                 yield Entry(
                     file, frame.index, frame, reader.scaled, (height, width), frame.series,

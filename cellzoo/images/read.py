@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -81,14 +81,21 @@ class Reader:
         self._bits: dict[tuple[Path, str], int] = {}
         self._of_series: dict[tuple[Path, str], list[Path]] = {}
 
-    def read(self, path: Path) -> Iterator[Frame]:
+    def read(
+        self, path: Path, wanted: Callable[[str, int], bool] | None = None
+    ) -> Iterator[Frame]:
         """The frames of one file, one at a time.
+
+        Args:
+            path: of the file.
+            wanted: called with the series and number of each frame in its turn; frames for which it
+                is false are not decoded. None: all frames are read.
 
         Raises:
             UserError: the file cannot be read as grey frames, and the message says why.
         """
         path = Path(path)
-        for frame in self._stored_frames(path, self.notes):
+        for frame in self._stored_frames(path, self.notes, wanted):
             if self._intensity is None:
                 yield frame
             elif self._intensity == "full":
@@ -118,16 +125,20 @@ class Reader:
         """Whether frames are floats in [0, 1]."""
         return self._intensity not in (None, "full")
 
-    def _stored_frames(self, path: Path, notes: Notes) -> Iterator[Frame]:
+    def _stored_frames(
+        self, path: Path, notes: Notes, wanted: Callable[[str, int], bool] | None = None
+    ) -> Iterator[Frame]:
         with open_image(path, self._mask) as file:
             for note in file.notes:
                 notes.add(path, note)
             for planned in plan(file, self._selection, notes):
-                with refusing(path):
-                    frame = self._frame(file, planned)
-                yield frame
+                name = series_of(file, planned.series, planned.several)
+                if wanted is None or wanted(name, planned.index):
+                    with refusing(path):
+                        frame = self._frame(file, planned, name)
+                    yield frame
 
-    def _frame(self, file: ImageFile, planned: Planned) -> Frame:
+    def _frame(self, file: ImageFile, planned: Planned, name: str) -> Frame:
         series = planned.series
         check_size(series, file.path, self._max_megapixels)
         pixels = read_planned(
@@ -141,7 +152,7 @@ class Reader:
             pixel_size_um=self._pixel_size_um or series.pixel_size_um,
             bits=None if self._mask else _stated(series, pixels, file),
             position=series.name,
-            series=series_of(file, series, planned.several),
+            series=name,
             step=place.get("T", 0) or place.get("I", 0),
             time_s=_time(series, place.get("T", 0)),
         )

@@ -6,7 +6,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry, file_entries
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UserError
-from cellzoo.images import Reader, new_images
+from cellzoo.images import Reader, new_images, numbered
 from cellzoo.timelapse.watch.alerts import Alerts
 from cellzoo.timelapse.watch.live_page import LivePage
+from cellzoo.timelapse.watch.watched_file import Unread, WatchedFile
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +28,6 @@ PATIENCE = 60.0  # seconds for which a file that cannot be read may still be on 
 AWAY = 5.0  # seconds until a server that is gone is asked again
 _ONE_FRAME = (".png", ".jpg", ".jpeg", ".bmp")
 _AT_ONCE = 256  # files counted before the folder is looked at again
-
-
-@dataclass(slots=True)
-class _File:
-    """What is known of an image file; there are many in days.
-
-    Attributes:
-        rows: frames that are in the table.
-        seen: size and time of change when it was last looked at.
-        counted: the same when it was last counted; None: not yet.
-        still: when it last changed, by our clock.
-    """
-
-    rows: int = 0
-    seen: tuple[int, int] | None = None
-    counted: tuple[int, int] | None = None
-    still: float = 0.0
 
 
 class Watch:
@@ -85,14 +69,22 @@ class Watch:
         known = made_with(counter, interval_s, reading)
         self._table = CountTable(out, HEADER, known, live=True)
         self.frames, self.failed = 0, 0
-        self._files: dict[str, _File] = {}  # by their path
+        self._files: dict[str, WatchedFile] = {}  # by their path
         self._waiting: deque[Path] = deque()
-        self._earlier: dict[str, int] = {}  # rows of files that were not looked at yet
+        self._earlier: dict[str, WatchedFile] = {}  # that were not looked at yet, by their cell
         for row in self._table.earlier:
-            self._earlier[row["image"]] = self._earlier.get(row["image"], 0) + 1
-            self.frames += 1
-            alerts.take(CountRow(**row), quiet=True)
+            self._take_earlier(CountRow(**row))
         self._table.earlier.clear()
+
+    def _take_earlier(self, row: CountRow) -> None:
+        path = Path(row.image)
+        self._rows.look_at([path])  # a series begins with it, even if somebody has moved it away
+        named = numbered(path)
+        own = "" if named and row.series == image_cell(named[0]) else row.series
+        known = self._earlier.setdefault(row.image, WatchedFile())
+        known.take(row.image, own, row.frame, row.error)
+        self.frames += 1
+        self._alerts.take(row, quiet=True)
 
     def run(self, until_idle_s: float | None = None) -> None:
         """Counts until it is interrupted, or nothing new has come for some seconds."""
@@ -129,7 +121,8 @@ class Watch:
         new = new_images(self._source, self._files)
         self._rows.look_at(new)
         for path in new:
-            known = self._files[str(path)] = _File(self._earlier.pop(image_cell(path), 0))
+            known = self._earlier.pop(image_cell(path), None) or WatchedFile()
+            self._files[str(path)] = known
             if known.rows and path.suffix.lower() in _ONE_FRAME:
                 known.seen = known.counted = _state(str(path))
         for path, known in self._files.items():
@@ -157,16 +150,19 @@ class Watch:
 
     def _entries(self, paths: list[Path]) -> Iterator[Entry]:
         for path in paths:
+            known = self._files[str(path)]
+            unread = Unread(image_cell(path), known)
             reader = self._counter.reader([path], **self._reading)
-            for number, entry in enumerate(file_entries([path], reader, "--{} ")):
+            for entry in file_entries([path], reader, "--{} ", wanted=unread):
                 self._check_bits(reader, path)
-                known = self._files[str(path)]
-                if entry.error is not None and self._may_come(path, known):
-                    break
-                if number >= known.rows:
-                    yield entry
+                if entry.error is not None:
+                    if self._may_come(known):
+                        break
+                    entry.index = max(entry.index, unread.next)
+                entry.index -= unread.starts.get(entry.series, 0)
+                yield entry
 
-    def _may_come(self, path: Path, known: _File) -> bool:
+    def _may_come(self, known: WatchedFile) -> bool:
         """Whether a file that cannot be read may only be half there."""
         if self._clock() - known.still >= PATIENCE:
             return False
@@ -183,8 +179,12 @@ class Watch:
 
     def _write(self, entry: Entry) -> None:
         row = self._rows.row(entry)
-        self._table.write(cells(row))
-        self._files[str(entry.path)].rows += 1
+        written = CountRow(*cells(row))
+        known = self._files[str(entry.path)]
+        own = entry.series and written.series
+        if not known.take(written.image, own, entry.index, written.error):
+            return  # of a file that changed, and cannot be read as before
+        self._table.write(astuple(written))
         self.frames += 1
         self.failed += bool(row.error)
         if row.error:

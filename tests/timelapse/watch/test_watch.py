@@ -15,7 +15,9 @@ import tifffile
 
 from cellzoo.commands.count import CountRow
 from cellzoo.counters.base import Counter
+from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
+from cellzoo.images import read as read_module
 from cellzoo.images import to_unit
 from cellzoo.timelapse.watch import alerts as module_of_alerts
 from cellzoo.timelapse.watch import live_page
@@ -23,6 +25,7 @@ from cellzoo.timelapse.watch import watch as module
 from cellzoo.timelapse.watch.alerts import Alerts, words_of
 from cellzoo.timelapse.watch.live_page import LivePage
 from cellzoo.timelapse.watch.watch import Watch
+from tests.microscope_files import micromanager
 
 
 class GreyCounter(Counter):
@@ -142,6 +145,96 @@ def test_a_stack_that_grows_is_followed_also_across_an_end(tmp_path):
     out.write_text("".join(lines[:4]))  # a crash within the stack
     watch(stack, out)
     assert [int(row["frame"]) for row in rows_of(out)] == [0, 1, 2, 3]
+
+
+def test_a_file_that_becomes_whole_after_its_error_is_counted_also_across_an_end(tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "counts.csv"
+    folder.mkdir()
+    stack, early, late = folder / "stack.tif", folder / "early.png", folder / "late.png"
+    write_stack(stack, [10, 20, 30])
+    whole = stack.read_bytes()
+    for file in (stack, early, late):
+        file.write_bytes(png(90)[:40])
+
+    def rest():
+        while not out.exists() or len(rows_of(out)) < 3:
+            time.sleep(0.01)
+        stack.write_bytes(whole)
+        early.write_bytes(png(90))
+
+    writing = threading.Thread(target=rest, daemon=True)
+    writing.start()
+    assert watch(folder, out, idle=0.8).failed == 3
+    watch(folder, out, idle=0.5)  # what is still broken has its row already
+    late.write_bytes(png(70))
+    watch(folder, out)
+    rows = [row for row in rows_of(out) if not row["error"]]
+    assert sorted((row["image"][-8:], row["frame"], row["count"]) for row in rows) == [
+        ("arly.png", "0", "9"), ("late.png", "0", "7"),
+        ("tack.tif", "0", "1"), ("tack.tif", "1", "2"), ("tack.tif", "2", "3"),
+    ]  # fmt: skip
+    assert len(rows_of(out)) == 3 + 5
+
+
+def test_a_frame_that_is_refused_is_through_and_those_around_it_are_counted_once(tmp_path):
+    stack, out = tmp_path / "stack.tif", tmp_path / "counts.csv"
+
+    class Choosy(GreyCounter):
+        def _prepare(self, frame, scaled):
+            if frame.pixels.max() == 20:
+                raise RefusedImages("20 is too bright.")
+            return super()._prepare(frame, scaled)
+
+    for levels in ([10, 20, 30], [10, 20, 30, 40], [10, 20, 30, 40, 20, 50]):
+        write_stack(stack, levels)
+        watch(stack, out, Choosy())
+    assert [row["count"] for row in rows_of(out)] == ["1", "", "3", "4", "", "5"]
+    assert [row["frame"] for row in rows_of(out)] == list("012345")
+
+
+def test_frames_of_each_position_are_counted_once_as_a_file_grows(tmp_path):
+    file, out = tmp_path / "a_MMStack.ome.tif", tmp_path / "counts.csv"
+    summary = {"Frames": 4, "Slices": 1, "Channels": 1, "Positions": 2}
+    planes = {}
+    for time_point in range(4):
+        for position in range(2):
+            level = 10 * (1 + time_point + 4 * position)
+            planes[position, time_point, 0, 0] = np.full((8, 8), level, np.uint8)
+            if (time_point, position) in ((0, 0), (1, 0), (1, 1), (3, 1)):
+                micromanager(file, planes, summary)
+                watch(file, out, position="all", interval_s=3600)
+    found = {}
+    for row in rows_of(out):
+        found.setdefault(row["series"][-4:], []).append((row["count"], row["time"], row["frame"]))
+    assert found == {
+        "Pos0": [(str(1 + k), str(k), str(k)) for k in range(4)],
+        "Pos1": [(str(5 + k), str(k), str(k)) for k in range(4)],
+    }
+
+
+def test_frames_that_are_counted_are_not_read_again(tmp_path, monkeypatch):
+    stack, out = tmp_path / "stack.tif", tmp_path / "counts.csv"
+    numbers, read = [], read_module.read_planned
+
+    def reading(planned, *rest):
+        numbers.append(planned.index)
+        return read(planned, *rest)
+
+    monkeypatch.setattr(read_module, "read_planned", reading)
+    for n in range(1, 6):
+        write_stack(stack, [10 * k for k in range(n)])
+        watch(stack, out)
+    assert numbers == list(range(5)) == [int(row["count"]) for row in rows_of(out)]
+
+
+def test_a_series_keeps_its_start_when_its_first_files_are_moved_away(folder, tmp_path):
+    out = tmp_path / "counts.csv"
+    watch(folder, out, interval_s=3600)
+    for k in range(3):
+        (folder / f"c_t{k:03d}.png").unlink()
+    (folder / "c_t004.png").write_bytes(png(40))
+    watch(folder, out, interval_s=3600)
+    assert [row["time"] for row in rows_of(out)] == list("01234")
 
 
 def test_another_model_or_a_missing_folder_is_refused(folder, tmp_path):
