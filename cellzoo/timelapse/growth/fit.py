@@ -199,8 +199,9 @@ def _blocks(series: Series, used: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     """
     times, counts = series.times[used], series.counts[used]
     spread = (series.high - series.low)[used] / (2 * NORMAL)
-    size = math.ceil(len(times) / MAX_FRAMES)
-    parts = [slice(k, k + size) for k in range(0, len(times), size)]
-    blocks = [np.array([np.median(x[part]) for part in parts]) for x in (times, counts, spread)]
+    blocks = [times, counts, spread]
+    if (size := math.ceil(len(times) / MAX_FRAMES)) > 1:
+        parts = [slice(k, k + size) for k in range(0, len(times), size)]
+        blocks = [np.array([np.median(x[part]) for part in parts]) for x in blocks]
     known = np.isfinite(blocks[2]).all()
     return blocks[0], blocks[1], np.maximum(blocks[2], 0.15) if known else None

@@ -123,9 +123,12 @@ def running_median(values: np.ndarray) -> np.ndarray:
 
     As many on both sides: else the ends of a growing series were biased.
     """
-    last = len(values) - 1
-    reach = [min(_HALF, k, last - k) for k in range(len(values))]
-    return np.array([np.median(values[k - r : k + r + 1]) for k, r in enumerate(reach)])
+    found = np.array(values, float)
+    for reach in range(1, _HALF + 1):
+        if len(values) > 2 * reach:
+            windows = np.lib.stride_tricks.sliding_window_view(values, 2 * reach + 1)
+            found[reach:-reach] = np.median(windows, axis=1)
+    return found
 
 
 def _outliers(counts: np.ndarray, used: np.ndarray) -> np.ndarray:
