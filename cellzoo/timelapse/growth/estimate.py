@@ -137,7 +137,8 @@ def _fitted(series: Series) -> tuple[Window, Fit | None, list[Suspicion]]:
         likely = likeliest(suspected)
         # Growth above debris looks as if cells came in, or as if there was a lag or a plateau.
         still, without = debris(series, window, fit)
-        before = window, without or fit, [*suspected, still]
+        others = suspicions(series, window, without) if without else suspected
+        before = window, without or fit, [*others, still]
         enough = likely is None or len(seen) == MAX_CHANGES
         if enough or (without and still.odds > likely.odds):
             return before

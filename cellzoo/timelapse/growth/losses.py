@@ -35,11 +35,16 @@ _BEFOREHAND = {LOSS: 1.0, ARRIVAL: 0.15, LAG: 0.1, PLATEAU: 0.05, DEBRIS: 0.1}
 _SURE = {LOSS: 2.0, ARRIVAL: 2.5, LAG: 2.0, PLATEAU: 0.4, DEBRIS: 0.8}
 # Odds beforehand in the interval, which must allow for what is too small to be seen: with 0.15 for
 # arrivals 62 to 85 % of intervals held where 4 cells came in among 28.
-_UNSEEN = _BEFOREHAND | {ARRIVAL: 0.6}
+_UNSEEN = _BEFOREHAND | {ARRIVAL: 0.6, DEBRIS: 0.2}
+_HANDFUL = 8.0  # cells that come in at once
 _ENDS = 3  # frames before and after a change
 # Of intervals where an end or a step was taken out of the counts that also say the rate, by which
 # they are wider: in simulated chambers with an unseen lag and loss they held 76 % without.
 _WIDER = 1.35
+# Of standard errors in the interval, which are those of lifetimes with a CV of 0.35. Each end also
+# allows for what may be there unseen: with all of the errors 98 to 100 % of intervals of simulated
+# chambers held where there was nothing.
+_SHARPER = 0.8
 # Of the cells at the start, which may be debris; the finer ones where it is seen.
 _SHARES = (0.3, 0.5, 0.7, 0.9)
 _FINE_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -80,10 +85,11 @@ def suspicions(series: Series, window: Window, fit: Fit) -> list[Suspicion]:
         return []
     later = t[:, None] - t[places]
     # A change adds some of its column to the cells, in shares of them, and how much is in a range:
-    # of a loss between one cell and all, of others about as much as stops growth.
+    # of a loss between one cell and all, of an arrival between one and as many as there are, but
+    # not more than a handful, of others about as much as stops growth.
     changes = {
         LOSS: ((later >= 0) * 1.0, -1.0, -1 / cells[places]),
-        ARRIVAL: ((later >= 0) * 1.0, 1 / cells[places], 1.0),
+        ARRIVAL: ((later >= 0) * 1.0, 1 / cells[places], np.minimum(1, _HANDFUL / cells[places])),
         LAG: (np.expm1(fit.rate * np.maximum(-later, 0)), 0.5, 1.5),
         PLATEAU: (np.expm1(-fit.rate * np.maximum(later, 0)), 0.5, 2.5),
     }
@@ -96,9 +102,17 @@ def suspicions(series: Series, window: Window, fit: Fit) -> list[Suspicion]:
         there = cells[places[k]] * (abs(size[k]) if kind in (LOSS, ARRIVAL) else 1)
         change = Change(kind, fit.start + float(t[places[k]]), float(there))
         weights = odds * _UNSEEN[kind] / _BEFOREHAND[kind]
+        # A lag looks as if a cell was lost in it. What is not fewer afterwards only may be a loss.
+        seen = kind != LOSS or there > 1.5 or _falls(fit.counts, places[k])
         if not _grows_on(series, window, change):
-            found.append(Suspicion(change, float(odds.sum()), weights, rates, errors))
+            found.append(Suspicion(change, seen * float(odds.sum()), weights, rates, errors))
     return found
+
+
+def _falls(counts: np.ndarray, place: int) -> bool:
+    """Whether counts are lower from a frame on than before it."""
+    before, after = counts[max(place - 5, 0) : place], counts[place : place + 5]
+    return bool(before.mean() - after.mean() >= 0.5)
 
 
 def _grows_on(series: Series, window: Window, change: Change) -> bool:
@@ -128,7 +142,8 @@ def debris(series: Series, window: Window, fit: Fit) -> tuple[Suspicion, Fit | N
     best = None
     if total > _SURE[DEBRIS]:
         fits, odds = _with_debris(series, window, fit, _FINE_SHARES)
-        best = max(fits, key=lambda one: one.evidence)
+        best = fits.pop(int(np.argmax(odds)))
+        odds = np.delete(odds, np.argmax(odds)) / odds.max()  # against the best one
     else:  # only what explains the counts better than no debris does widens the interval
         odds = _UNSEEN[DEBRIS] * np.where(odds > 1 / len(_SHARES), odds, 0)
     change = Change(DEBRIS, fit.start, best.debris if best else 0.0)
@@ -169,17 +184,18 @@ def interval(
         suspected: changes that are not to be taken as seen.
         cleared: an end or a step was taken out before, which may not be all there was.
     """
-    reach = NORMAL * fit.error / fit.rate
     weights = np.concatenate([[1.0], *(one.weights for one in suspected)])
     rates = np.concatenate([[fit.rate], *(one.rates for one in suspected)])
     errors = np.concatenate([[fit.error], *(one.errors for one in suspected)])
     rates = np.maximum(rates, 0.1 * fit.rate)
-    grid = np.linspace(-3, 3, 1201)
-    below = ndtr((grid[:, None] - np.log(rates / fit.rate)) / (errors / rates)) @ weights
-    low, high = np.interp([0.025, 0.975], below / weights.sum(), grid)
-    wider = _WIDER if cleared else 1.0
-    low, high = wider * min(low, -reach), wider * max(high, reach)
-    return fit.rate * math.exp(low), fit.rate * math.exp(high)
+    logs, sds = np.log(rates / fit.rate), _SHARPER * errors / rates
+    wider, grid, ends = _WIDER if cleared or fit.debris else 1.0, np.linspace(-3, 3, 1201), []
+    for sign in (-1, 1):
+        there = sign * logs >= 0  # an end allows for what would move the rate there
+        below = ndtr((grid[:, None] - sign * logs[there]) / sds[there]) @ weights[there]
+        reach = np.interp(0.975, below / weights[there].sum(), grid)
+        ends.append(sign * wider * max(reach, NORMAL * sds[0]))
+    return fit.rate * math.exp(ends[0]), fit.rate * math.exp(ends[1])
 
 
 def _places(fit: Fit, cells: np.ndarray) -> np.ndarray:

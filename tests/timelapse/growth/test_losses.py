@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from cellzoo.timelapse.growth.estimate import estimate
+from cellzoo.timelapse.growth.fit import fit_growth
+from cellzoo.timelapse.growth.losses import Suspicion, interval
 from cellzoo.timelapse.growth.series import Series
+from cellzoo.timelapse.growth.window import ARRIVAL, Change, find_window
 
 sys.path.insert(0, str(Path(__file__).parent))
 from colonies import colonies, miscounted, rate  # noqa: E402
@@ -70,6 +73,17 @@ def test_two_cells_that_leave_unseen_are_in_the_interval():
         for end in ("rate_high", "rate_low")
     )
     assert above > below
+
+
+def test_an_end_of_the_interval_allows_for_what_would_move_the_rate_there():
+    hours, none = np.arange(61.0), np.full(61, np.nan)
+    series = Series("", hours, np.rint(2 * 2 ** (hours / DOUBLING)), none, none, ("",) * 61)
+    fit = fit_growth(series, find_window(series))
+    slower = np.array([0.7 * fit.rate])
+    one = Suspicion(Change(ARRIVAL, 30, 4), 1.0, np.ones(1), slower, np.array([fit.error]))
+    (low, high), (low_with, high_with) = interval(fit, []), interval(fit, [one])
+    assert low_with < 0.8 * low
+    assert high_with == pytest.approx(high)
 
 
 def test_cells_that_come_in_within_an_hour():
