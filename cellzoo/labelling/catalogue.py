@@ -1,5 +1,6 @@
 """The frames that a page shows: which there are, what they look like, and who belongs together."""
 
+import contextlib
 import logging
 import os
 import re
@@ -126,13 +127,23 @@ class Catalogue:
             UserError: the file cannot be read any more.
         """
         item = self.items[number]
-        reading = dict(self.reading)
-        if item.several and reading.get("position") in (None, 0) and not reading.get("frames"):
-            reading["frames"] = item.index  # without reading those before it
-        for frame in Reader([item.path], **reading).read(item.path):
-            if frame.index == item.index:
-                return frame
+        found = None
+        if item.several and self.reading.get("position") in (None, 0):
+            if not self.reading.get("frames"):
+                # Without reading those before it. A file of a set numbers its own frames, while
+                # time points are those of the whole set.
+                with contextlib.suppress(UserError):
+                    found = _frame(item, {**self.reading, "frames": item.step})
+        found = found or _frame(item, self.reading)
+        if found is not None:
+            return found
         raise UserError(f"{item.path}: has no frame {item.index} any more, start the page again")
+
+
+def _frame(item: Item, reading: Mapping[str, Any]) -> Frame | None:
+    """The frame of an item; None where it is not among what is chosen of its file."""
+    frames = Reader([item.path], **reading).read(item.path)
+    return next((frame for frame in frames if frame.index == item.index), None)
 
 
 def catalogue(
