@@ -4,7 +4,6 @@ Images are drawn from a finished table, see :mod:`cellzoo.scores.sampled`. Their
 from the terminal, from the sheet beside the table, or from a table of labels.
 """
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.data.labels import Row, parse_count, read_labels, resolved
+from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
 from cellzoo.files import check_new_file, csv_plain, csv_text, write_new
 from cellzoo.labelling.open_table import OpenTable
@@ -22,6 +22,8 @@ from cellzoo.scores.uncertainty import FEWEST_GROUPS, score_intervals
 
 SEED = 0
 CORRECTED = "count_corrected"
+_TEXTS = ("image", "frame", "error", "series")
+_NUMBERS = ("count_raw", "count_low", "count_high")
 Ask = Callable[[str], str | None]
 
 
@@ -39,11 +41,21 @@ class Counted:
     """
 
     def __init__(self, table: Path):
-        """Reads it."""
-        with table.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            self.rows = list(reader)
-        self.header = list(reader.fieldnames or ())
+        """Reads it.
+
+        Raises:
+            UserError: it is none.
+        """
+        self.header, rows = read_table(table, numbers=_NUMBERS)
+        self.rows = [row for _, row in rows]
+        if missing := [name for name in (*_TEXTS, *_NUMBERS) if name not in self.header]:
+            raise UserError(f"{table} is no table of cellzoo count: it has no {missing[0]}.")
+        for line, row in rows:
+            for name in _NUMBERS:
+                if not _is_number(row[name]):
+                    raise UserError(
+                        f"{table}: line {line}: {name} {row[name]!r} is no number: correct it."
+                    )
         self.known = np.array([k for k, row in enumerate(self.rows) if not row["error"]], int)
         self.raw = self.column("count_raw")
         self._frames = Counter(row["image"] for row in self.rows)
@@ -168,6 +180,14 @@ class _Sheet:
 def _is_count(answer: str) -> bool:
     try:
         parse_count(answer)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "nan")
     except ValueError:
         return False
     return True

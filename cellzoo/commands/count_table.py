@@ -11,6 +11,7 @@ from typing import Any
 
 import filelock
 
+from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
 from cellzoo.files import (
     check_name,
@@ -22,6 +23,9 @@ from cellzoo.files import (
 )
 
 log = logging.getLogger(__name__)
+
+# Columns of counts.csv in which a spreadsheet may write a decimal comma.
+_NUMBERS = ("count_raw", "count_low", "count_high", "seconds", "time", "diameter")
 
 
 class CountTable:
@@ -100,9 +104,12 @@ class CountTable:
     def _read(self) -> list[dict[str, str]]:
         """The rows that are whole."""
         lines = _whole_lines(self.file)
-        if lines and lines[0] != self._header:
+        if not lines or lines[0] == self._header:
+            return [dict(zip(self._header, line, strict=False)) for line in lines[1:] if line]
+        header, rows = read_table(self.file, numbers=_NUMBERS)  # that a spreadsheet saved
+        if header != self._header:
             raise UserError(f"{self.file} is no table of cellzoo count: move it away.")
-        return [dict(zip(self._header, line, strict=False)) for line in lines[1:] if line]
+        return [row for _, row in rows]
 
     def _check(self, made_with: dict[str, Any], cure: str, but: Sequence[str] = ()) -> None:
         """Refuses to go on with another model, or with files read otherwise."""
@@ -182,6 +189,14 @@ def part_of(out: Path) -> Path:
 def options_of(out: Path) -> Path:
     """What says with which options a whole table was counted."""
     return out.with_name(f".{out.stem[:200]}.options.json")
+
+
+def counted_by_chambers(table: Path) -> bool:
+    """Whether what stands beside a table says that it has a row for each chamber of a frame."""
+    for about in (options_of(table), table.with_suffix(".watch.json")):
+        if about.is_file():
+            return bool(read_json(about, "move it away").get("chambers"))
+    return False
 
 
 def check_not_begun(out: Path) -> None:

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from cellzoo.errors import UserError
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Excel writes, and obeys, such a first line.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*', re.IGNORECASE)
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+_MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,68 @@ def read_csv(path: Path, otherwise: str | None = None) -> tuple[list[tuple[int, 
         if any("\0" in cell for cell in row):
             raise UserError(f"{path}: line {line}: holds a character of code 0, type it anew")
     return [(line, row) for line, row in rows if any(row)], form
+
+
+def read_table(
+    path: Path, numbers: Sequence[str] = ()
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Reads a table that cellzoo wrote, as it wrote it or as a spreadsheet saved it again.
+
+    Commas, semicolons or tabs separate; the text is UTF-8, UTF-16 or Windows-1252.
+
+    Args:
+        path: the file.
+        numbers: columns whose decimal commas become points.
+
+    Returns:
+        The columns, none of an empty file; and of each row its line and its cells by column, empty
+        where a spreadsheet left them out.
+
+    Raises:
+        UserError: it cannot be read, a row has too many cells, or a number may be two numbers.
+    """
+    lines, form = read_csv(path, otherwise="cp1252")
+    if not lines:
+        return [], []
+    (_, header), *rest = lines
+    rows = []
+    for line, cells in rest:
+        if any(cells[len(header) :]):
+            raise UserError(
+                f"{path}: line {line}: has more cells than the header: quote cells with commas in "
+                "them, or put semicolons between cells."
+            )
+        rows.append((line, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))))
+    decimal_points(path, rows, numbers, form.delimiter)
+    return header, rows
+
+
+def decimal_points(
+    path: Path, rows: Sequence[tuple[int, dict[str, str]]], names: Iterable[str], delimiter: str
+) -> None:
+    """Writes decimal commas of columns as points, where they are no thousands marks.
+
+    Args:
+        path: of the table.
+        rows: line and cells by column, which are changed.
+        names: of columns of numbers; a table may lack some.
+        delimiter: between its cells.
+
+    Raises:
+        UserError: a comma may be either.
+    """
+    for name in names:
+        commas = [(line, cells) for line, cells in rows if _COMMA.fullmatch(cells.get(name, ""))]
+        # Who separates cells with semicolons has the comma for decimals.
+        unclear = [line for line, cells in commas if _MAYBE_THOUSANDS.fullmatch(cells[name])]
+        if commas and len(unclear) == len(commas) and delimiter != ";":
+            line, cells = commas[0]
+            raise UserError(
+                f"{path}: line {line}: the {name} {cells[name]!r} may have a decimal or a "
+                "thousands mark: write it with a point, or without a mark."
+            )
+        for _, cells in commas:
+            cells[name] = cells[name].replace(",", ".")
 
 
 def _text(path: Path, otherwise: str | None) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from spreadsheet import save_again
 
 from cellzoo.cli import main
 from cellzoo.commands.chambers import chambers, summary
@@ -24,7 +25,7 @@ from cellzoo.images.ome import OmeWriter, write_ome
 from cellzoo.simulators.experiment import simulate_experiment
 from cellzoo.timelapse.chambers.crop import chamber_entries, cut
 from cellzoo.timelapse.chambers.find import Box
-from cellzoo.timelapse.chambers.table import COLUMNS, read_chambers
+from cellzoo.timelapse.chambers.table import COLUMNS, read_boxes, read_chambers
 from cellzoo.timelapse.chambers.where import Where
 
 FILE = "field.ome.tif"
@@ -290,6 +291,15 @@ def test_counting_by_the_table_counts_what_is_written(field, where, tmp_path):
     assert {(r.series[-10:-8], r.frame): r.count_raw for r in by_file} == counts
     assert {r.series for r in by_table} == {f"{FILE} 01", f"{FILE} 02"}
     assert [r.time for r in by_table] == ["0", "0", "1.5", "1.5", "3", "3"]
+
+
+def test_a_table_that_a_spreadsheet_saved_is_the_same_table(field, where, tmp_path):
+    chambers([field], "out", where)
+    rows = read_chambers(tmp_path / "out" / "chambers.csv")
+    assert read_chambers(save_again(tmp_path / "out" / "chambers.csv")) == rows
+    (tmp_path / "boxes.csv").write_text("x;y;width;height\n40,5;50;100;90,25\n")
+    box = read_boxes(tmp_path / "boxes.csv")[0]
+    assert (box.x, box.y, box.width, box.height) == (40.5, 50, 100, 90.25)
 
 
 def test_counting_tells_of_flagged_and_missing_boxes(field, where, tmp_path):

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from spreadsheet import save_again
 
 from cellzoo.cli import main
 from cellzoo.commands.check_counts import CORRECTED, check_counts, sheet_of
@@ -135,6 +136,27 @@ def test_intervals_that_do_not_hold_are_said(tmp_path):
     table = write_counts(tmp_path / "counts.csv", 1.5 * COUNTS, half=0.5)
     lines = said(table, truth=write_labels(tmp_path / "labels.csv", COUNTS))
     assert any("fewer than the 95 % that are promised" in line for line in lines)
+
+
+def test_a_table_that_a_spreadsheet_saved_gives_the_same(tmp_path):
+    table = write_counts(tmp_path / "counts.csv", 1.5 * COUNTS, error=True)
+    labels = write_labels(tmp_path / "labels.csv", COUNTS)
+    lines = said(table, truth=labels)
+    assert said(save_again(table), truth=labels) == lines
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("count_raw", "raw", "it has no count_raw"),
+        (f",{1.5 * COUNTS[0]:.3f}", ",many", "line 2: count_raw 'many' is no number"),
+    ],
+)
+def test_what_is_no_table_of_counts_is_said(tmp_path, old, new, words):
+    table = write_counts(tmp_path / "counts.csv", 1.5 * COUNTS)
+    table.write_text(table.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=words):
+        said(table)
 
 
 def test_frames_of_a_stack_have_their_numbers(tmp_path):

@@ -87,6 +87,21 @@ def test_an_interrupted_count_goes_on_with_each_frame_once(folder, tmp_path, aft
     assert names == ["counts.csv", "images", "whole.csv"]
 
 
+def test_rows_that_a_spreadsheet_saved_are_gone_on_with(folder, tmp_path):
+    from spreadsheet import save_again  # other processes import this file, and have no such path
+
+    count_files([folder], GreyCounter(), tmp_path / "whole.csv")
+    out = tmp_path / "counts.csv"
+    interrupted(folder, out, 4)
+    save_again(tmp_path / "counts.part.csv")
+    count_into([folder], GreyCounter(), out, resume=True)
+    assert rows_of(out) == rows_of(tmp_path / "whole.csv")
+    save_again(out)
+    saved, counter = out.read_bytes(), GreyCounter()
+    assert count_into([folder], counter, out, resume=True).frames == 9
+    assert counter.counted == [] and out.read_bytes() == saved
+
+
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])
 def test_a_line_that_was_written_by_half_is_counted_again(folder, tmp_path, cut):
     count_files([folder], GreyCounter(), tmp_path / "whole.csv")

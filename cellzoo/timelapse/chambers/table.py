@@ -1,12 +1,11 @@
 """The table of chambers, ``chambers.csv``, and tables of boxes."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
 from cellzoo.files import csv_plain, csv_safe, csv_text
 from cellzoo.timelapse.chambers.find import Box
@@ -14,6 +13,7 @@ from cellzoo.timelapse.chambers.find import Box
 COLUMNS = (
     "image", "frame", "time", "chamber", "x", "y", "width", "height", "angle", "score", "flag",
 )  # fmt: skip
+_NUMBERS = ("time", "x", "y", "width", "height", "angle", "score")
 _LEAST = 8  # px, side of a chamber
 
 
@@ -66,21 +66,21 @@ def read_chambers(file: Path) -> list[ChamberRow]:
     rows = []
     for line, row in _table(file, ("image", "chamber", "x", "y", "width", "height")):
         box = _box(file, line, row)
-        name = csv_plain((row.get("chamber") or "").strip())
+        name = csv_plain(row.get("chamber", ""))
         if not name:
             raise UserError(f"{file}: line {line}: the chamber has no name: write one.")
-        frame = (row.get("frame") or "0").strip() or "0"
+        frame = row.get("frame") or "0"
         if not frame.isdigit():
             raise UserError(
                 f"{file}: line {line}: frame {frame!r} is no number from 0: correct it."
             )
         rows.append(
             ChamberRow(
-                row["image"].strip(),
+                row["image"],
                 int(frame),
-                (row.get("time") or "").strip(),
+                row.get("time", ""),
                 replace(box, name=name),
-                csv_plain((row.get("flag") or "").strip()),
+                csv_plain(row.get("flag", "")),
             )  # fmt: skip
         )
     places = set()
@@ -103,26 +103,14 @@ def read_boxes(file: Path) -> list[Box]:
     """
     boxes = []
     for line, row in _table(file, ("x", "y", "width", "height")):
-        name = csv_plain((row.get("chamber") or "").strip())
+        name = csv_plain(row.get("chamber", ""))
         boxes.append(replace(_box(file, line, row), name=name, score=math.nan))
     return boxes
 
 
 def _table(file: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): check its path.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is no UTF-8 text: save it as CSV, UTF-8.") from None
-    head = text.partition("\n")[0]
-    delimiter = ";" if head.count(";") > head.count(",") else ","
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{file} is no table ({error}): save it as CSV.") from None
-    missing = [name for name in needed if name not in (reader.fieldnames or [])]
+    header, rows = read_table(file, numbers=_NUMBERS)
+    missing = [name for name in needed if name not in header]
     if missing:
         raise UserError(f"{file} has no column {missing[0]}: add it, the first line names columns.")
     if not rows:
@@ -132,8 +120,8 @@ def _table(file: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]
 
 def _box(file: Path, line: int, row: Mapping[str, str]) -> Box:
     numbers = []
-    for key in ("x", "y", "width", "height", "angle", "score"):
-        text = (row.get(key) or "").strip()
+    for key in _NUMBERS[1:]:
+        text = row.get(key, "")
         try:
             number = float(text) if text else {"angle": 0.0, "score": math.nan}[key]
         except (ValueError, KeyError):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellzoo.data.table import read_csv
+from cellzoo.data.table import decimal_points, read_csv
 from cellzoo.data.times import HOURS
 from cellzoo.errors import UserError
 
@@ -24,8 +24,6 @@ _TIME_IN = re.compile(rf"(?:t|time|elapsed|elapsed_time|time_elapsed)_(?:in_)?({
 # Not `min`, which may be a minimum, nor `seconds`, which `cellzoo count` writes: its own time.
 _UNIT_ALONE = ("h", "hr", "hrs", "hour", "hours", "minutes", "mins", "day", "days")
 _SHOWN_UNIT = {1.0: "hours", 24.0: "days", 1 / 60: "minutes", 1 / 3600: "seconds"}
-_COMMA = re.compile(r"[+-]?\d*,\d+")
-_MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")
 
 
@@ -101,7 +99,7 @@ def read_counts(file: Path, times: bool = True) -> CountsTable:
         row = [*row, *[""] * (len(header) - len(row))]
         cells = {name: row[k] for name, k in places.items()}
         rows.append(CountRow(line, cells, dict(zip(header, row, strict=False))))
-    _decimal_points(file, rows, form.delimiter)
+    decimal_points(file, [(row.line, row.cells) for row in rows], _NUMBERS, form.delimiter)
     if "time" in places:
         _check_dates(file, header, rows, _plain(header[places["time"]]))
     named = "time" in places and _unit(_plain(header[places["time"]])) is not None
@@ -163,21 +161,6 @@ def _taken(file: Path, header: Sequence[str], places: dict[str, int], hours: flo
     if not {"series", "image"} & set(places):
         words.append("one series, as there is no column series")
     return [f"{file.name}: {', '.join(words)}"] if words else []
-
-
-def _decimal_points(file: Path, rows: list[CountRow], delimiter: str) -> None:
-    """Writes decimal commas as points, where they are no thousands marks."""
-    for name in _NUMBERS:
-        commas = [row for row in rows if _COMMA.fullmatch(row.cells.get(name, ""))]
-        # Who separates cells with semicolons has the comma for decimals.
-        unclear = [row for row in commas if _MAYBE_THOUSANDS.fullmatch(row.cells[name])]
-        if commas and len(unclear) == len(commas) and delimiter != ";":
-            raise UserError(
-                f"{file}: line {commas[0].line}: the {name} {commas[0].cells[name]!r} may have a "
-                "decimal or a thousands mark: write it with a point, or without a mark."
-            )
-        for row in commas:
-            row.cells[name] = row.cells[name].replace(",", ".")
 
 
 def _check_dates(file: Path, header: Sequence[str], rows: list[CountRow], name: str) -> None:
