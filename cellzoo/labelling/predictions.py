@@ -1,9 +1,8 @@
 """What a model says of the frames of a page, counted in the background."""
 
-import csv
-import io
 import logging
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cellzoo.commands.count_table import counted_by_chambers
 from cellzoo.counters.entries import Entry, file_entries, with_options
+from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
+from cellzoo.files import csv_plain
 from cellzoo.labelling.catalogue import Catalogue
 from cellzoo.labelling.next import Predicted
 from cellzoo.scores.counts import round_count
@@ -20,6 +22,7 @@ from cellzoo.scores.counts import round_count
 log = logging.getLogger("cellzoo")
 
 _MOST_RINGS = 1000  # of a frame
+_NUMBERS = ("count_raw", "count_low", "count_high")
 
 
 @dataclass
@@ -149,17 +152,23 @@ def peaks(density: np.ndarray, size: tuple[int, int]) -> list[tuple[float, float
 
 
 def read_counts(file: Path) -> list[dict[str, str]]:
-    """The rows of a table that `cellzoo count` wrote.
+    """The rows of a table that `cellzoo count` wrote, one for each frame.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or has several counts of a frame, as of chambers.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read ({error}), give a table of cellzoo count") from None
-    if not rows or not {"image", "frame", "count_raw"} <= rows[0].keys():
+    header, numbered = read_table(file, numbers=_NUMBERS)
+    if not numbered or not {"image", "frame", "count_raw"} <= set(header):
         raise UserError(f"{file} is no table of cellzoo count: it has no count_raw.")
+    rows = [{**row, "image": csv_plain(row["image"])} for _, row in numbered]
+    counted = Counter((row["image"], row["frame"]) for row in rows)
+    (image, frame), times = counted.most_common(1)[0]
+    if times > 1 or counted_by_chambers(file):
+        many = f"{times} counts of {image}, frame {frame}" if times > 1 else "counts of chambers"
+        raise UserError(
+            f"{file} has {many}, while a label is of a whole frame: cut the chambers out with "
+            "`cellzoo chambers`, count the time-lapses in its folder series, and give that table."
+        )
     return rows
 
 
