@@ -111,8 +111,8 @@ def suspicions(series: Series, window: Window, fit: Fit) -> list[Suspicion]:
 
 def _falls(counts: np.ndarray, place: int) -> bool:
     """Whether counts are lower from a frame on than before it."""
-    before, after = counts[max(place - 5, 0) : place], counts[place : place + 5]
-    return bool(before.mean() - after.mean() >= 0.5)
+    before, after = counts[max(place - 8, 0) : place], counts[place : place + 8]
+    return bool(before.mean() - after.mean() >= 0.6)
 
 
 def _grows_on(series: Series, window: Window, change: Change) -> bool:
