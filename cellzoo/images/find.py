@@ -132,22 +132,28 @@ def search_images(paths: Sequence[Path]) -> Found:
     return found
 
 
-def new_images(path: Path, known: Container[str]) -> list[Path]:
+def new_images(path: Path, known: Container[str], left_out: set[str]) -> list[Path]:
     """The images below a folder that are not known yet, cheaply, in natural order.
 
     Args:
         path: a folder, or a file, which is an image whatever its name.
         known: paths of images that are known, as text.
+        left_out: paths of pictures that a program made of an image beside them; new ones are added.
     """
     if not path.is_dir() or _is_picture_folder(path):
         return [path] if path.exists() and str(path) not in known else []
     # As text: a `Path` of each of many files, at each look, costs memory and half a second.
     files = [file for file in _files_below(path) if os.path.splitext(file)[1].lower() in SUFFIXES]
-    new = [Path(file) for file in files if file not in known]
-    if not new:
+    found = [Path(file) for file in files if file not in known and file not in left_out]
+    if not found:
         return []
     stems = {os.path.splitext(file)[0] for file in files}
-    new = [file for file in new if not _is_made_of_another(file, stems)]
+    new = []
+    for file in found:
+        if _is_made_of_another(file, stems):
+            left_out.add(str(file))
+        else:
+            new.append(file)
     return sorted(new, key=lambda file: natural_key(file.as_posix()))
 
 

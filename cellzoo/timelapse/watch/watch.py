@@ -70,6 +70,7 @@ class Watch:
         self._table = CountTable(out, HEADER, known, live=True)
         self.frames, self.failed = 0, 0
         self._files: dict[str, WatchedFile] = {}  # by their path
+        self._left_out: set[str] = set()
         self._waiting: deque[Path] = deque()
         self._earlier: dict[str, WatchedFile] = {}  # that were not looked at yet, by their cell
         for row in self._table.earlier:
@@ -118,7 +119,7 @@ class Watch:
     def _find(self) -> bool:
         """Puts files that have come to rest into the queue; whether others still change."""
         now, moving = self._clock(), False
-        new = new_images(self._source, self._files)
+        new = new_images(self._source, self._files, self._left_out)
         self._rows.look_at(new)
         for path in new:
             known = self._earlier.pop(image_cell(path), None) or WatchedFile()

@@ -17,8 +17,8 @@ from cellzoo.commands.count import CountRow
 from cellzoo.counters.base import Counter
 from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
+from cellzoo.images import find, to_unit
 from cellzoo.images import read as read_module
-from cellzoo.images import to_unit
 from cellzoo.timelapse.watch import alerts as module_of_alerts
 from cellzoo.timelapse.watch import live_page
 from cellzoo.timelapse.watch import watch as module
@@ -93,6 +93,20 @@ def test_what_is_there_and_what_comes_is_counted_once(folder, tmp_path):
     assert [int(row["count"]) for row in rows] == list(range(8)) and watched.frames == 8
     assert [row["time"] for row in rows[:3]] == ["0", "0.5", "1"]
     assert len({row["series"] for row in rows}) == 1
+
+
+def test_pictures_of_a_program_are_left_out_and_looked_at_once(folder, tmp_path, monkeypatch):
+    looked, is_made = [], find._is_made_of_another
+
+    def look(path, stems):
+        looked.append(path.name)
+        return is_made(path, stems)
+
+    monkeypatch.setattr(find, "_is_made_of_another", look)
+    (folder / "c_t001_cp_masks.png").write_bytes(png(90))
+    watch(folder, tmp_path / "counts.csv")
+    assert looked.count("c_t001_cp_masks.png") == 1
+    assert len(rows_of(tmp_path / "counts.csv")) == 4
 
 
 def test_it_goes_on_with_its_table(folder, tmp_path):
@@ -437,7 +451,9 @@ def test_a_command_that_failed_is_reported_while_others_run(caplog, monkeypatch)
             for n in (4, 0, 0, 0):
                 alerts.take(row(n, series=series))
         alerts.close()
-    assert caplog.text.count("--alert failing ended with 7") == 2
+    words = "--alert failing ended with 7."
+    # Each once, even where two handlers hear it.
+    assert len({id(record) for record in caplog.records if record.message == words}) == 2
 
 
 def test_the_page_is_fresh_and_says_when_a_chamber_has_stopped(tmp_path, caplog, monkeypatch):

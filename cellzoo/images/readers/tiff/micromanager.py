@@ -43,12 +43,12 @@ class _Stack:
         tiff.pages.useframes = True  # their tags are alike
         self.pages = list(tiff.pages)[: len(offsets)]
         there = [k for k, page in enumerate(self.pages) if is_there(page, size)]
-        by_offset = {offset: k for k, offset in enumerate(offsets)}
+        by_offset = {offsets[k]: k for k in there}
         self.planes: dict[Place, int] = {}
         known = (tiff.micromanager_metadata or {}).get("IndexMap")
         for channel, plane, time, position, offset in known if known is not None else ():
             page = by_offset.get(int(offset))
-            if page in there:
+            if page is not None:
                 self.planes.setdefault((int(position), int(time), int(plane), int(channel)), page)
         if len(self.planes) < len(there):  # stopped before the map was written
             self.planes = {place: k for k in there if (place := self._tagged_place(k)) is not None}
