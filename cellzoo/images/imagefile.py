@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cellzoo.errors import UserError
+
 COLOURS = ("red", "green", "blue")
+# What cannot be read plane by plane is read at once, up to here.
+_MOST_AT_ONCE = 2**30  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,3 +124,16 @@ def fixed(series: Series, letter: str, index: int, **changes: object) -> Series:
         own=within(series.own),
         **changes,
     )
+
+
+def checked_size(numbers: int, itemsize: int, path: Path) -> None:
+    """Refuses to read at once what should be read in parts.
+
+    Raises:
+        UserError: it is too large.
+    """
+    if numbers * itemsize > _MOST_AT_ONCE:
+        raise UserError(
+            f"{path}: stores {numbers * itemsize / 2**30:.1f} GiB in a form that can be read only "
+            "at once, save it as a TIFF with one page for each plane"
+        )

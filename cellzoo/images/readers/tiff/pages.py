@@ -15,8 +15,6 @@ _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _READ_AS_STORED = (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB)
 _READ_AS_STORED += (_PHOTOMETRIC.PALETTE, _PHOTOMETRIC.CFA, _PHOTOMETRIC.LINEAR_RAW)
 _JPEGS = (6, 7, 33007, 34892)  # compressions whose decoder gives red, green and blue
-# What cannot be read page by page is read at once, up to here.
-_MOST_AT_ONCE = 2**30  # bytes
 _SIGNED_16 = (0, -32768.0, 1.0)  # ImageJ's calibration of signed 16 bit pictures
 
 
@@ -154,16 +152,3 @@ def read_page(
     if not is_there(page, tiff.filehandle.size):
         raise cut_off(path)
     return page.asarray()
-
-
-def checked_size(numbers: int, itemsize: int, path: Path) -> None:
-    """Refuses to read at once what should be read in parts.
-
-    Raises:
-        UserError: it is too large.
-    """
-    if numbers * itemsize > _MOST_AT_ONCE:
-        raise UserError(
-            f"{path}: stores {numbers * itemsize / 2**30:.1f} GiB in a form that can be read only "
-            "at once, save it as a TIFF with one page for each plane"
-        )

@@ -11,10 +11,9 @@ import tifffile
 from cellzoo.errors import UserError
 from cellzoo.images import metadata
 from cellzoo.images.grey import cut_off
-from cellzoo.images.imagefile import ImageFile, Series
+from cellzoo.images.imagefile import ImageFile, Series, checked_size
 from cellzoo.images.readers.tiff.pages import (
     Layout,
-    checked_size,
     is_there,
     read_page,
     without_offset,
