@@ -355,14 +355,26 @@ def _stated(series: Series, pixels: np.ndarray, file: ImageFile) -> int | None:
     if bits is None or pixels.dtype != np.uint16 or bits >= 16:
         return None
     highest = int(pixels.max())
+    # PNG's specification wants fewer bits spread over all of them; cameras' programs do not do it.
+    if file.format == "PNG" and (highest >= 2**bits or _is_spread(pixels, bits)):
+        return 16
     if highest < 2**bits:
         return bits
-    if file.format == "PNG":  # whose fewer bits are spread over all of them, by its specification
-        return 16
     raise UserError(
         f"{file.path}: states {bits} bits but has grey levels up to {highest}, set "
         "data.natural.intensity: [low, high] to the values of black and white"
     )
+
+
+def _is_spread(pixels: np.ndarray, bits: int) -> bool:
+    """Whether dark grey levels were spread over 16 bits, by shift, replication or scaling.
+
+    Below 2^bits, of at least 8 bits, replication is a shift.
+    """
+    if not (pixels & (2 ** (16 - bits) - 1)).any():
+        return True
+    step = 65535 / (2**bits - 1)
+    return bool((np.rint(np.rint(pixels / step) * step) == pixels).all())
 
 
 def _time(series: Series, t: int) -> float | None:
