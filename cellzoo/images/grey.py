@@ -98,7 +98,7 @@ def checked_pixels(pixels: np.ndarray, path: Path, mask: bool = False) -> np.nda
         pixels = 255 * pixels.astype(np.uint8)  # as OpenCV has it
     kind = pixels.dtype.kind
     if kind == "f" and not np.isfinite(pixels).all():
-        raise UserError(f"{path}: has grey values that are NaN or infinite, export it again")
+        raise _not_finite(path)
     if kind == "f" and mask and (pixels == np.rint(pixels)).all():
         kind = "i"  # numbers of cells, as CellProfiler and others store them
     if pixels.dtype in (np.uint8, np.uint16):
@@ -114,7 +114,10 @@ def checked_pixels(pixels: np.ndarray, path: Path, mask: bool = False) -> np.nda
             )
         pixels = pixels.astype(np.uint16)
     elif kind == "f":
-        pixels = pixels.astype(np.float32)
+        with np.errstate(over="ignore"):
+            pixels = pixels.astype(np.float32)
+        if not np.isfinite(pixels).all():  # of 64 bits, some are beyond 32
+            raise _not_finite(path)
     else:
         raise UserError(
             f"{path}: has {pixels.dtype} pixels, save it as 8 or 16 bit (unsigned) or 32 bit float"
@@ -128,6 +131,13 @@ def _renumbered(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     numbers, places = np.unique(pixels, return_inverse=True)
     start = int(numbers[0] > 0)
     return places.reshape(pixels.shape) + start, len(numbers) - 1 + start
+
+
+def _not_finite(path: Path) -> UserError:
+    return UserError(
+        f"{path}: has grey values that are NaN, infinite or beyond what 32 bit floats hold, export "
+        "it again"
+    )
 
 
 def one_bit(path: Path) -> UserError:

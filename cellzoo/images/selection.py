@@ -1,5 +1,6 @@
 """What to take of a file that holds more than grey frames, in the user's words."""
 
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images.imagefile import COLOURS, ImageFile, Series, fixed
+from cellzoo.images.imagefile import COLOURS, ImageFile, Series, checked_size, fixed
 from cellzoo.images.notes import Notes
 
 PROJECTIONS = ("max", "mean", "sharpest")
@@ -150,7 +151,7 @@ def relabelled(series: Series, axes: str | None, path: Path) -> Series:
             for wanted, length in zip(asked.values(), stored.values(), strict=True)
         ):
             _check_channels_stay(axes, stored, dict(zip(asked, stored.values(), strict=True)), path)
-            return _renamed(series, stored, list(asked))
+            return _renamed(series, stored, list(asked), path)
     return _reshaped(series, asked, axes, path)
 
 
@@ -164,7 +165,9 @@ def _with_and_without_ones(
         yield {k: n for k, n in sizes.items() if n > 1 or k in "YX" or k in kept}
 
 
-def _renamed(series: Series, stored: Mapping[str, int], letters: list[str]) -> Series:
+def _renamed(
+    series: Series, stored: Mapping[str, int], letters: list[str], path: Path
+) -> Series:
     """The series with other letters for its axes, in their order."""
     new = dict(zip(letters, stored.values(), strict=True))
     old_of = dict(zip(letters, stored, strict=True))
@@ -179,13 +182,17 @@ def _renamed(series: Series, stored: Mapping[str, int], letters: list[str]) -> S
         if list(series.sizes) == list(stored) and "S" not in stored:
             return replace(series, sizes=new, read=read)
         return replace(series, sizes=new, read=read, present=None, own=None)
-    whole = _whole(series, stored)
+    checked_size(math.prod(stored.values()), series.dtype.itemsize, path)
     inner = [letters.index(letter) for letter in "YXS" if letter in new]
     outer = [letter for letter in letters if letter not in "YXS"]
-    turned = whole.transpose([letters.index(letter) for letter in outer] + inner)
+
+    @functools.cache
+    def turned() -> np.ndarray:
+        whole = _whole(series, stored)
+        return whole.transpose([letters.index(letter) for letter in outer] + inner)
 
     def read_turned(place: Mapping[str, int]) -> np.ndarray:
-        return turned[tuple(place[letter] for letter in outer)]
+        return turned()[tuple(place[letter] for letter in outer)]
 
     return replace(series, sizes=new, read=read_turned, present=None, own=None)
 

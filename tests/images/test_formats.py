@@ -26,6 +26,7 @@ from cellzoo.images import (
     to_unit,
 )
 from cellzoo.images.readers import FORMATS
+from cellzoo.images.readers.tiff import ome
 
 FIRST, SECOND, THIRD, FOURTH = (scene(k) for k in range(4))
 THREE = np.stack([FIRST, SECOND, THIRD])
@@ -304,10 +305,38 @@ REFUSED = {
     "a picture that is too large": (
         lambda d: pages(d / "a.tif", FIRST), {"max_megapixels": 0.002}, "max_megapixels",
     ),
+    "an OME description of a million planes and one": (
+        lambda d: ome_of_planes(d / "a.ome.tif", 10**6 + 1), {}, "at most 1000000 are read",
+    ),
+    "decimal grey levels beyond 32 bit": (
+        lambda d: pages(d / "a.tif", FIRST * 1e300), {}, "beyond what 32 bit floats hold",
+    ),
     "a damaged CZI": (
         lambda d: cut(writers.czi(d / "a.czi", {(0, 0, 0): FIRST}), 700), {}, "cut off or damaged",
     ),
 }  # fmt: skip
+
+
+def ome_of_planes(path: Path, planes: int) -> Path:
+    """One picture, of which the description promises many."""
+    tifffile.imwrite(path, FIRST, metadata=None, description=(
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image><Pixels DimensionOrder="XYZCT" SizeT="{planes}"><TiffData/></Pixels></Image></OME>'
+    ))  # fmt: skip
+    return path
+
+
+def test_planes_that_are_only_promised_are_not_looked_for(tmp_path, monkeypatch):
+    looked, has = [], ome._Files.has
+
+    def look(files, plane):
+        looked.append(plane)
+        return has(files, plane)
+
+    monkeypatch.setattr(ome._Files, "has", look)
+    with open_image(ome_of_planes(tmp_path / "a.ome.tif", 10**6)) as file:
+        assert file.notes[0].startswith("holds 1 of the 1000000 planes")
+    assert looked == [("", 0)]
 
 
 def cut(path: Path, length: int) -> Path:
@@ -393,6 +422,26 @@ SAME = {
     "8 bit in uint32": lambda d: pages(d / "a.tif", FIRST.astype(np.uint32)),
     "float": lambda d: pages(d / "a.tif", FIRST.astype(np.float32) / 255),
 }
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [
+        lambda v: v << 4,
+        lambda v: v << 4 | v >> 8,
+        lambda v: np.rint(v * (65535 / 4095)).astype(np.uint16),
+    ],
+    ids=["shifted", "replicated", "scaled"],
+)
+def test_a_dark_png_of_fewer_bits_is_scaled_as_a_bright_one_of_its_series(tmp_path, spread):
+    levels = TWELVE // 16
+    assert 137 < levels.max() < 256
+    files = [writers.grey16_png(tmp_path / f"{k}.png", spread(levels << k), 12) for k in (0, 4)]
+    reader = Reader(files, intensity="full")
+    dark, bright = (next(reader.read(file)) for file in files)
+    assert dark.bits == bright.bits == 16
+    np.testing.assert_array_equal(dark.pixels, spread(levels))
+    np.testing.assert_array_equal(bright.pixels, spread(levels << 4))
 
 
 def packed_12_bit(path: Path, pixels) -> Path:

@@ -16,12 +16,14 @@ from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
     SUFFIXES,
     find_images,
+    imagefile,
     read_frames,
     resize,
     resize_all,
     resize_mask,
     to_unit,
 )
+from cellzoo.images.readers.tiff import stacks
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (6, 9), np.uint8)
@@ -138,6 +140,16 @@ def test_axes_overrule_the_file(tmp_path):
     columns = frames_of(path, axes="YXT")
     assert len(columns) == 9
     np.testing.assert_array_equal(columns[2].pixels, STACK[:, :, 2])
+
+
+def test_a_stack_whose_axes_are_turned_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path = write_tiff(tmp_path / "a.tif", STACK, photometric="minisblack")
+    monkeypatch.setattr(stacks, "read_page", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="max_megapixels"):
+        frames_of(path, axes="YXT", max_megapixels=1e-6)
+    monkeypatch.setattr(imagefile, "_MOST_AT_ONCE", STACK.nbytes - 1)
+    with pytest.raises(UserError, match="can be read only at once"):
+        frames_of(path, axes="YXT")
 
 
 def test_axes_make_no_frames_of_channels(tmp_path):

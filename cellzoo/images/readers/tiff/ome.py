@@ -16,6 +16,7 @@ from cellzoo.images.imagefile import ImageFile, Series
 from cellzoo.images.readers.tiff.pages import Layout, is_there, read_page
 
 _AXES = "TZC"
+_MOST_PLANES = 10**6  # of a picture and all of its files
 Plane = tuple[str, int]  # name of the file, empty for this one, and number of the page
 
 
@@ -77,16 +78,16 @@ def open_file(
             continue
         described = _Described(pixels, root, path, len(offsets))
         own = {place: plane for place, plane in described.planes.items() if plane[0] == ""}
-        listed += len(own)
+        listed += described.promised
         others |= {plane[0] for plane in described.planes.values()} - {""}
-        if not own:
+        if not described.promised:
             continue
         name = image.get("Name") or ""
         one, missing = _series(files, described, own, name, number, path)
         if missing:
             notes.append(
-                f"holds {len(own) - missing} of the {len(own)} planes that its description "
-                "promises: the acquisition was stopped, or the file is not whole"
+                f"holds {described.promised - missing} of the {described.promised} planes that its "
+                "description promises: the acquisition was stopped, or the file is not whole"
             )
         series.append(one)
     if not series and others:
@@ -114,7 +115,8 @@ class _Described:
 
     Attributes:
         sizes: of T, Z and C, where C counts planes, not the samples of a colour picture.
-        planes: place (T, Z, C) -> file and page.
+        planes: place (T, Z, C) -> file and page, of this file those for which it has a page.
+        promised: planes of this file, also those for which it has none.
     """
 
     def __init__(self, pixels: ElementTree.Element, root: ElementTree.Element, path: Path, n: int):
@@ -128,6 +130,7 @@ class _Described:
         elif self.samples > 1 and sizes["C"] % self.samples == 0:
             sizes["C"] //= self.samples
         self.sizes = sizes
+        self.promised = 0
         self.planes = dict(self._planes(root, path, n))
 
     def _planes(
@@ -138,8 +141,11 @@ class _Described:
             raise UserError(f"{path}: has an OME description without an order, export it again")
         lengths = [self.sizes[letter] for letter in order]
         total = lengths[0] * lengths[1] * lengths[2]
-        if total > 10**8:
-            raise UserError(f"{path}: describes {total} planes, more than a file holds, export it")
+        if total > _MOST_PLANES:
+            raise UserError(
+                f"{path}: describes {total} planes, of which at most {_MOST_PLANES} are read, "
+                "export it in parts"
+            )
         blocks = list(_children(self.pixels, "TiffData"))
         own_uuid = root.get("UUID")
         named = {u.get("FileName") for u in root.iter() if _tag(u) == "UUID"} - {None}
@@ -157,7 +163,11 @@ class _Described:
                 )
                 file = "" if mine else uuid.get("FileName") or "?"
             start = first[0] + lengths[0] * (first[1] + lengths[1] * first[2])
-            for k in range(min(many, total - start)):
+            many = max(0, min(many, total - start))
+            if not file:
+                self.promised = min(total, self.promised + many)
+                many = min(many, pages - page)
+            for k in range(many):
                 rest, place = start + k, {}
                 for letter, length in zip(order, lengths, strict=True):
                     rest, place[letter] = divmod(rest, length)
@@ -206,7 +216,7 @@ def _series(
         own=None if whole else frozenset(there),
         **_facts(described, page),
     )
-    return one, len(own) - len(there)
+    return one, described.promised - len(there)
 
 
 def _sampled(
@@ -238,7 +248,7 @@ def _sampled(
         own=None if whole else spread(there),
         **_facts(described, page),
     )
-    return one, len(own) - len(there)
+    return one, described.promised - len(there)
 
 
 def _facts(described: _Described, page: tifffile.TiffPage) -> dict[str, object]:
