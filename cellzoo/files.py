@@ -248,6 +248,14 @@ def csv_plain(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and csv_safe(cell) != cell else cell
 
 
+def csv_path(path: str) -> str:
+    """A relative path for a cell of a table that people open in a spreadsheet.
+
+    What would be a formula there gets ``./`` before it, by which the same file is found.
+    """
+    return path if csv_safe(path) == path else f"./{path}"
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes or replaces a CSV."""
     write_atomically(path, csv_text(header, rows))

@@ -10,6 +10,7 @@ import pytest
 from cellzoo.errors import UserError
 from cellzoo.files import (
     check_new_file,
+    csv_path,
     csv_safe,
     lock,
     read_json,
@@ -110,6 +111,12 @@ def test_where_no_lock_can_be_made_the_work_goes_on(tmp_path, monkeypatch, error
 @pytest.mark.parametrize("name", ["=1+1.png", "+a", "-a.tif", "@a", "\ta"])
 def test_a_spreadsheet_takes_no_name_for_a_formula(name):
     assert csv_safe(name) == "'" + name
+
+
+def test_a_path_that_would_be_a_formula_is_still_a_path():
+    assert [csv_path(name) for name in ("=1.png", "-a/b.png", "../a.png", "a=b.png")] == [
+        "./=1.png", "./-a/b.png", "../a.png", "a=b.png"
+    ]  # fmt: skip
 
 
 def test_other_names_stay_as_they_are():

@@ -14,7 +14,7 @@ import numpy as np
 from cellzoo.data.labels import Row, parse_count, read_labels, resolved
 from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
-from cellzoo.files import check_new_file, csv_plain, csv_text, write_new
+from cellzoo.files import check_new_file, csv_path, csv_plain, csv_text, write_new
 from cellzoo.labelling.open_table import OpenTable
 from cellzoo.scores.sampled import FEWEST, Correction, Estimate, Sample, draw
 from cellzoo.scores.table import COUNT_SCORES
@@ -150,12 +150,16 @@ class _Sheet:
             for name in names:
                 self._table.add({"image": name})
             self._table.write()
-        elif [self._table.get(k, "image") for k in range(len(self._table.rows))] != names:
+        elif self._names() != names:
             number = len(self._table.rows)
             cure = "move it away, or give it as --truth"
             if number != len(names):
                 cure = f"give --check {number}, which it was made with, or {cure}"
             raise UserError(f"{path} lists other images than the {len(names)} drawn now: {cure}.")
+
+    def _names(self) -> list[str]:
+        """Of its images; earlier versions wrote every name as it is."""
+        return [csv_path(self._table.get(k, "image")) for k in range(len(self._table.rows))]
 
     @property
     def answered(self) -> int:
@@ -203,7 +207,7 @@ def _name(sheet: Path, file: Path, frame: int | None) -> str:
         name = Path(os.path.relpath(file, sheet.parent)).as_posix()
     except ValueError:  # on another drive
         name = file.resolve().as_posix()
-    return name if frame is None else f"{name}#{frame}"
+    return csv_path(name if frame is None else f"{name}#{frame}")
 
 
 def _row(labels: dict[Path, dict[int | None, Row]], counted: Counted, place: int) -> Row | None:

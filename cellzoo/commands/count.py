@@ -18,7 +18,7 @@ from cellzoo.counters.entries import Entry, file_entries, with_options
 from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
-from cellzoo.files import check_new_file, csv_safe, path_text, readable
+from cellzoo.files import check_new_file, csv_path, csv_safe, path_text, readable
 from cellzoo.images import natural_key, numbered, parse_interval, search_images
 from cellzoo.scores.counts import round_count
 
@@ -353,7 +353,7 @@ def _without_first(entries: Iterator[Entry], image: str, number: int) -> Iterato
 
 def image_cell(file: Path) -> str:
     """A file as it stands in the table."""
-    return _path_cell(readable(file))
+    return csv_path(readable(file))
 
 
 class Rows:
@@ -413,11 +413,7 @@ def cells(row: CountRow) -> tuple[Any, ...]:
     return tuple(_CELLS.get(name, lambda value: value)(value) for name, value in vars(row).items())
 
 
-def _path_cell(path: str) -> str:
-    return path if csv_safe(path) == path else f"./{path}"
-
-
 _CELLS: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(("image", "series"), _path_cell),
+    **dict.fromkeys(("image", "series"), csv_path),
     **dict.fromkeys(("model", "version", "error", "flag"), csv_safe),
 }

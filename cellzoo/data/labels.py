@@ -27,6 +27,7 @@ from cellzoo.data.names import PICTURE_SUFFIXES, NamedFiles
 from cellzoo.data.table import read_csv_rows
 from cellzoo.data.times import read_times
 from cellzoo.errors import UserError
+from cellzoo.files import csv_plain
 from cellzoo.images import SUFFIXES
 
 log = logging.getLogger("cellzoo")
@@ -246,7 +247,7 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     if split not in (*SPLITS, ""):
         raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
     file, frame = file_and_frame(path.parent, name)
-    group = values.get("group") or values.get("series") or ""
+    group = csv_plain(values.get("group") or values.get("series") or "")
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
     kind = values.get("kind", "")

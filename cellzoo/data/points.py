@@ -19,7 +19,7 @@ import numpy as np
 from cellzoo.data.names import NamedFiles
 from cellzoo.data.table import read_csv_rows
 from cellzoo.errors import UserError
-from cellzoo.files import write_atomically
+from cellzoo.files import csv_path, write_atomically
 
 POINTS_FILE = "points.csv"
 _CURE = "begin the file with the line image,x,y"
@@ -96,7 +96,8 @@ def points_text(points: Mapping[str, Sequence[Point]]) -> str:
     """The text of a table of places: what :func:`read_points` reads, to a hundredth of a pixel."""
     kinds = any(point.kind for found in points.values() for point in found)
     rows = []
-    for name, found in points.items():
+    for image, found in points.items():
+        name = csv_path(image)
         placed = [[name, _place(p.x), _place(p.y), *([p.kind] if kinds else [])] for p in found]
         rows += placed or [[name, "", "", *([""] if kinds else [])]]
     text = io.StringIO()

@@ -14,6 +14,7 @@ from cellzoo.data.labels import file_and_frame, parse_count, read_rows, resolved
 from cellzoo.data.names import NamedFiles
 from cellzoo.data.points import POINTS_FILE
 from cellzoo.errors import UserError
+from cellzoo.files import csv_path, csv_safe
 from cellzoo.labelling.catalogue import Catalogue
 from cellzoo.labelling.open_table import OpenTable, write_through
 
@@ -186,7 +187,7 @@ class Answers:
     def repeated(self) -> set[str]:
         """The names of the frames that were shown twice."""
         table = OpenTable(self.repeats_file, _REPEATS)
-        return {table.get(row, "image") for row in range(len(table.rows))}
+        return {table.get(row, "image").removeprefix("./") for row in range(len(table.rows))}
 
     def save_repeat(self, number: int, again: int) -> None:
         """Writes down the second answer to a frame; the first one stays its label."""
@@ -194,7 +195,7 @@ class Answers:
             table = OpenTable(self.repeats_file, _REPEATS)
             first = self.of(number).count
             when = datetime.now().astimezone().isoformat(timespec="seconds")
-            values = (self.frames.items[number].name, str(first), str(again), when)
+            values = (csv_path(self.frames.items[number].name), str(first), str(again), when)
             table.add(dict(zip(_REPEATS, values, strict=True)))
             table.write()
 
@@ -278,7 +279,7 @@ class Answers:
             else:
                 gone.append(row)
         at = old[-1] + 1 if old else len(table.rows)
-        name = table.get(old[0], "image") if old else self.frames.items[number].name
+        name = table.get(old[0], "image") if old else csv_path(self.frames.items[number].name)
         for x, y in reversed(new):
             table.add({"image": name, "x": x, "y": y}, at)
         table.remove(gone)
@@ -295,10 +296,10 @@ class Answers:
         for k, item in enumerate(self.frames.items):
             if k not in rows:  # unlabelled frames have their group and split, too
                 rows[k] = len(table.rows)
-                table.add({"image": item.name})
+                table.add({"image": csv_path(item.name)})
             row = rows[k]
             if not table.get(row, "group") and not table.get(row, "series"):
-                table.set(row, {"group": item.group})
+                table.set(row, {"group": csv_safe(item.group)})
             if not table.get(row, "split"):
                 table.set(row, {"split": item.split})
         table.set(

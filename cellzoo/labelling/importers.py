@@ -11,10 +11,11 @@ from pathlib import Path
 
 from cellzoo.data.points import POINTS_FILE, points_text
 from cellzoo.errors import UserError
-from cellzoo.files import write_new
+from cellzoo.files import csv_path, write_new
 from cellzoo.labelling.forms import FILES, TABLES, Form
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
 
+_FILES = ("mask", "label_image")  # columns that name one
 _WORKBOOKS = (b"PK", b"\xd0\xcf\x11\xe0")  # Excel's, the new ones being zip archives
 
 
@@ -171,12 +172,11 @@ def _table(labels: Sequence[Labelled], folder: Path) -> str:
     rows = []
     for label in labels:
         values = {
-            column: _relative(value, folder) if column in ("mask", "label_image") else value
+            column: csv_path(_relative(value, folder)) if column in _FILES else value
             for column, value in label.more.items()
         }
-        rows.append(
-            [_name(label, folder), _text(label.count), *(values.get(column, "") for column in more)]
-        )
+        name = csv_path(_name(label, folder))
+        rows.append([name, _text(label.count), *(values.get(column, "") for column in more)])
     return _csv(["image", "count", *more], rows)
 
 

@@ -75,6 +75,33 @@ def test_a_count_that_is_none_is_said_with_its_line(folder):
     assert "3?" in (folder / "labels.csv").read_text()
 
 
+def test_names_that_would_be_formulas_are_none_and_their_files_are_found(folder):
+    for k, name in enumerate(("=1+1.png", "+2.png", "-3.png", "@4.png")):
+        (folder / f"well{k}_t0.png").rename(folder / name)
+    frames = catalogue_of(folder)
+    number = {item.name: k for k, item in enumerate(frames.items)}
+    answers = Answers(folder, frames)
+    answers.save(number["=1+1.png"], Answer(2, ((1.0, 2.0), (3.0, 4.0))))
+    answers.save(number["@4.png"], Answer(5))
+    answers.save_repeat(number["@4.png"], 6)
+    for file in ("labels.csv", "points.csv", "repeats.csv"):
+        cells = [cell for row in csv.reader((folder / file).open()) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+        assert {"./=1+1.png", "./@4.png"} & set(cells)
+    again = catalogue_of(folder)
+    assert [(i.name, i.group, i.split) for i in again.items] == [
+        (i.name, i.group, i.split) for i in frames.items
+    ]  # fmt: skip
+    answers = Answers(folder, again)
+    assert answers.of(number["=1+1.png"]) == Answer(2, ((1.0, 2.0), (3.0, 4.0)))
+    assert answers.of(number["@4.png"]).count == 5
+    assert answers.repeated() == {"@4.png"}
+    loaded, _ = load_folder(folder, 32, points="points.csv")
+    counts = dict(zip(loaded.names, loaded.counts, strict=True))
+    assert (counts["=1+1.png"], counts["@4.png"]) == (2, 5)
+    assert dict(zip(loaded.names, loaded.groups, strict=True))["@4.png"] == "@4.png"
+
+
 def test_who_has_seen_another_answer_replaces_nothing(folder):
     answers = Answers(folder, catalogue_of(folder))
     seen = answers.of(0).token

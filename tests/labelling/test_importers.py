@@ -86,6 +86,17 @@ def test_our_points_are_counted(folder):
     ]  # fmt: skip
 
 
+def test_names_that_would_be_formulas_are_none_and_their_files_are_found(folder):
+    for old, new in (("t1.png", "=1.png"), ("t2.png", "-2.png")):
+        (folder / old).rename(folder / new)
+    write(folder, "a.csv", "image,x,y\n=1.png,3,4.5\n-2.png,5,6\n")
+    imported(folder, "a.csv")
+    assert table(folder) == ["./=1.png,1", "./-2.png,1"]
+    assert table(folder, "points.csv") == ["./=1.png,3,4.5", "./-2.png,5,6"]
+    loaded, _ = load_folder(folder, (10, 20), points="points.csv")
+    assert dict(zip(loaded.names, loaded.counts, strict=True))["=1.png"] == 1
+
+
 # ImageJ and Fiji.
 
 

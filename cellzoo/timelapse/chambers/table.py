@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellzoo.data.table import read_table
 from cellzoo.errors import UserError
-from cellzoo.files import csv_plain, csv_safe, csv_text
+from cellzoo.files import csv_path, csv_plain, csv_safe, csv_text
 from cellzoo.timelapse.chambers.find import Box
 
 COLUMNS = (
@@ -45,9 +45,9 @@ def _cells(row: ChamberRow) -> list[str]:
     box = row.box
     numbers = [f"{n:.3f}" for n in (box.x, box.y, box.width, box.height, box.angle)]
     score = "" if math.isnan(box.score) else f"{box.score:.3f}"
-    image = row.image if csv_safe(row.image) == row.image else f"./{row.image}"
     return [
-        image, str(row.frame), row.time, csv_safe(box.name), *numbers, score, csv_safe(row.flag)
+        csv_path(row.image), str(row.frame), row.time, csv_safe(box.name), *numbers, score,
+        csv_safe(row.flag),
     ]  # fmt: skip
 
 
