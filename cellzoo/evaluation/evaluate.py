@@ -62,10 +62,6 @@ class _Material:
     unlabelled: ImageSet
     training: ImageSet | None = None
 
-    @property
-    def labelled(self) -> bool:
-        return bool(self.images.labelled.all())
-
 
 def evaluate(
     run_folder: Path,
@@ -143,28 +139,6 @@ def evaluate(
         card = write_model_card(counter.run)
         result.files.extend([card] if card else [])
     return result
-
-
-def scored_images(
-    counter: Counter, data: Path | None = None
-) -> tuple[ImageSet, str, list[Skipped]]:
-    """The labelled images that a counter is scored on, as ``counter.count`` takes them.
-
-    Args:
-        counter: of a run.
-        data: a folder with ``labels.csv``; None: the test split of the run's recipe or, where the
-            data has none, its validation split.
-
-    Returns:
-        The images, which they are in words, and the files that were skipped.
-
-    Raises:
-        UserError: none has a count, or they cannot be loaded.
-    """
-    material = _material(counter, data)
-    if not material.labelled:
-        raise UserError(f"No image of {data} has a count: fill labels.csv.")
-    return material.images, material.subject, material.skipped
 
 
 def _findings(

@@ -44,7 +44,6 @@ __all__ = [
     "SUFFIXES",
     "Frame",
     "Notes",
-    "Notes",
     "Reader",
     "Selection",
     "Size",

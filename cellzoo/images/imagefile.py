@@ -58,11 +58,6 @@ class Series:
         return tuple(self.sizes[letter] for letter in self.outer)
 
     @property
-    def picture_shape(self) -> tuple[int, ...]:
-        """Shape of what :attr:`read` gives."""
-        return tuple(self.sizes[letter] for letter in "YXS" if letter in self.sizes)
-
-    @property
     def words(self) -> str:
         """Sizes for a sentence: `T 3 x C 2 x Y 520 x X 696`."""
         return " x ".join(f"{letter} {length}" for letter, length in self.sizes.items())
