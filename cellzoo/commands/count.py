@@ -162,7 +162,9 @@ def count_into(
     started: Callable[[int, int], None] | None = None,
     **reading: Any,
 ) -> Tally:
-    """Counts every frame of files and folders, and keeps no row in memory.
+    """Counts every frame of files and folders, and keeps no row that it counts in memory.
+
+    Rows of an interrupted count are read whole, and let go before the others are counted.
 
     Args:
         paths: image files and folders of them.
@@ -265,6 +267,8 @@ class _Count:
             self._check_complete(table, known)
             return self.tally
         left = [f for f in self.chosen if image_cell(f) not in known or image_cell(f) == last]
+        if table:
+            table.earlier.clear()
         if started:
             started(len(left), len(self.chosen) - len(left))
         pictures = None

@@ -102,6 +102,19 @@ def test_rows_that_a_spreadsheet_saved_are_gone_on_with(folder, tmp_path):
     assert counter.counted == [] and out.read_bytes() == saved
 
 
+def test_earlier_rows_are_not_kept_while_others_are_counted(folder, tmp_path, monkeypatch):
+    interrupted(folder, tmp_path / "counts.csv", 4)
+    kept, write = [], CountTable.write
+
+    def watched(self, row):
+        kept.append(len(self.earlier))
+        write(self, row)
+
+    monkeypatch.setattr(CountTable, "write", watched)
+    count_into([folder], GreyCounter(), tmp_path / "counts.csv", resume=True)
+    assert set(kept) == {0}
+
+
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])
 def test_a_line_that_was_written_by_half_is_counted_again(folder, tmp_path, cut):
     count_files([folder], GreyCounter(), tmp_path / "whole.csv")
