@@ -46,7 +46,6 @@ FLUORESCENCE_SIZE = (520, 696)  # that of BBBC005, so that cells alone are of an
 OWN = {
     "ldc": ("ldc", "cells"),
     "cho_dic": ("cells",),
-    "bccd": ("cells",),
     "bbbc005 nuclei": ("bbbc005",),
     "bbbc005 cell bodies": ("bbbc005",),
     "simulated bright field": ("simulated_bf", "cells"),
