@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE, lock, readable, temporary_beside, write_atomically
-from cellzoo.images import Frame, Reader, parse_interval, search_images
+from cellzoo.images import Frame, Reader, numbered, parse_interval, search_images
 from cellzoo.images.ome import OmeWriter
 from cellzoo.timelapse.chambers.crop import crop_shape, cut, same_file, series_name
-from cellzoo.timelapse.chambers.follow import Follower
+from cellzoo.timelapse.chambers.follow import Follower, flag_of
 from cellzoo.timelapse.chambers.sheets import contact_sheet, overview, thumbnail
 from cellzoo.timelapse.chambers.table import ChamberRow, chambers_text, read_chambers, rounded
 from cellzoo.timelapse.chambers.where import Where
@@ -249,6 +249,9 @@ def _followed(
     series: dict[str, _Series] = {}
     followers: dict[str, Follower] = {}
     stems: set[str] = set()
+    first_numbers: dict[str, int] = {}
+    for name, number in filter(None, map(numbered, files)):
+        first_numbers[name] = min(number, first_numbers.get(name, number))
     for frame in _frames(files, reader):
         name, image = series_name(frame), readable(frame.path)
         if name not in series:
@@ -263,7 +266,7 @@ def _followed(
                 f"{image}: has another size or type than the frames of {one.name} before it: leave "
                 "it out."
             )
-        time = _hours(frame, len(one.rows), interval_s)
+        time = _hours(frame, first_numbers, interval_s)
         if known is not None:
             rows = of_frame.get((same_file(frame.path), frame.index), [])
             if not rows:
@@ -271,7 +274,7 @@ def _followed(
                     f"{image}: frame {frame.index} has no row in {table}: add it, or choose other "
                     "frames with --frames."
                 )
-            one.rows.append(rows)
+            one.rows.append([replace(row, flag=flag_of(row, frame.pixels.shape)) for row in rows])
             one.hours.append(rows[0].time or time)
             continue
         if name not in followers:
@@ -293,10 +296,16 @@ def _frames(files: Sequence[Path], reader: Reader) -> Iterator[Frame]:
         yield from reader.read(file)
 
 
-def _hours(frame: Frame, number: int, interval_s: float | None) -> str:
+def _hours(
+    frame: Frame, first_numbers: Mapping[str, int], interval_s: float | None
+) -> str:
+    """Hours since the first frame of a series; numbers in names count those that are missing."""
     seconds = frame.time_s if frame.series else None
     if interval_s is not None:
-        seconds = (frame.step if frame.series else number) * interval_s
+        step = frame.step
+        if not frame.series and (named := numbered(frame.path)):
+            step = named[1] - first_numbers[named[0]]
+        seconds = step * interval_s
     return "" if seconds is None else f"{seconds / 3600:.6g}"
 
 

@@ -234,6 +234,15 @@ def test_numbered_files_are_one_series(made, where, tmp_path, monkeypatch):
     assert [row["time"] for row in rows_of("out/chambers.csv")[::2]] == ["0", "1.5", "3"]
 
 
+def test_a_frame_that_is_missing_takes_its_time_all_the_same(made, where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for number, frame in zip((4, 5, 9), made.frames, strict=True):
+        cv2.imwrite(f"a/field_t{number:03d}.png", frame)
+    chambers(["a"], "out", where, interval="90min")
+    assert [row["time"] for row in rows_of("out/chambers.csv")[::2]] == ["0", "1.5", "7.5"]
+
+
 def test_files_whose_names_number_no_time_points_are_said(made, where, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
@@ -311,6 +320,23 @@ def test_counting_tells_of_flagged_and_missing_boxes(field, where, tmp_path):
     rows = count_files(field, _Area(), chambers=table)
     assert [r.flag for r in rows[:2]] == ["the shift was not found", ""]
     assert "frame 2 has no row" in rows[-1].error
+
+
+def test_a_box_that_was_moved_out_of_the_field_is_flagged(field, where, tmp_path):
+    chambers([field], "out", where)
+    table = tmp_path / "out" / "chambers.csv"
+    rows = rows_of(table)
+    rows[1]["x"], rows[2]["y"] = "90000", str(-float(rows[2]["height"]) / 2)
+    rows[2]["angle"] = "0"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    flags = ["100% of the chamber is outside the field", "50% of the chamber is outside the field"]
+    counted = count_files(field, _Area(), chambers=table)
+    assert [row.flag for row in counted] == ["", *flags, "", "", ""]
+    chambers([field], "again", Where(table=table))
+    assert [row["flag"] for row in rows_of("again/chambers.csv")] == ["", *flags, "", "", ""]
 
 
 def test_an_interrupted_count_of_chambers_goes_on_with_each_row_once(field, where, tmp_path):

@@ -13,6 +13,7 @@ from cellzoo.errors import UserError
 from cellzoo.files import readable
 from cellzoo.images import Frame, numbered
 from cellzoo.timelapse.chambers.find import Box
+from cellzoo.timelapse.chambers.follow import flag_of
 from cellzoo.timelapse.chambers.table import ChamberRow, read_chambers
 
 _STILL = 0.5  # px by which a corner may be off, for pictures that are copied and not turned
@@ -103,7 +104,8 @@ def chamber_entries(entries: Iterable[Entry], table: Path) -> Iterator[Entry]:
             pixels = cut(entry.frame.pixels, row.box)
             yield replace(
                 entry, frame=replace(entry.frame, pixels=pixels), size=pixels.shape,
-                chamber=row.box.name, hours=row.time, remark=row.flag,
+                chamber=row.box.name, hours=row.time,
+                remark=flag_of(row, entry.frame.pixels.shape),
             )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from cellzoo.timelapse.chambers.find import Box
 from cellzoo.timelapse.chambers.registration import Pose, Tracker
+from cellzoo.timelapse.chambers.table import ChamberRow
 
 _RIM = 0.04  # of a side: so far inside a box something of its wall may be
+OUTSIDE = "outside the field"  # in flags
 _OUTSIDE = 0.01  # of a box that may lie outside the field without a word
 
 
@@ -27,21 +29,26 @@ class Follower:
 
     def first(self) -> list[tuple[Box, str]]:
         """The boxes in the first frame, each with a flag."""
-        return [(box, _joined(_doubted(box), self._outside(box))) for box in self._boxes]
+        return [(box, _joined(_doubted(box), outside(box, self._shape))) for box in self._boxes]
 
     def next(self, frame: np.ndarray) -> list[tuple[Box, str]]:
         """The boxes in the next frame, each with a flag."""
         pose = self._tracker.find(frame)
         moved = [moved_box(box, pose, self._shape) for box in self._boxes]
-        return [(box, _joined(pose.flag, self._outside(box))) for box in moved]
+        return [(box, _joined(pose.flag, outside(box, self._shape))) for box in moved]
 
-    def _outside(self, box: Box) -> str:
-        field = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * self._shape[::-1]
-        inside, _ = cv2.intersectConvexConvex(
-            box.corners.astype(np.float32), field.astype(np.float32)
-        )
-        share = 1 - inside / (box.width * box.height)
-        return f"{share:.0%} of the chamber is outside the field" if share > _OUTSIDE else ""
+
+def outside(box: Box, shape: tuple[int, int]) -> str:
+    """The flag of a box that lies partly outside a field of this height and width, or nothing."""
+    field = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * shape[::-1]
+    inside, _ = cv2.intersectConvexConvex(box.corners.astype(np.float32), field.astype(np.float32))
+    share = 1 - inside / (box.width * box.height)
+    return f"{share:.0%} of the chamber is {OUTSIDE}" if share > _OUTSIDE else ""
+
+
+def flag_of(row: ChamberRow, shape: tuple[int, int]) -> str:
+    """What is unusual about a row of a table, whose box somebody may have mended."""
+    return row.flag if OUTSIDE in row.flag else _joined(row.flag, outside(row.box, shape))
 
 
 def _joined(*flags: str) -> str:
