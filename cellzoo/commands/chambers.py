@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class _Series:
     bits: int | None
     rows: list[list[ChamberRow]] = field(default_factory=list)
     hours: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -177,7 +178,7 @@ def _made(
         record = {"settings": settings, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         write_atomically(out / _RECORD, json.dumps(record))
         write_atomically(out / TABLE, text)
-    complete = _write_pictures(files, reader(), all_series, out, pixel_size_um)
+    complete = _write_pictures(reader(), all_series, out, pixel_size_um)
     return Result(
         out, len(all_series), sum(len(series.names) for series in all_series),
         sum(len(series.rows) for series in all_series), sum(bool(row.flag) for row in rows),
@@ -261,6 +262,8 @@ def _followed(
                 reader.bits(frame),
             )  # fmt: skip
         one = series[name]
+        if frame.path not in one.files[-1:]:
+            one.files.append(frame.path)
         if (frame.pixels.shape, frame.pixels.dtype) != (one.shape, one.dtype):
             raise UserError(
                 f"{image}: has another size or type than the frames of {one.name} before it: leave "
@@ -291,7 +294,7 @@ def _followed(
     return list(series.values())
 
 
-def _frames(files: Sequence[Path], reader: Reader) -> Iterator[Frame]:
+def _frames(files: Iterable[Path], reader: Reader) -> Iterator[Frame]:
     for file in files:
         yield from reader.read(file)
 
@@ -310,7 +313,6 @@ def _hours(
 
 
 def _write_pictures(
-    files: Sequence[Path],
     reader: Reader,
     all_series: Sequence[_Series],
     out: Path,
@@ -338,6 +340,8 @@ def _write_pictures(
     done: dict[str, int] = {}
     seen: dict[str, dict[str, list[np.ndarray]]] = {}
     try:
+        # Series after series, also where names begin with the time: each has files that are open.
+        files = dict.fromkeys(file for series in all_series for file in series.files)
         for frame in _frames(files, reader):
             series = by_name[series_name(frame)]
             t = done.get(series.name, 0)
@@ -360,7 +364,7 @@ def _write_pictures(
                     kept.append(thumbnail(picture, bool(row.flag)))
             if done[series.name] < len(series.rows):
                 continue
-            # At once, as an operating system opens some hundred files at a time.
+            # An operating system opens some hundred files at a time.
             for key in [key for key in writers if key[0] == series.name]:
                 writers.pop(key).finish()
             if series.name in unseen:

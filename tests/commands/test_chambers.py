@@ -109,10 +109,16 @@ def test_chambers_of_a_field_with_a_long_name_keep_their_own_pixels(field, where
         np.testing.assert_array_equal(written, wanted)
 
 
+@pytest.mark.parametrize("form", ["stacks", "pictures, the time before the field"])
 def test_files_of_a_series_are_whole_before_the_next_series_begins(
-    field, where, tmp_path, monkeypatch
+    made, field, where, tmp_path, monkeypatch, form
 ):
-    shutil.copy(field, tmp_path / "other.ome.tif")
+    names = [field, "other.ome.tif"]
+    shutil.copy(*names)
+    if form != "stacks":
+        names = [f"t{t}_{name}.png" for t in range(3) for name in "ab"]
+        for k, name in enumerate(names):
+            cv2.imwrite(name, made.frames[k // 2])
     still_open, most = set(), []
 
     class Watched(OmeWriter):
@@ -126,9 +132,11 @@ def test_files_of_a_series_are_whole_before_the_next_series_begins(
             super().finish()
 
     monkeypatch.setattr("cellzoo.commands.chambers.OmeWriter", Watched)
-    assert chambers([field, "other.ome.tif"], "out", where).chambers == 4
+    result = chambers(names, "out", where)
+    assert (result.series, result.chambers, result.frames) == (2, 4, 6)
     assert max(most) == 2 and not still_open
-    assert len(list((tmp_path / "out" / "series").glob("*.tif"))) == 4
+    written = sorted((tmp_path / "out" / "series").glob("*.tif"))
+    assert [len(list(read_frames(file))) for file in written] == [3, 3, 3, 3]
 
 
 def test_a_killed_command_is_completed_by_the_same(field, where, tmp_path):
