@@ -10,7 +10,7 @@ import numpy as np
 from cellzoo.data.times import read_times
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import natural_key, numbered
-from cellzoo.timelapse.growth.table import CountRow, read_counts
+from cellzoo.timelapse.growth.table import TableRow, read_counts
 
 _CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
 _FEW = 5  # frames, of which no growth can be estimated
@@ -143,14 +143,14 @@ def _of_lines(lines: Sequence[int], why: str) -> str:
     )
 
 
-def _files_of_several_frames(rows: list[CountRow]) -> set[str]:
+def _files_of_several_frames(rows: list[TableRow]) -> set[str]:
     """Images of which a frame after the first is in the table."""
     return {
         row.cells.get("image", "") for row in rows if row.cells.get("frame", "") not in ("", "0")
     }
 
 
-def _place(file: Path, row: CountRow, several: set[str]) -> tuple[str, float]:
+def _place(file: Path, row: TableRow, several: set[str]) -> tuple[str, float]:
     """Series and number of a row; NaN where it has no number."""
     image = row.cells.get("image", "")
     series, number = image, np.nan
@@ -164,7 +164,7 @@ def _place(file: Path, row: CountRow, several: set[str]) -> tuple[str, float]:
     return series or file.stem, number
 
 
-def _by_interval(file: Path, row: CountRow, number: float, interval: float) -> float:
+def _by_interval(file: Path, row: TableRow, number: float, interval: float) -> float:
     """The hour of a frame by its number."""
     if np.isnan(number):
         what = row.cells.get("image")
@@ -176,7 +176,7 @@ def _by_interval(file: Path, row: CountRow, number: float, interval: float) -> f
     return number * interval
 
 
-def _frame(file: Path, row: CountRow, hour: float) -> _Frame:
+def _frame(file: Path, row: TableRow, hour: float) -> _Frame:
     """A row with its hour and its numbers."""
     raw, rounded, low, high = (
         _number(file, row, key) for key in ("count_raw", "count", "count_low", "count_high")
@@ -219,7 +219,7 @@ def _numbered(image: str) -> tuple[str, int] | None:
     return str(path.with_name(name)), int(last[0])
 
 
-def _number(file: Path, row: CountRow, key: str) -> float:
+def _number(file: Path, row: TableRow, key: str) -> float:
     """A cell as a number; NaN where it is empty."""
     text = row.cells.get(key, "")
     try:

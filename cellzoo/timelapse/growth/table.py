@@ -28,7 +28,7 @@ _CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")
 
 
 @dataclass(frozen=True)
-class CountRow:
+class TableRow:
     """A row of the table.
 
     Attributes:
@@ -53,7 +53,7 @@ class CountsTable:
         notes: sentences on how the table was read, where that is not plain.
     """
 
-    rows: list[CountRow]
+    rows: list[TableRow]
     hours: float
     sure: bool
     notes: list[str]
@@ -98,7 +98,7 @@ def read_counts(file: Path, times: bool = True) -> CountsTable:
             )
         row = [*row, *[""] * (len(header) - len(row))]
         cells = {name: row[k] for name, k in places.items()}
-        rows.append(CountRow(line, cells, dict(zip(header, row, strict=False))))
+        rows.append(TableRow(line, cells, dict(zip(header, row, strict=False))))
     decimal_points(file, [(row.line, row.cells) for row in rows], _NUMBERS, form.delimiter)
     if "time" in places:
         _check_dates(file, header, rows, _plain(header[places["time"]]))
@@ -163,7 +163,7 @@ def _taken(file: Path, header: Sequence[str], places: dict[str, int], hours: flo
     return [f"{file.name}: {', '.join(words)}"] if words else []
 
 
-def _check_dates(file: Path, header: Sequence[str], rows: list[CountRow], name: str) -> None:
+def _check_dates(file: Path, header: Sequence[str], rows: list[TableRow], name: str) -> None:
     """Refuses dates as bare numbers, and dates that are apart from their times of day."""
     times = [row for row in rows if row.cells["time"]]
     if name in _DATES:
