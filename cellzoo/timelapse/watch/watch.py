@@ -71,6 +71,7 @@ class Watch:
         self.frames, self.failed = 0, 0
         self._files: dict[str, WatchedFile] = {}  # by their path
         self._left_out: set[str] = set()
+        self._changed: set[str] = set()  # after they were counted
         self._waiting: deque[Path] = deque()
         self._earlier: dict[str, WatchedFile] = {}  # that were not looked at yet, by their cell
         for row in self._table.earlier:
@@ -133,6 +134,8 @@ class Watch:
             if there != known.seen:
                 known.seen, known.still, moving = there, now, True
             else:
+                if known.counted is not None:
+                    self._changed.add(path)
                 known.counted = known.seen
                 self._waiting.append(Path(path))
         return moving
@@ -162,6 +165,12 @@ class Watch:
                     entry.index = max(entry.index, unread.next)
                 entry.index -= unread.starts.get(entry.series, 0)
                 yield entry
+            if str(path) in self._changed and unread.only_known_one:
+                log.warning(
+                    "%s changed after it was counted: its row is of what it was before. Count it "
+                    "with cellzoo count.", path,
+                )  # fmt: skip
+            self._changed.discard(str(path))
 
     def _may_come(self, known: WatchedFile) -> bool:
         """Whether a file that cannot be read may only be half there."""

@@ -111,3 +111,8 @@ class Unread:
         wanted = self._asked[position] > self.file.through(position)
         self.next = index if wanted else index + 1
         return wanted
+
+    @property
+    def only_known_one(self) -> bool:
+        """Whether the file has one frame, which was through before."""
+        return list(self._asked.values()) == [1] and self.next > 0

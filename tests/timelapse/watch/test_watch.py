@@ -251,6 +251,27 @@ def test_a_series_keeps_its_start_when_its_first_files_are_moved_away(folder, tm
     assert [row["time"] for row in rows_of(out)] == list("01234")
 
 
+def test_a_picture_that_changes_after_it_was_counted_is_said(folder, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    out = tmp_path / "counts.csv"
+
+    def change():
+        while not out.exists() or len(rows_of(out)) < 4:
+            time.sleep(0.01)
+        (folder / "c_t001.png").write_bytes(png(200))
+
+    changing = threading.Thread(target=change, daemon=True)
+    changing.start()
+    with caplog.at_level("WARNING", "cellzoo"):
+        watch(folder, out, idle=0.5)
+        watch(folder, out)
+    assert {r.message for r in caplog.records if "changed after" in r.message} == {
+        f"{folder / 'c_t001.png'} changed after it was counted: its row is of what it was before. "
+        "Count it with cellzoo count."
+    }
+    assert [int(row["count"]) for row in rows_of(out)] == [0, 1, 2, 3]
+
+
 def test_another_model_or_a_missing_folder_is_refused(folder, tmp_path):
     out = tmp_path / "counts.csv"
     watch(folder, out)
