@@ -3,9 +3,9 @@
     python benchmarks/precision.py --data data --csv benchmarks/results/precision.csv
 
 Every counter of the package counts images as it is, and with oneDNN's bfloat16, which TensorFlow
-can choose on processors that have it (avx512_bf16, amx); those of one size also with XLA. Each way
-has a process of its own. Processor time, as other work on the machine disturbs it little; nothing
-of cellzoo is set otherwise by it.
+can choose on processors that have it (avx512_bf16, amx); those of simulated images also with XLA.
+Each way has a process of its own. Processor time, as other work on the machine disturbs it little;
+nothing of cellzoo is set otherwise by it.
 """
 
 import argparse
@@ -87,13 +87,12 @@ def counted(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
             files = search_images([arguments.data / IMAGES[name]]).files
             images = [str(file) for file in files[:: max(1, len(files) // arguments.images)]]
             images = images[: arguments.images]
-        graph = counter.graph()
         if arguments.only == "XLA":
-            if counter.measuring or counter.any_size or graph is None:
+            if IMAGES[name] is not None:
                 continue
-            pixels = tf.constant(images if IMAGES[name] is None else _pixels(counter, images))
+            pixels = tf.constant(images)
             compiled = tf.function(
-                graph.count_uint8.python_function,
+                counter.graph().count_uint8.python_function,
                 input_signature=[tf.TensorSpec(pixels.shape, pixels.dtype)], jit_compile=True,
             )  # fmt: skip
 
@@ -113,19 +112,6 @@ def counted(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
             "counts": [float(each) for each in raw],
             "processor_ms": 1000 * took / len(raw),
         }
-
-
-def _pixels(counter: object, files: list[str]) -> np.ndarray:
-    """Images of one size as the counter takes them, ``[n, h, w]``."""
-    from cellzoo.counters.entries import file_entries
-    from cellzoo.images import Notes
-
-    prepared, notes = [], Notes()
-    paths = [Path(file) for file in files]
-    for entry in file_entries(paths, counter.reader(paths), "{}"):
-        counter.prepare(entry, notes)
-        prepared.append(entry.prepared)
-    return np.stack(prepared)
 
 
 if __name__ == "__main__":
