@@ -371,12 +371,29 @@ class Rows:
     def __init__(self, counter: Counter, interval_s: float | None):
         """Knows of no file."""
         self._counter, self._interval_s = counter, interval_s
-        self._first: dict[str, int] = {}  # least number of each series that file names make
+        self._first: dict[str, int] = {}  # number of the start of each series that file names make
 
     def look_at(self, files: Iterable[Path]) -> None:
-        """Takes the numbers in names of files, of which the least is the start of a series."""
+        """Takes the numbers in names of files, of which the least is the start of a series.
+
+        A start that is known stays, as rows have times since then; what is before it gets a time
+        below 0.
+        """
+        least: dict[str, int] = {}
         for series, number in filter(None, map(numbered, files)):
-            self._first[series] = min(number, self._first.get(series, number))
+            least[series] = min(number, least.get(series, number))
+        self._first = least | self._first
+
+    def take_earlier(self, row: CountRow) -> None:
+        """Takes the start of a series from a row of it that has a time."""
+        named = numbered(Path(row.image))
+        if not named or named[0] in self._first or not self._interval_s:
+            return
+        try:
+            step = round(float(row.time) * 3600 / self._interval_s)
+        except (ValueError, OverflowError):  # without a time, or somebody edited it
+            return
+        self._first[named[0]] = named[1] - step
 
     def row(self, entry: Entry) -> CountRow:
         """A row; its file must have been looked at."""

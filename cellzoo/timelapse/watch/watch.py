@@ -79,9 +79,8 @@ class Watch:
         self._table.earlier.clear()
 
     def _take_earlier(self, row: CountRow) -> None:
-        path = Path(row.image)
-        self._rows.look_at([path])  # a series begins with it, even if somebody has moved it away
-        named = numbered(path)
+        self._rows.take_earlier(row)
+        named = numbered(Path(row.image))
         own = "" if named and row.series == image_cell(named[0]) else row.series
         known = self._earlier.setdefault(row.image, WatchedFile())
         known.take(row.image, own, row.frame, row.error)

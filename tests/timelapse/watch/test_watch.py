@@ -251,6 +251,18 @@ def test_a_series_keeps_its_start_when_its_first_files_are_moved_away(folder, tm
     assert [row["time"] for row in rows_of(out)] == list("01234")
 
 
+def test_files_that_come_before_the_start_of_their_series_leave_its_times(tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "counts.csv"
+    folder.mkdir()
+    for numbers in ((5, 6), (2, 7), (9,)):
+        for k in numbers:
+            (folder / f"c_t{k:03d}.png").write_bytes(png(10 * k))
+        watch(folder, out, interval_s=1800)
+    assert [(row["count"], row["time"]) for row in rows_of(out)] == [
+        ("5", "0"), ("6", "0.5"), ("2", "-1.5"), ("7", "1"), ("9", "2")
+    ]  # fmt: skip
+
+
 def test_a_picture_that_changes_after_it_was_counted_is_said(folder, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
     out = tmp_path / "counts.csv"
