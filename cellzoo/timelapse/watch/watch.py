@@ -190,10 +190,13 @@ class Watch:
         row = self._rows.row(entry)
         written = CountRow(*cells(row))
         known = self._files[str(entry.path)]
+        again = known.failed_before(entry.index, written.error)
+        if not again:
+            self._table.write(astuple(written))
         own = entry.series and written.series
-        if not known.take(written.image, own, entry.index, written.error):
-            return  # of a file that changed, and cannot be read as before
-        self._table.write(astuple(written))
+        known.take(written.image, own, entry.index, written.error)
+        if again:  # the file changed, and cannot be read as before
+            return
         self.frames += 1
         self.failed += bool(row.error)
         if row.error:

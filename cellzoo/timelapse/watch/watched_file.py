@@ -27,7 +27,7 @@ class WatchedFile:
     counted: tuple[int, int] | None = None
     still: float = 0.0
 
-    def take(self, image: str, series: str, frame: int | str, error: str) -> bool:
+    def take(self, image: str, series: str, frame: int | str, error: str) -> None:
         """Takes in a frame that was counted, or could not be.
 
         A frame that could not be read is not through: its file may change. A frame of a series that
@@ -38,14 +38,14 @@ class WatchedFile:
             series: that the file names, as it is in the table; empty: none.
             frame: its number.
             error: why it has no count, as it is in the table; empty: it has one.
-
-        Returns:
-            Whether it is new; the same error of the same frame is not.
         """
         if series or not error:
             self._add(position_in(series, image), 1)
-        before, self.failed = self.failed, (str(frame), error) if error else None
-        return self.failed is None or self.failed != before
+        self.failed = (str(frame), error) if error else None
+
+    def failed_before(self, frame: int | str, error: str) -> bool:
+        """Whether its last row says the same error of the same frame."""
+        return self.failed == (str(frame), error)
 
     def begin(self, position: str) -> None:
         """Takes the file's first position, to which belongs what had none when it was counted."""

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from cellzoo.commands.count import CountRow
+from cellzoo.commands.count_table import CountTable
 from cellzoo.counters.base import Counter
 from cellzoo.counters.stream import RefusedImages
 from cellzoo.errors import UsageError, UserError
@@ -341,6 +342,23 @@ def test_a_count_that_somebody_took_out_of_the_table_ends_nothing(folder, tmp_pa
     (folder / "c_t004.png").write_bytes(png(40))
     assert watch(folder, out).frames == 5
     assert [row["count"] for row in rows_of(out)] == ["0", "", "two", "3", "4"]
+
+
+def test_a_row_that_could_not_be_written_is_written_later(folder, tmp_path, monkeypatch):
+    class Remote(GreyCounter):
+        remote = True
+
+    failing, write = [True, True], CountTable.write
+
+    def write_or_fail(table, row):
+        if failing:
+            failing.pop()
+            raise UserError("The disk is full.")
+        write(table, row)
+
+    monkeypatch.setattr(CountTable, "write", write_or_fail)
+    watch(folder, tmp_path / "counts.csv", Remote())
+    assert [row["count"] for row in rows_of(tmp_path / "counts.csv")] == list("0123")
 
 
 _PROGRAM = """
