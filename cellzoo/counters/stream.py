@@ -69,7 +69,11 @@ def count_entries(
 
     def tell() -> None:
         while ready and kept and _is_through(kept[0]):
-            ready(kept.popleft())
+            try:
+                ready(kept.popleft())
+            except BaseException:  # such as a full disk: none after it may pass over it
+                kept.clear()
+                raise
 
     def prepared() -> Iterator[Entry]:
         for entry in entries:
