@@ -82,6 +82,22 @@ def test_files_of_one_acquisition_are_one_series(tmp_path):
     assert places([tmp_path]) == [("a_MMStack_Pos0", str(t)) for t in range(4)]
 
 
+def test_a_series_keeps_its_name_as_its_acquisition_grows(tmp_path):
+    planes = {(p, 0, 0, 0): picture(p).astype(np.uint16) for p in range(2)}
+    summary = {"Frames": 1, "Positions": 2}
+    for some in (1, 2):
+        writers.micromanager(
+            tmp_path / "a_MMStack.ome.tif", dict(list(planes.items())[:some]), summary
+        )
+        assert places([tmp_path], position="all")[0][0] == "a_MMStack.ome.tif Pos0"
+    summary = {"Frames": 4, "Positions": 1}
+    for name, times in (("b_MMStack_Pos0", (0, 1, 2)), ("b_MMStack_Pos0_1", (3,))):
+        part = {(0, t, 0, 0): picture(t).astype(np.uint16) for t in times}
+        writers.micromanager(tmp_path / f"{name}.ome.tif", part, summary)
+        first = tmp_path / "b_MMStack_Pos0.ome.tif"
+        assert {series for series, _ in places([first])} == {"b_MMStack_Pos0"}
+
+
 def test_files_of_an_ome_set_are_one_series(tmp_path):
     blocks = "".join(
         f'<TiffData FirstT="{t}" IFD="0"><UUID FileName="p{t}.ome.tif">urn:uuid:{t}</UUID>'

@@ -22,7 +22,9 @@ from cellzoo.images.readers.tiff.pages import Layout, is_there, page_offsets, re
 _INDEX_MAP = 54773648  # bytes 8 to 12 of such a file
 _PAGE_TAG = 51123
 _KEYS = ("PositionIndex", "FrameIndex", "SliceIndex", "ChannelIndex")
-_NAME = re.compile(r"(?P<stem>.*_MMStack(?:_(?P<position>.+?))?)(?:_[1-9]\d*)?\.ome\.tiff?", re.I)
+_NAME = re.compile(
+    r"(?P<stem>.*_MMStack(?:_(?P<position>.+?))?)(?:_[1-9]\d*)?(?P<end>\.ome\.tiff?)", re.I
+)
 
 Place = tuple[int, int, int, int]  # position, time, plane, channel
 
@@ -148,9 +150,18 @@ def open_file(
         series=series,
         notes=notes,
         in_set=in_set,
-        set_name=found["stem"] if in_set and (found := _NAME.fullmatch(path.name)) else "",
+        set_name=_set_name(path),
         close=acquisition.close,
     )
+
+
+def _set_name(path: Path) -> str:
+    """One name from the first plane to the last, whatever other files come."""
+    found = _NAME.fullmatch(path.name)
+    if not found:
+        return ""
+    # Without a position the first file is to hold all of them, and is named as if it were alone.
+    return found["stem"] if found["position"] else found["stem"] + found["end"]
 
 
 def _series(
