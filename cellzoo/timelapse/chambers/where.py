@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,15 @@ def _picture(file: Path) -> np.ndarray:
 
 
 def _grid(shape: tuple[int, int], grid: tuple[int, int]) -> list[Box]:
-    rows, columns = grid
-    height, width = shape[0] // rows, shape[1] // columns
+    # Whole pixels, and all of them: some boxes are 1 px larger where the field does not divide.
+    tops, lefts = (
+        [k * side // parts for k in range(parts + 1)]
+        for side, parts in zip(shape, grid, strict=True)
+    )
     return [
-        Box(column * width, row * height, width, height)
-        for row in range(rows)
-        for column in range(columns)
+        Box(left, top, right - left, bottom - top)
+        for top, bottom in pairwise(tops)
+        for left, right in pairwise(lefts)
     ]
 
 
