@@ -20,7 +20,7 @@ from cellzoo.counters.preprocessing import (
     Columns,
     count_in_parts,
 )
-from cellzoo.counters.stream import CounterGone, RefusedImages
+from cellzoo.counters.stream import CounterBarred, CounterGone, RefusedImages
 from cellzoo.errors import UserError
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
@@ -138,7 +138,7 @@ class ServedCounter(ExportedCounter):
         """What :attr:`measuring` asks the network for; see :meth:`_count`."""
         found = self._predict(_Signature("alike", "images", None), images, wanted)
         if any(found[name].ndim != 3 for name in wanted):
-            raise CounterGone(f"{self.name} at {self.address.server} does not give maps.")
+            raise CounterBarred(f"{self.name} at {self.address.server} does not give maps.")
         return [found[name] for name in wanted]
 
     def _predict(
@@ -160,7 +160,7 @@ class ServedCounter(ExportedCounter):
         found = {key: from_message(reply.outputs[key]).astype(np.float32) for key in wanted}
         for key, values in found.items():
             if values.shape[:1] != (len(images),) or (key in OUTPUTS and values.ndim != 1):
-                raise CounterGone(
+                raise CounterBarred(
                     f"{self.name} at {self.address.server} does not give one {key} each."
                 )
         return found
@@ -350,7 +350,7 @@ class ServedCounter(ExportedCounter):
                 f"runs and that this is its gRPC port{longer}."
             )
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-            return CounterGone(
+            return CounterBarred(
                 f"{server} does not let us in ({details}): check --header and --tls."
             )
         return CounterGone(

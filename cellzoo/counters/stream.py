@@ -35,6 +35,10 @@ class CounterGone(UserError):
     """A counter will count no image any more, as its server does not answer, for instance."""
 
 
+class CounterBarred(CounterGone):
+    """A server is there and will not count for us: waiting does not help."""
+
+
 def count_entries(
     counter: "Counter",
     entries: Iterable[Entry],

@@ -14,8 +14,8 @@ from cellzoo.commands.count import HEADER, CountRow, Rows, cells, image_cell, ma
 from cellzoo.commands.count_table import CountTable
 from cellzoo.counters.base import Counter
 from cellzoo.counters.entries import Entry, file_entries
-from cellzoo.counters.stream import count_entries
-from cellzoo.errors import UserError
+from cellzoo.counters.stream import CounterBarred, count_entries
+from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Reader, new_images, numbered
 from cellzoo.timelapse.watch.alerts import Alerts
 from cellzoo.timelapse.watch.live_page import LivePage
@@ -144,7 +144,8 @@ class Watch:
         try:
             count_entries(self._counter, self._entries(paths), ready=self._write)
         except UserError as error:
-            if not self._counter.remote:
+            hopeless = isinstance(error, UsageError | CounterBarred)  # the same after any wait
+            if hopeless or not self._counter.remote:
                 raise
             log.warning("%s Trying again every %d s.", error, AWAY)
             for path in paths:
@@ -181,7 +182,7 @@ class Watch:
     def _check_bits(self, reader: Reader, path: Path) -> None:
         """Frames to come may be brighter, and be scaled otherwise."""
         if reader.guesses_bits:
-            raise UserError(
+            raise UsageError(
                 f"{path} does not say how many of 16 bits are used, and the brightest frame may be "
                 "to come: say it, as --intensity 0 4095 for 12 bits."
             )

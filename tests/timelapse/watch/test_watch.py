@@ -16,7 +16,7 @@ import tifffile
 from cellzoo.commands.count import CountRow
 from cellzoo.commands.count_table import CountTable
 from cellzoo.counters.base import Counter
-from cellzoo.counters.stream import RefusedImages
+from cellzoo.counters.stream import CounterBarred, RefusedImages
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import find, to_unit
 from cellzoo.images import read as read_module
@@ -330,6 +330,22 @@ def test_a_server_that_is_away_is_asked_again(folder, tmp_path, caplog, monkeypa
         watch(folder, tmp_path / "counts.csv", Away())
     assert [int(row["count"]) for row in rows_of(tmp_path / "counts.csv")] == [0, 1, 2, 3]
     assert "does not answer. Trying again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [UsageError("Say --intensity."), CounterBarred("It does not let us in.")]
+)
+def test_what_no_waiting_cures_ends_a_watch_of_a_server(folder, tmp_path, error):
+    class Refusing(GreyCounter):
+        remote, asked = True, 0
+
+        def _count(self, images, domain):
+            self.asked += 1
+            assert self.asked == 1, "asked again"
+            raise error
+
+    with pytest.raises(type(error)):
+        watch(folder, tmp_path / "counts.csv", Refusing())
 
 
 def test_a_count_that_somebody_took_out_of_the_table_ends_nothing(folder, tmp_path):
