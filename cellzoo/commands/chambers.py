@@ -138,7 +138,10 @@ def summary(result: Result) -> list[str]:
             "number, such as field_t001.png"
         )
     if result.flagged:
-        lines.append(f"{result.flagged} rows of {table} have a flag: look at them")
+        lines.append(
+            f"{result.flagged} rows of {table} have a flag: look at them; the files in {CROPS}/ do "
+            "not carry it, cellzoo count --chambers does"
+        )
     lines.append(
         f"look at {result.folder / 'overview_*.png'}; where a box is wrong, mend {table} and give "
         "it to --chambers"
