@@ -8,6 +8,7 @@ import pytest
 
 from cellzoo.commands import compare as module
 from cellzoo.commands.compare import Entrant, compare, label_methods, split_label
+from cellzoo.data.image_set import ImageSet, column
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.report import figures
 from cellzoo.recipe import load_recipe
@@ -186,6 +187,18 @@ def test_recipes_of_other_data_are_refused_before_one_is_trained(make_run, tmp_p
     with pytest.raises(UserError, match=r"different data \(data.natural.labelled\).* for all"):
         compare(["a", "fewer.yaml"], tmp_path / "out", settings=["data.natural.labelled=3"])
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_counters_get_images_in_their_own_size():
+    """As in ``evaluate``: a counter of cells of any size makes them alike by itself."""
+    originals = column([np.full((side, 30), 0.5, np.float32) for side in (20, 40)])
+    images = ImageSet(
+        images=np.zeros((2, 64, 64), np.float32), counts=np.zeros(2, np.float32),
+        groups=np.array(["a", "b"]), names=np.array(["a", "b"]), splits=np.array(["test"] * 2),
+        originals=originals,
+    )  # fmt: skip
+    found = module._same_images(images, images, run=None)
+    assert [image.shape for image in found] == [(20, 30), (40, 30)]
 
 
 def test_runs_with_other_splits_are_refused(make_run, tmp_path):
