@@ -396,10 +396,22 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     # Every label is read, as those of today's training split would be hidden else.
     images, skipped = section.with_all_labels().read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
+    _say_gone(run, row_of, images)
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
     dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
     return hide_labels(dealt, images.labelled & ~np.array(hidden, bool)), skipped
+
+
+def _say_gone(run: Run, row_of: dict[str, dict[str, str]], images: ImageSet) -> None:
+    """Says so where images of the held-out splits are not there any more."""
+    here = set(images.names)
+    gone = [n for n, row in row_of.items() if row["split"] in SPLITS[1:] and n not in here]
+    if gone:
+        log.warning(
+            "%d of the held-out images in %s, such as %s, are not there any more or cannot be "
+            "read: scores are of the others.", len(gone), run.splits_file, gone[0],
+        )  # fmt: skip
 
 
 def split_to_score(images: ImageSet) -> Literal["test", "validation"]:

@@ -439,6 +439,25 @@ def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypat
         np.testing.assert_array_equal(now.of(split).counts, before.of(split).counts)
 
 
+def test_held_out_images_that_are_gone_are_said(tmp_path, monkeypatch, write_cells, caplog):
+    monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe("twin.yaml")
+    run = Run.create(tmp_path / "run", recipe)
+    table = write_cells(tmp_path / "cells", images=60) / "labels.csv"
+    before = recipe.data.natural.load(16, recipe.seed)[0]
+    run.keep_splits(before)
+    images_as_trained(run)
+    assert "not there any more" not in caplog.text
+    gone = str(before.of("test").names[0])
+    (table.parent / gone).unlink()
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if not line.startswith(f"{gone},")))
+    images_as_trained(run)
+    assert f"1 of the held-out images in {run.splits_file}, such as {gone}," in caplog.text
+
+
 def test_a_test_split_of_one_group_has_no_interval(twin, run_cli):
     table = twin.path.parent / "cells" / "labels.csv"
     table.write_text(table.read_text().replace("chamber 4", "chamber 5"))
