@@ -33,7 +33,7 @@ from cellzoo.evaluation.report.evaluation import About, Evaluation, ScoredOn, wr
 from cellzoo.evaluation.report.folder import default_folder, may_be_written
 from cellzoo.evaluation.report.illustrate import illustrate
 from cellzoo.evaluation.translations import counted_again
-from cellzoo.images import find_images, read_frames
+from cellzoo.images import find_images
 from cellzoo.recipe import Recipe
 from cellzoo.runs import Run
 from cellzoo.scores.table import count_metrics, interval_metrics
@@ -334,7 +334,8 @@ def _reading(counter: Counter, data: Path) -> dict[str, Any]:
     """
     preprocessing = counter.preprocessing
     if counter.measuring:
-        first = next(iter(read_frames(find_images([data])[0], axes=preprocessing.axes)), None)
+        file = find_images([data])[0]
+        first = next(iter(counter.reader([file]).read(file)), None)
         size = first.pixels.shape if first else preprocessing.size
         preprocessing = replace(preprocessing, size=size, resize=False)
     # Not Source.load: all of the folder is scored, so two images are enough and none is split off.

@@ -16,11 +16,14 @@ import pytest
 from cellzoo.commands.evaluate import scores_in_words
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
+from cellzoo.counters.preprocessing import Preprocessing
+from cellzoo.data.folder import load_folder
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import findings
-from cellzoo.evaluation.evaluate import evaluate, images_as_trained
+from cellzoo.evaluation.evaluate import _reading, evaluate, images_as_trained
 from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures, illustrate
+from cellzoo.images import Reader
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run, build_network
 from cellzoo.scores.counts import shown_count
@@ -437,6 +440,19 @@ def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypat
     for split in ("train", "validation", "test"):
         np.testing.assert_array_equal(now.of(split).names, before.of(split).names)
         np.testing.assert_array_equal(now.of(split).counts, before.of(split).counts)
+
+
+def test_a_counter_of_any_scale_is_scored_on_colour_as_it_was_trained(tmp_path):
+    picture = np.zeros((30, 40, 3), np.uint8)
+    picture[..., 0] = 200
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    (tmp_path / "labels.csv").write_text("image,count\na.png,3\n")
+    counter = SimpleNamespace(
+        measuring=True, run=None, preprocessing=Preprocessing((64, 64), channel="luminance"),
+        reader=lambda files: Reader(files, channel="luminance"),
+    )  # fmt: skip
+    images, _ = load_folder(tmp_path, **_reading(counter, tmp_path))
+    assert images.images.shape == (1, 30, 40) and 0 < images.images.max() < 200 / 255
 
 
 def test_held_out_images_that_are_gone_are_said(tmp_path, monkeypatch, write_cells, caplog):
