@@ -70,17 +70,17 @@ def fingerprints(images: Sequence[np.ndarray]) -> np.ndarray:
 def copies(
     first: np.ndarray,
     second: np.ndarray,
-    first_images: np.ndarray | None = None,
-    second_images: np.ndarray | None = None,
+    first_images: Sequence[np.ndarray] | None = None,
+    second_images: Sequence[np.ndarray] | None = None,
 ) -> list[Copy]:
     """Pairs of images that show the same, in any of the eight orientations.
 
     Args:
         first: fingerprints, int8 ``[n, LENGTH]``.
         second: fingerprints, int8 ``[m, LENGTH]``.
-        first_images: the images themselves, ``[n, h, w]``, to compare the details of candidates.
+        first_images: the n images themselves, ``[h, w]``, to compare the details of candidates.
             Without them two images with next to nothing in them may pass as copies.
-        second_images: the same of ``second``, ``[m, h, w]``.
+        second_images: the m of ``second``.
 
     Returns:
         A pair for each index of ``second`` that has a copy in ``first``, in the order of
@@ -107,18 +107,18 @@ def check_splits(images: ImageSet, prints: np.ndarray) -> None:
 
     Args:
         images: of all splits.
-        prints: their fingerprints, int8 ``[n, LENGTH]``.
+        prints: the fingerprints of :attr:`ImageSet.given`, int8 ``[n, LENGTH]``.
 
     Raises:
         UserError: some are; the sentence names the first pair and how many there are.
     """
-    pairs = []
+    pairs, given = [], images.given
     for k, split in enumerate(SPLITS):
         for other in SPLITS[k + 1 :]:
             first, second = (np.flatnonzero(images.splits == name) for name in (split, other))
             if len(first) and len(second):
-                parts = (prints[first], prints[second], images.images[first], images.images[second])
-                found = copies(*parts)
+                shown = ([given[k] for k in members] for members in (first, second))
+                found = copies(prints[first], prints[second], *shown)
                 pairs += [(first[pair.first], second[pair.second]) for pair in found]
     if pairs:
         first, second = pairs[0]

@@ -306,7 +306,7 @@ def _check_unseen(counter: Counter, images: ImageSet, data: Path) -> None:
     seen = counter.run.fingerprints() if counter.run else None
     if seen is None:
         return
-    found = copies(seen.everything, fingerprints(images.parts))
+    found = copies(seen.everything, fingerprints(images.given))
     if found:
         more = f" and {len(found) - 1} more of {data}" if len(found) > 1 else ""
         raise UserError(

@@ -109,7 +109,7 @@ def _train(run: Run, other: Recipe | None, devices: Devices) -> Run:
     wanted = SPLITS if recipe.data.natural.reads_files else ("train", "validation")
     natural, skipped = recipe.data.natural.load(recipe.image_size, recipe.seed, wanted)
     run.keep_splits(natural)
-    prints = fingerprints(natural.parts)
+    prints = fingerprints(natural.given)
     if not recipe.data.natural.allows_copies:
         check_splits(natural, prints)
     seen = check_leakage(run, natural, prints)

@@ -192,7 +192,7 @@ class Mixed(Source):
         for canvas, image in zip(images, found.images, strict=True):
             canvas[:] = _placed(resize(image, shape), sides(size))
         if not source.allows_copies:
-            check_splits(found, fingerprints(found.images))
+            check_splits(found, fingerprints(found.given))
         points = column([None] * number)
         for k in np.flatnonzero(found.has_points):
             points[k] = resize_points(found.points[k], native, shape)

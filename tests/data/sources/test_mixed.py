@@ -1,9 +1,12 @@
 """Images of several kinds in one set, with cells of one size."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import ImageSet, column
 from cellzoo.data.rescaled import rescaled
 from cellzoo.data.sources.mixed import Mixed
@@ -171,3 +174,12 @@ def test_all_labels_can_be_read_again(folders):
     few, _ = some.load(32, 1, ("train",))
     every, _ = some.with_all_labels().load(32, 1, ("train",))
     assert (len(few), len(every)) == (2, 6)
+
+
+def test_copies_are_looked_for_in_images_as_files_have_them(folders):
+    images, _ = source(folders, leave_out=["small"]).load(32, 1)
+    alike = replace(images, images=np.repeat(images.images[:1], len(images), axis=0))
+    check_splits(alike, fingerprints(alike.given))
+    with pytest.raises(UserError, match="shows the same as"):
+        made_small = replace(alike, originals=None)
+        check_splits(made_small, fingerprints(made_small.given))
