@@ -91,9 +91,12 @@ def draw(predicted: np.ndarray, number: int, seed: int) -> np.ndarray:
     strata = strata_of(predicted, number)
     # Strata are as large as each other up to one image, so which of them gives one more is drawn.
     names = random.permutation(np.unique(strata))
+    each = number // len(names)
+    # Where nearly all are drawn, only the larger ones have one more.
+    names = sorted(names, key=lambda name: (strata == name).sum() == each)
     chosen = []
     for k, name in enumerate(names):
-        share = number // len(names) + (k < number % len(names))
+        share = each + (k < number % len(names))
         chosen.append(random.permutation(np.flatnonzero(strata == name))[:share])
     return np.sort(np.concatenate(chosen))
 

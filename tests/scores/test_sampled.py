@@ -25,6 +25,12 @@ def test_each_image_is_drawn_as_often_as_any_other_and_each_stratum_gives_its_sh
     assert stats.chisquare(drawn).pvalue > 1e-3
 
 
+def test_as_many_are_drawn_as_are_asked_for():
+    for images in (14, 19, 24):
+        for number in range(5, images):
+            assert len(set(draw(np.arange(float(images)), number, 0))) == number
+
+
 def test_the_draw_is_that_of_its_seed():
     predicted = np.random.default_rng(0).random(100)
     np.testing.assert_array_equal(draw(predicted, 20, 0), draw(predicted, 20, 0))
