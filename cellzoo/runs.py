@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cellzoo.models.section import FittedCounter
 
 _VALIDATION_NUMBERS = ("images", "training_mean", "interval_half_width", "steps")
+_ANEW = "bring a copy back, or train anew with another --out"
 _SPLITS_CURE = "copy the run folder anew: else nobody knows what the training saw"
 
 
@@ -238,8 +239,7 @@ class Run:
         """
         if not self.history_file.is_file():
             return []
-        cure = "bring a copy back, or train anew with another --out"
-        with _undamaged(self.history_file, cure):
+        with _undamaged(self.history_file, _ANEW):
             text = self.history_file.read_text(encoding="utf-8")
             # A kill, or a full disk, may have left half a row.
             whole = [line for line in io.StringIO(text, newline="") if line.endswith("\n")]
@@ -283,9 +283,9 @@ class Run:
         """Sets the variables to what :meth:`save_state` saved.
 
         Raises:
-            UserError: the file is of another model.
+            UserError: the file is damaged, or of another model.
         """
-        with np.load(self.last_state) as arrays:
+        with _undamaged(self.last_state, _ANEW), np.load(self.last_state) as arrays:
             saved = [arrays[name] for name in sorted(arrays.files)]
         variables = list(variables)
         if [v.shape for v in variables] != [a.shape for a in saved]:
@@ -450,7 +450,9 @@ def _undamaged(file: Path, cure: str) -> Iterator[None]:
     """Turns what a damaged file makes readers raise into a sentence."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError, csv.Error):
+    except (
+        ValueError, TypeError, LookupError, AttributeError, EOFError, csv.Error, zipfile.BadZipFile
+    ):  # fmt: skip
         raise UserError(f"{file} is damaged: {cure}.") from None
 
 

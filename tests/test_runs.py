@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from cellzoo.errors import UserError
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
 from cellzoo.training.resume import latest_unfinished, open_run
@@ -45,6 +46,14 @@ def test_a_history_without_its_last_line_break_ends_with_the_last_whole_row(run,
     run.forget_history_after(1)
     run.append_history({"epoch": 2, "seconds": 5.0, "loss": 0.25})
     assert [row["loss"] for row in run.history()] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("kept", [0, 10, 300])
+def test_a_state_that_is_cut_off_is_said(run, kept):
+    run.save_state([np.zeros(100, np.float32)])
+    run.last_state.write_bytes(run.last_state.read_bytes()[:kept])
+    with pytest.raises(UserError, match="last.npz is damaged: bring a copy back, or train anew"):
+        run.load_state([])
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(run, recipe, tmp_path, write_cells, run_cli):
