@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ class CountTable:
             # Without what a crash left half-written.
             rows = [list(row.values()) for row in self.earlier]
             write_atomically(self.file, csv_text(self._header, rows))
-            self._opened = self.file.open("a", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._opened)
+            # Without a buffer, which would keep what a full disk refuses, and write it later.
+            self._opened = self.file.open("ab", buffering=0)
         self._rows = len(rows)
 
     def _read(self) -> list[dict[str, str]]:
@@ -126,10 +127,17 @@ class CountTable:
                 )
 
     def write(self, row: Sequence[Any]) -> None:
-        """Writes a row through to the disk."""
+        """Writes a row through to the disk, whole or not at all."""
         with self._said():
-            self._writer.writerow(row)
-            self._opened.flush()
+            line = io.StringIO(newline="")
+            csv.writer(line).writerow(row)
+            left, end = line.getvalue().encode(), self._opened.seek(0, os.SEEK_END)
+            try:
+                while left:
+                    left = left[self._opened.write(left) :]
+            except OSError:
+                self._opened.truncate(end)  # a part of the row
+                raise
         self._rows += 1
 
     def finish(self) -> None:
