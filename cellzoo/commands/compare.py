@@ -442,8 +442,8 @@ def _reading(recipe: Recipe) -> tuple[object, ...]:
     return recipe.image_size, section.reading, section.folders
 
 
-def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> np.ndarray:
-    """The pixels, once it is sure that they are of the same images.
+def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> Sequence[np.ndarray]:
+    """What a counter gets of them, once it is sure that they are the same images.
 
     Raises:
         UserError: they are not.
@@ -454,7 +454,7 @@ def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> np.ndarray:
             f"{run.path} would be scored on other images or labels than the first run: compare "
             "runs of the same folder."
         )
-    return own.images
+    return own.given
 
 
 def _generator(generators: list[object], recipe: Recipe) -> int:
@@ -466,10 +466,10 @@ def _generator(generators: list[object], recipe: Recipe) -> int:
     return generators.index(settings) + 1
 
 
-def _timed_call(counter: Counter, images: np.ndarray) -> Callable[[], float]:
+def _timed_call(counter: Counter, images: Sequence[np.ndarray]) -> Callable[[], float]:
     """A function that counts a fixed number of images and returns how many it did in a second."""
     repeats = -(-TIMED_IMAGES // len(images))
-    some = np.concatenate([images] * repeats)[:TIMED_IMAGES]
+    some = ([*images] * repeats)[:TIMED_IMAGES]
 
     def timed() -> float:
         started = time.perf_counter()
