@@ -111,16 +111,23 @@ def read_table(
     if not lines:
         return [], []
     (_, header), *rest = lines
-    rows = []
-    for line, cells in rest:
-        if any(cells[len(header) :]):
-            raise UserError(
-                f"{path}: line {line}: has more cells than the header: quote cells with commas in "
-                "them, or put semicolons between cells."
-            )
-        rows.append((line, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))))
+    rows = [(line, by_column(path, line, header, cells)) for line, cells in rest]
     decimal_points(path, rows, numbers, form.delimiter)
     return header, rows
+
+
+def by_column(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """The cells of a row by column, empty where a spreadsheet left them out.
+
+    Raises:
+        UserError: there are more cells than columns.
+    """
+    if any(cells[len(header) :]):
+        raise UserError(
+            f"{path}: line {line}: has more cells than the header: quote cells with commas in "
+            "them, or put semicolons between cells."
+        )
+    return dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
 
 
 def decimal_points(

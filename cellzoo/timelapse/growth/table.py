@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellzoo.data.table import decimal_points, read_csv
+from cellzoo.data.table import by_column, decimal_points, read_csv
 from cellzoo.data.times import HOURS
 from cellzoo.errors import UserError
 
@@ -91,14 +91,9 @@ def read_counts(file: Path, times: bool = True) -> CountsTable:
     notes += _taken(file, header, places, hours)
     rows = []
     for line, row in rest:
-        if any(row[len(header) :]):
-            raise UserError(
-                f"{file}: line {line}: has more cells than the header: quote cells with commas in "
-                "them, or put semicolons between cells."
-            )
+        every = by_column(file, line, header, row)
         row = [*row, *[""] * (len(header) - len(row))]
-        cells = {name: row[k] for name, k in places.items()}
-        rows.append(TableRow(line, cells, dict(zip(header, row, strict=False))))
+        rows.append(TableRow(line, {name: row[k] for name, k in places.items()}, every))
     decimal_points(file, [(row.line, row.cells) for row in rows], _NUMBERS, form.delimiter)
     if "time" in places:
         _check_dates(file, header, rows, _plain(header[places["time"]]))
