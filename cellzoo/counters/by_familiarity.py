@@ -6,13 +6,13 @@ image is looked at in several sizes. In the right one it looks like the training
 the size of cells is known.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from cellzoo.counters.entries import Entry
-from cellzoo.counters.measuring import Measuring
+from cellzoo.counters.measuring import Measuring, Sizes
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.counters.tiled_maps import See, TiledMaps
 from cellzoo.images import resize
@@ -25,21 +25,6 @@ _NEAR = 1.2  # times which diameters of training may differ that are tried as on
 _LOOKED_AT = 256  # side of the middle of an image, made as large as in training, that is looked at
 _LEAST_SIDE = 16  # of an image made as large as in training
 _PIXELS_AT_A_TIME = 2**19  # of images that are counted together: a request of two megabytes
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How large cells are, in px.
-
-    Attributes:
-        diameter: as the network sees them.
-        diameters: least and most, in images that a counter is meant for.
-        training: of each training set, in its files.
-    """
-
-    diameter: float
-    diameters: tuple[float, float]
-    training: list[float]
 
 
 class Rescaling(Measuring):

@@ -21,7 +21,6 @@ from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 if TYPE_CHECKING:
-    from cellzoo.counters.by_familiarity import Sizes
     from cellzoo.data.normalised import Normalise
 
 _BEYOND = 1.15  # times which cells may be smaller or larger than those that it is meant for
@@ -79,6 +78,21 @@ class Diameter:
                 "in px, or the pixel size as well"
             )
         return self.value / size
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large cells are, in px.
+
+    Attributes:
+        diameter: as the network sees them.
+        diameters: least and most, in images that a counter is meant for.
+        training: of each training set, in its files.
+    """
+
+    diameter: float
+    diameters: tuple[float, float]
+    training: list[float]
 
 
 class Measuring(ABC):

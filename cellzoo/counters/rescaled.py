@@ -3,7 +3,8 @@
 import keras
 
 from cellzoo.counters.alike_graph import AlikeGraph
-from cellzoo.counters.by_familiarity import Rescaling, Sizes
+from cellzoo.counters.by_familiarity import Rescaling
+from cellzoo.counters.measuring import Sizes
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.runs import Run
 
