@@ -15,7 +15,7 @@ from cellzoo.counters.entries import Entry
 from cellzoo.counters.measuring import Measuring, Sizes
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.counters.tiled_maps import See, TiledMaps
-from cellzoo.images import resize
+from cellzoo.images.scale import middle_of, resize
 from cellzoo.models.tiling import Tiling, pad_to
 from cellzoo.trust.features import features
 from cellzoo.trust.out_of_distribution import OutOfDistribution
@@ -128,8 +128,7 @@ class Rescaling(Measuring):
     def _middle(self, image: np.ndarray, diameter: float) -> np.ndarray:
         """What is looked at of an image whose cells have a diameter."""
         most = max(1, round(_LOOKED_AT * diameter / self.settings.diameter))
-        tops = [max(0, (side - most) // 2) for side in image.shape]
-        return self._alike(image[tuple(slice(top, top + most) for top in tops)], diameter)[0]
+        return self._alike(middle_of(image, most), diameter)[0]
 
     def _counted(self, images: np.ndarray) -> np.ndarray:
         tiling = self._tiled.tiling

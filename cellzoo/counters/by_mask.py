@@ -16,7 +16,7 @@ from cellzoo.counters.tiled_maps import See, TiledMaps
 from cellzoo.data.normalised import Normalise
 from cellzoo.images.diameter import find_blobs
 from cellzoo.images.normalise import GreyLevels, normalise
-from cellzoo.images.scale import resize
+from cellzoo.images.scale import middle_of, resize
 from cellzoo.models.tiling import Tiling, pad_to
 
 MAPS = ("mask", "density")  # that it asks its network for
@@ -127,8 +127,7 @@ class ByMask(Measuring):
         scale. :data:`_STABLE` leaves out all validation images of ``zoo:nuclei`` but one of 90.
         """
         side = int(_MEASURED_SIDE * diameter / (self.settings.diameter * _NEARBY))
-        tops = [max(0, (whole - side) // 2) for whole in image.shape]
-        middle = image[tuple(slice(top, top + side) for top in tops)]
+        middle = middle_of(image, side)
         maps = [self._maps(middle, diameter * times) for times in (1 / _NEARBY, 1, _NEARBY)]
         counts = [float(density.sum()) for _, density in maps]
         doubts = []
@@ -183,8 +182,7 @@ class ByMask(Measuring):
     def _maps(self, image: np.ndarray, diameter: float) -> tuple[np.ndarray, np.ndarray]:
         """Mask and density of an image made alike, or of its middle, with enough cells there."""
         alike, _ = self._alike(image, diameter)
-        tops = [max(0, (side - _MEASURED_SIDE) // 2) for side in alike.shape]
-        middle = alike[tuple(slice(top, top + _MEASURED_SIDE) for top in tops)]
+        middle = middle_of(alike, _MEASURED_SIDE)
         tiling = self._tiled.tiling
         seen = pad_to(middle, tiling.stride, tiling.fill)[None]
         mask, density = (found[0] for found in self._see(seen, *MAPS))

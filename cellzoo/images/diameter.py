@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cellzoo.images.scale import middle_of
+
 SMALLEST, LARGEST = 5.0, 100.0  # diameters that are looked for, px
 _STEP = 2 ** (1 / 3)
 _DIAMETERS = SMALLEST * _STEP ** np.arange(14)
@@ -55,8 +57,7 @@ def find_blobs(image: np.ndarray) -> Blobs:
         >>> 15 < find_blobs((np.hypot(y - 32, x - 32) < 10).astype(np.uint8)).diameter < 25
         True
     """
-    tops = [max(0, (side - _MOST_SIDE) // 2) for side in image.shape]
-    middle = image[tuple(slice(top, top + _MOST_SIDE) for top in tops)]
+    middle = middle_of(image, _MOST_SIDE)
     found = _find(middle)
     if len(found.diameters) < _ENOUGH and middle.shape != image.shape:
         return _find(image)

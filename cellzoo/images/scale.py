@@ -89,6 +89,17 @@ def sides(size: Size) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def middle_of(images: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image, or of images of one size, ``[..., h, w]``: a view, no copy.
+
+    Args:
+        images: any type of pixel.
+        side: of the square, px; what is smaller stays whole.
+    """
+    top, left = (max(0, (whole - side) // 2) for whole in images.shape[-2:])
+    return images[..., top : top + side, left : left + side]
+
+
 def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
     """Resize the whole frame; the aspect ratio is not kept.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cellzoo.images.scale import resize_all
+from cellzoo.images.scale import middle_of, resize_all
 from cellzoo.trust.features import COARSE, FEATURES, SCALES, features, features_of
 
 _POINTS_AT_A_TIME = 16  # whose distances are taken: what stays in the cache of a processor core
@@ -317,8 +317,7 @@ class OutOfDistribution:
             Of each image, about how many times as large; None where that explains too little. And
             whether the zoomed image would not be flagged.
         """
-        tops = [max(0, (side - _ZOOMED_SIDE) // 2) for side in images.shape[1:]]
-        middle = images[:, *(slice(top, top + _ZOOMED_SIDE) for top in tops)]
+        middle = middle_of(images, _ZOOMED_SIDE)
         own, others = steps.index(0), [k for k, step in enumerate(steps) if step]
         zoomed = {k: resize_all(middle, _zoomed_size(middle, steps[k])) for k in others}
         seen = np.empty((len(images), len(steps), len(FEATURES)))

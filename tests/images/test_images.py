@@ -24,6 +24,7 @@ from cellzoo.images import (
     to_unit,
 )
 from cellzoo.images.readers.tiff import stacks
+from cellzoo.images.scale import middle_of
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (6, 9), np.uint8)
@@ -639,3 +640,10 @@ def test_resize_keeps_the_range(height, width, size, seed):
     resized = resize(pixels, size)
     assert resized.shape == (size, size) and resized.dtype == np.float32
     assert pixels.min() <= resized.min() and resized.max() <= pixels.max()
+
+
+def test_the_middle_of_images_is_a_view_and_small_ones_stay_whole():
+    image = np.arange(7 * 10).reshape(7, 10)
+    np.testing.assert_array_equal(middle_of(image, 4), image[1:5, 3:7])
+    assert middle_of(image, 20).shape == (7, 10) and np.shares_memory(middle_of(image, 4), image)
+    assert middle_of(np.stack([image, image]), 8).shape == (2, 7, 8)
