@@ -273,6 +273,9 @@ def ome_zarr(path: Path, array: np.ndarray, axes: str, version: int = 3, **facts
         ],
         "omero": {"channels": [{"label": name} for name in facts.get("channels", ())]},
     }
+    if "all_levels" in facts:
+        whole = [{"type": "scale", "scale": facts["all_levels"]}]
+        ome["multiscales"][0]["coordinateTransformations"] = whole
     if version == 2:
         (path / ".zgroup").write_text('{"zarr_format": 2}')
         (path / ".zattrs").write_text(json.dumps(ome))

@@ -11,8 +11,13 @@ _MICROMETRES = {
     **{"micrometer": 1.0, "micrometre": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6},
     **{"inch": 25400.0, "in": 25400.0, "Å": 1e-4, "pm": 1e-6},
 }
-_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9, "min": 60.0}
-_SECONDS |= {"h": 3600.0, "d": 86400.0}
+_SECONDS = {
+    **{"ms": 1e-3, "msec": 1e-3, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
 # A coarser "pixel" is a print resolution (300 dpi = 85 um) left there by an image editor.
 _COARSEST_PIXEL_UM = 20.0
 
@@ -29,7 +34,7 @@ def micrometres(length: object, unit: object = "µm") -> float | None:
 def seconds(time: object, unit: object = "s") -> float | None:
     """A time, where it is one."""
     try:
-        value = float(time) * _SECONDS[str(unit)]
+        value = float(time) * _SECONDS[str(unit).lower()]
     except (KeyError, TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
@@ -49,10 +54,12 @@ def tagged_pixel_size(tiff: tifffile.TiffFile) -> float | None:
     try:
         tags = tiff.pages[0].tags
         above, below = tags["XResolution"].value
+        tagged = {2: "inch", 3: "cm"}.get(int(getattr(tags.get("ResolutionUnit"), "value", 1)))
+        unit = tagged
         if tiff.is_imagej:
             unit = str((tiff.imagej_metadata or {}).get("unit", "")).lower()
-        else:
-            unit = {2: "inch", 3: "cm"}[int(tags["ResolutionUnit"].value)]
+            if unit == "um" and tagged == "cm":  # ImageJ, too, takes such a resolution as tagged
+                unit = tagged
         return micrometres(below / above, unit)
     except (KeyError, ValueError, TypeError, ZeroDivisionError):
         return None

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from cellzoo.errors import UsageError
+from cellzoo.images import metadata
 from cellzoo.images.imagefile import ImageFile, Series
 
 # `t003`, `time_3`, `T0003` or `frame12` in a name, with nothing before it that makes it a word.
@@ -12,12 +13,6 @@ _NUMBERED = re.compile(
     r"(?!\d*[a-z])(?P<after>.*)",
     re.IGNORECASE,
 )
-_SECONDS = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
-    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
-    **dict.fromkeys(("d", "day", "days"), 86400.0),
-}
 _INTERVAL = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 
 
@@ -62,8 +57,8 @@ def parse_interval(text: str) -> float:
         UsageError: it is none.
     """
     found = _INTERVAL.fullmatch(text)
-    seconds = float(found[1]) * _SECONDS.get(found[2].lower(), 0.0) if found else 0.0
-    if not 0 < seconds < float("inf"):
+    seconds = metadata.seconds(*found.groups()) if found else None
+    if not seconds:
         raise UsageError(
             f"--interval {text!r} is no time between two frames: write a number and s, min, h or "
             "d, without a blank, such as 20min."

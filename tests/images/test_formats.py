@@ -165,6 +165,25 @@ MEANT = {
     "three frames that look like a colour picture": (
         lambda d: pages(d / "a.tif", THREE, photometric=None), {"axes": "TYX"}, THREE,
     ),
+    "three frames that were written as the samples of a page": (
+        lambda d: pages(d / "a.tif", THREE, "TYX", photometric="rgb", planarconfig="separate"),
+        {}, THREE,
+    ),
+    "a time of them and their channel": (
+        lambda d: pages(d / "a.tif", BOTH.swapaxes(0, 1), "CTYX", photometric="rgb",
+                        planarconfig="separate"),
+        {"channel": 1, "frames": 2}, [OTHER[2]],
+    ),
+    "4 bits": (lambda d: pages(d / "a.tif", FIRST >> 4, bitspersample=4), {}, [(FIRST >> 4) * 17]),
+    "4 bits that store white as 0": (
+        lambda d: pages(d / "a.tif", FIRST >> 4, bitspersample=4, photometric="miniswhite"),
+        {}, [(15 - (FIRST >> 4)) * 17],
+    ),
+    "12 packed bits that store white as 0": (
+        lambda d: pages(d / "a.tif", FIRST.astype(np.uint16) * 16, bitspersample=12,
+                        photometric="miniswhite"),
+        {}, [4095 - FIRST.astype(np.uint16) * 16],
+    ),
     "a stopped OME-TIFF": (lambda d: stopped(d / "a.ome.tif"), {}, THREE),
     "signed 16 bit of ImageJ": (
         lambda d: pages(d / "a.tif", FIRST.astype(np.uint16) + 32768, imagej=True,
@@ -555,9 +574,13 @@ def test_ome_zarr(tmp_path, version):
     np.testing.assert_array_equal([frame.pixels for frame in frames], OTHER)
     assert (frames[1].time_s, frames[1].pixel_size_um) == (60, 0.5)
     assert search_images([tmp_path]).files == [path]
+    path = writers.ome_zarr(tmp_path / "b.zarr", THREE, "TYX", version, all_levels=[2, 1, 0.5])
+    second = list(read_frames(path))[1]
+    assert (second.time_s, second.pixel_size_um) == (120, 0.25)
 
 
-def test_nd2(tmp_path, monkeypatch):
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_nd2(tmp_path, monkeypatch, calibrated):
     """The package is asked for pictures in the order of its loops; a stopped one lacks the last."""
 
     class Nd2File:
@@ -566,7 +589,10 @@ def test_nd2(tmp_path, monkeypatch):
         attributes = types.SimpleNamespace(sequenceCount=5, bitsPerComponentSignificant=8)
         metadata = types.SimpleNamespace(
             channels=[
-                types.SimpleNamespace(channel=types.SimpleNamespace(name=name))
+                types.SimpleNamespace(
+                    channel=types.SimpleNamespace(name=name),
+                    volume=types.SimpleNamespace(axesCalibrated=(calibrated, calibrated, False)),
+                )
                 for name in ("BF", "GFP")
             ]
         )
@@ -597,7 +623,8 @@ def test_nd2(tmp_path, monkeypatch):
     path.write_bytes(b"\xda\xce\xbe\x0a" + bytes(100))
     frames = list(read_frames(path, position="position 1", channel="GFP"))
     np.testing.assert_array_equal([frame.pixels for frame in frames], OTHER[::-1][:2])
-    assert [(frame.time_s, frame.pixel_size_um) for frame in frames] == [(0, 0.65), (5, 0.65)]
+    size = 0.65 if calibrated else None
+    assert [(frame.time_s, frame.pixel_size_um) for frame in frames] == [(0, size), (5, size)]
     assert [frame.index for frame in frames] == [3, 4]
 
 

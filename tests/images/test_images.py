@@ -284,6 +284,15 @@ def indexed(path: Path, index, palette) -> Path:
     [
         ({"imagej": True, "resolution": (2, 2), "metadata": {"axes": "YX", "unit": "um"}}, 0.5),
         ({"imagej": True, "resolution": (2, 2), "metadata": {"axes": "YX"}}, None),
+        (
+            {
+                "imagej": True,
+                "resolution": (2e4, 2e4),
+                "resolutionunit": "CENTIMETER",
+                "metadata": {"axes": "YX", "unit": "um"},
+            },
+            0.5,
+        ),
         ({"ome": True, "metadata": {"axes": "YX", "PhysicalSizeX": 0.65}}, 0.65),
         (
             {

@@ -52,6 +52,10 @@ def test_a_stack_is_a_series_with_the_times_that_it_states(tmp_path):
     assert places([path]) == [("a.tif", "0"), ("a.tif", "0.1"), ("a.tif", "0.2")]
     assert places([path], interval="20 min")[2] == ("a.tif", "0.666667")
     assert places([path], frames="1:3", interval="1h") == [("a.tif", "1"), ("a.tif", "2")]
+    for unit, hours in (("min", "0.1"), ("hours", "6"), ("frames", "")):
+        facts = {"axes": "TYX", "finterval": 6, "tunit": unit}
+        tifffile.imwrite(tmp_path / "c.tif", stack, imagej=True, metadata=facts)
+        assert places([tmp_path / "c.tif"])[1] == ("c.tif", hours)
     tifffile.imwrite(tmp_path / "b.tif", stack, photometric="minisblack", metadata=None)
     assert places([tmp_path / "b.tif"]) == [("b.tif", "")] * 3
     assert places([tmp_path / "b.tif"], interval="30s")[1] == ("b.tif", "0.00833333")

@@ -62,7 +62,7 @@ def _series(file: object) -> tuple[list[Series], list[str]]:
         dtype=np.dtype(file.dtype),
         read=read,
         channels=names if len(names) == sizes.get("C", 1) and all(names) else (),
-        pixel_size_um=metadata.micrometres(file.voxel_size().x),
+        pixel_size_um=_pixel_size(file),
         interval_s=_interval(file),
         bits=metadata.stated_bits(file.attributes.bitsPerComponentSignificant),
         present=present,
@@ -72,6 +72,14 @@ def _series(file: object) -> tuple[list[Series], list[str]]:
         return [series], notes
     named = _position_names(file, sizes["P"])
     return [fixed(series, "P", n, number=n, name=named[n]) for n in range(sizes["P"])], notes
+
+
+def _pixel_size(file: object) -> float | None:
+    """Micrometres; of a camera that nobody calibrated the file says 1, which means nothing."""
+    volumes = [channel.volume for channel in file.metadata.channels or []]
+    if not all(volume.axesCalibrated[0] for volume in volumes):
+        return None
+    return metadata.micrometres(file.voxel_size().x)
 
 
 def _interval(file: object) -> float | None:

@@ -61,6 +61,12 @@ def _pictures(path: Path) -> Iterator[tuple[Path, str, dict]]:
                 yield folder, str(below["multiscales"][0].get("name") or folder.name), below
 
 
+def _scale(described: Mapping[str, object]) -> list[float] | None:
+    """Length of a step along each axis, as transformations say."""
+    transforms = described.get("coordinateTransformations") or []
+    return next((list(t["scale"]) for t in transforms if t.get("type") == "scale"), None)
+
+
 def _inside(folder: Path, name: str) -> Path:
     """A path that a description names, which must not lead out of its folder."""
     place = folder / str(name)
@@ -81,8 +87,9 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
     if len(letters) != array.ndim or letters[-2:] != ["Y", "X"] or len(set(letters)) < array.ndim:
         raise UserError(f"{path}: has the axes {','.join(letters)}, not planes of y and x")
     letters = [letter if letter in "TCZYX" else "Q" for letter in letters]
-    transforms = first.get("coordinateTransformations") or []
-    scale = next((t["scale"] for t in transforms if t.get("type") == "scale"), [None] * array.ndim)
+    scale = _scale(first) or [None] * array.ndim
+    if whole := _scale(scales):  # of all levels: it comes on top
+        scale = [step and step * times for step, times in zip(scale, whole, strict=True)]
     steps = {
         letter: (step, _UNITS.get(axis.get("unit"), axis.get("unit")))
         for letter, step, axis in zip(letters, scale, axes, strict=False)

@@ -64,6 +64,7 @@ class Layout:
         *,
         display_only: bool = False,
         channels: bool = False,
+        planes: bool = False,
     ):
         """Looks at the tags.
 
@@ -73,13 +74,14 @@ class Layout:
             stored: whether numbers are meant as they are stored, as in masks.
             display_only: palettes and inversion are for display only, as in ImageJ and OME files.
             channels: several samples are channels, never colours.
+            planes: each sample is a picture by itself, such as a time point.
 
         Raises:
             UserError: it is no picture with grey levels or colours.
         """
         if not stored and (page.dtype == bool or page.bitspersample == 1):
             raise one_bit(path)
-        photometric, n = page.photometric, page.samplesperpixel
+        photometric, n = page.photometric, 1 if planes else page.samplesperpixel
         decoded = photometric == _PHOTOMETRIC.YCBCR and page.compression in _JPEGS
         if photometric not in _READ_AS_STORED and not decoded:
             name = getattr(photometric, "name", photometric)
@@ -109,11 +111,22 @@ class Layout:
         if self._stored:
             return pixels
         photometric = self._page.photometric
-        if photometric == _PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
-            return np.iinfo(pixels.dtype).max - pixels
+        white = self._white(pixels.dtype)
+        if photometric == _PHOTOMETRIC.MINISWHITE and white:
+            pixels = white - pixels
+        if white and white < 255 and photometric != _PHOTOMETRIC.PALETTE:
+            return np.rint(pixels * (255 / white)).astype(np.uint8)
         if photometric == _PHOTOMETRIC.PALETTE and self._page.colormap is not None:
             return meaning(pixels, (self._page.colormap.T >> 8).astype(np.uint8))
         return pixels
+
+    def _white(self, dtype: np.dtype) -> np.unsignedinteger | None:
+        """The highest number of the page's bits, which may be packed; None of other types."""
+        if dtype.kind != "u":
+            return None
+        stated, whole = self._page.bitspersample, 8 * dtype.itemsize
+        bits = min(stated, whole) if isinstance(stated, int) else whole  # one for all samples
+        return dtype.type(2**bits - 1)
 
     @property
     def looked_up(self) -> bool:

@@ -68,6 +68,7 @@ def _series(
         stored,
         display_only=tiff.is_imagej or tiff.is_ome or tiff.is_lsm or tiff.is_stk,
         channels="C" in stack.axes,
+        planes=_samples_are_planes(stack),
     )
     sizes = _sizes(stack, layout, path)
     planes = math.prod(sizes[letter] for letter in sizes if letter not in "YXS")
@@ -91,6 +92,17 @@ def _series(
         bits=metadata.tagged_bits(stack.keyframe),
         **facts,
     )
+
+
+def _samples_are_planes(stack: tifffile.TiffPageSeries) -> bool:
+    """Whether samples of a pixel are counted by another axis than colours or channels.
+
+    tifffile writes three or four frames of 8 bit as the samples of one page.
+    """
+    if stack.keyframe.samplesperpixel == 1:
+        return False
+    letter = stack.axes[-1:] if stack.keyframe.planarconfig == 1 else stack.axes[-3:-2]
+    return letter not in ("S", "C")
 
 
 def _sizes(stack: tifffile.TiffPageSeries, layout: Layout, path: Path) -> dict[str, int]:
@@ -195,7 +207,9 @@ def _facts(
         return _lsm_facts(tiff.lsm_metadata or {}, n)
     return {
         "channels": metadata.label_names(imagej.get("Labels"), n),
-        "interval_s": metadata.seconds(imagej.get("finterval") or None),
+        "interval_s": metadata.seconds(
+            imagej.get("finterval") or None, imagej.get("tunit") or "sec"
+        ),
     }
 
 
