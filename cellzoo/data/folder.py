@@ -100,7 +100,7 @@ def load_folder(
             frames = list(reader.read(base / name))
             images = [reading.fit(frame.pixels, size, frame.path, resize_from) for frame in frames]
             masks = [
-                _read_mask(base, rows, frame, len(frames), reading.axes, reader.notes)
+                _read_mask(base, rows, frame, len(frames), reading, reader.notes)
                 for frame in frames
             ]
         except UserError as error:
@@ -108,7 +108,8 @@ def load_folder(
                 raise _with_line(error, csv_path, rows) from error
             skipped.append(Skipped(name, str(error)))
             continue
-        frame_rows = row_per_frame(csv_path, name, rows, len(images))
+        numbers = [frame.index for frame in frames]
+        frame_rows = row_per_frame(csv_path, name, rows, numbers, reading.chooses_frames)
         for frame, image, mask, row in zip(frames, images, masks, frame_rows, strict=True):
             if row.instances:
                 cells = count_labels(mask)
@@ -187,7 +188,7 @@ def _read_mask(
     rows: dict[int | None, Row],
     frame: Frame,
     frames: int,
-    axes: str | None,
+    reading: Reading,
     notes: Notes,
 ) -> np.ndarray | None:
     """The mask of a frame in its file's own size; None if it has none."""
@@ -196,9 +197,11 @@ def _read_mask(
         return None
     file, number = file_and_frame(folder, row.mask)
     alone = number is None and frame.index in rows  # the row of a frame may name a file of its own
-    if number is None and frames > 1:
+    one_chosen = reading.chooses_frames and frames == 1
+    alone = alone or (number is None and one_chosen)
+    if number is None and (frames > 1 or one_chosen):
         number = frame.index  # the masks of a stack are a stack as well
-    mask = read_mask(file, number, axes, or_only=alone, notes=notes)
+    mask = read_mask(file, number, reading.axes, or_only=alone, notes=notes)
     if mask.shape != frame.pixels.shape:
         (height, width), (image_height, image_width) = mask.shape, frame.pixels.shape
         raise UserError(

@@ -17,6 +17,7 @@ import difflib
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -308,29 +309,48 @@ def _twice(path: Path, row: Row, earlier: Row) -> UserError:
 
 
 def row_per_frame(
-    csv_path: Path | None, name: str, rows: dict[int | None, Row], n: int
+    csv_path: Path | None,
+    name: str,
+    rows: dict[int | None, Row],
+    frames: Sequence[int],
+    chosen: bool = False,
 ) -> list[Row]:
-    """One row for each of a file's n frames, with the name the frame goes by."""
-    whole = rows.get(None)
-    frames = {frame: row for frame, row in rows.items() if frame is not None}
-    for frame, row in frames.items():
-        if frame >= n:
+    """One row for each frame that was read of a file, with the name the frame goes by.
+
+    Args:
+        csv_path: of the table.
+        name: of the file.
+        rows: of the file, by frame; None: the whole file.
+        frames: numbers in the file of those that were read.
+        chosen: the file may hold more, which were not meant.
+
+    Raises:
+        UserError: a row is of a frame that the file lacks, or two rows are of one frame.
+    """
+    if not frames:
+        return []
+    whole, n = rows.get(None), len(frames)
+    listed = {frame: row for frame, row in rows.items() if frame is not None}
+    span = f"{name}#{frames[0]} to {name}#{frames[-1]}"
+    for frame, row in listed.items():
+        if frame not in frames and not chosen:
             raise UserError(
-                f"{csv_path}: line {row.line}: {name} has no frame {frame}, "
-                f"its frames are {name}#0 to {name}#{n - 1}"
+                f"{csv_path}: line {row.line}: {name} has no frame {frame}, its frames are {span}"
             )
-    if n == 1 and whole and frames:
-        first, second = sorted([whole, frames[0]], key=lambda row: row.line)
+    counted = whole is not None and not np.isnan(whole.count)
+    if n == 1 and whole and frames[0] in listed and (counted or not chosen):
+        first, second = sorted([whole, listed[frames[0]]], key=lambda row: row.line)
         raise _twice(csv_path, second, first)
-    if n > 1 and whole and not np.isnan(whole.count):
+    if n > 1 and counted:
         raise UserError(
             f"{csv_path}: line {whole.line}: gives one count to the {n} frames of {name}, "
-            f"list each as {name}#0 to {name}#{n - 1}"
+            f"list each as {span}"
         )
-    default = whole or Row(0, name, group=_common_group(frames) or name)
+    several = n > 1 or any(listed)  # a frame above 0
+    default = whole or Row(0, name, group=_common_group(listed) or name)
     return [
-        replace(frames.get(frame, default), name=name if n == 1 else f"{name}#{frame}")
-        for frame in range(n)
+        replace(listed.get(frame, default), name=f"{name}#{frame}" if several else name)
+        for frame in frames
     ]
 
 

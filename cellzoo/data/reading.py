@@ -37,6 +37,11 @@ class Reading:
     position: int | str | None = None
     frames: int | str | None = None
 
+    @property
+    def chooses_frames(self) -> bool:
+        """Whether files may hold frames that are not read."""
+        return self.frames is not None or self.position not in (None, "all")
+
     def reader(self, files: Sequence[Path]) -> Reader:
         """What reads these files, which are one series.
 

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -147,6 +148,27 @@ def test_frames_of_a_stack(folder):
     np.testing.assert_array_equal(stack.counts, [5, np.nan, 7])
     assert stack.groups.tolist() == ["stack.tif"] * 3
     np.testing.assert_allclose(stack.images[:, 0, 0] * 255, [10, 20, 30], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen", "found"),
+    [
+        ("stack.tif#0,5\nstack.tif#1,6\nstack.tif#2,7", "0:3:2", [("#0", 5, 10), ("#2", 7, 30)]),
+        ("stack.tif#0,5\nstack.tif#1,6", "1:", [("#1", 6, 20), ("#2", -1, 30)]),
+        ("stack.tif#0,5\nstack.tif#2,7", 2, [("#2", 7, 30)]),
+        ("stack.tif#0,5\nstack.tif,", 0, [("", 5, 10)]),
+        ("stack.tif,4", 1, [("", 4, 20)]),
+    ],
+)
+def test_chosen_frames_keep_their_own_counts(folder, rows, chosen, found):
+    add_stack(folder)
+    (folder / "labels.csv").write_text(f"image,count\n{rows}\n")
+    shutil.rmtree(folder / "images")
+    stack, _ = load_folder(folder, 8, reading=Reading(frames=chosen))
+    names, counts, greys = zip(*found, strict=True)
+    assert stack.names.tolist() == [f"stack.tif{name}" for name in names]
+    np.testing.assert_array_equal(np.nan_to_num(stack.counts, nan=-1), counts)
+    np.testing.assert_allclose(stack.images[:, 0, 0] * 255, greys, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -592,6 +614,10 @@ def test_frames_of_a_stack_have_frames_of_a_mask(folder):
         image_set, _ = load(folder, f"image,count,label_image\n{rows}\n")
         assert image_set.names[3:].tolist() == [f"stack.tif#{k}" for k in range(3)]
         assert image_set.masks[3:, 0, 0].tolist() == [1, 2, 3]
+    shutil.rmtree(folder / "images")
+    for chosen, numbers in ((1, [2]), (0, [1]), ("1:", [2, 3])):
+        image_set, _ = load_folder(folder, 8, reading=Reading(frames=chosen))
+        assert image_set.masks[:, 0, 0].tolist() == numbers
 
 
 def test_frames_of_a_stack_may_have_a_mask_file_each(folder):
