@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.data.names import NamedFiles
-from cellzoo.data.table import read_csv_rows
+from cellzoo.data.table import decimal_points, read_csv
 from cellzoo.errors import UserError
 from cellzoo.files import csv_path, write_atomically
 
@@ -51,7 +51,7 @@ def read_points(path: Path) -> dict[str, list[Point]]:
     Raises:
         UserError: the table cannot be used; the sentence names the line.
     """
-    rows = read_csv_rows(path)
+    rows, form = read_csv(path)
     if not rows:
         raise UserError(f"{path}: line 1: is empty, {_CURE}")
     line, cells = rows[0]
@@ -63,6 +63,7 @@ def read_points(path: Path) -> dict[str, list[Point]]:
     points: dict[str, list[Point]] = {}
     files = NamedFiles(path.parent)
     empty: dict[str, int] = {}
+    table = []
     for line, cells in rows[1:]:
         where = f"{path}: line {line}"
         if len(cells) != len(header) and not (len(cells) == 1 and header[0] == "image"):
@@ -70,7 +71,10 @@ def read_points(path: Path) -> dict[str, list[Point]]:
                 f"{where}: has {len(cells)} values for {len(header)} columns, write a decimal "
                 "point, and a separator for each empty value"
             )
-        values = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        table.append((line, dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))))
+    decimal_points(path, table, "xy", form.delimiter)
+    for line, values in table:
+        where = f"{path}: line {line}"
         if not values["image"]:
             raise UserError(f"{where}: names no image, fill in the column image")
         try:
@@ -147,7 +151,7 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def _number(where: str, axis: str, text: str) -> float:
     try:
-        number = float(text.replace(",", "."))
+        number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

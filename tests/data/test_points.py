@@ -41,6 +41,7 @@ def test_other_columns_do_not_matter_and_decimal_commas_are_read(tmp_path):
         ("image,x,y,x\n", "line 1: has more than one column x"),
         ("image,x,y\na.png,1,\n", "line 2: the y '' is not a number"),
         ("image,x,y\na.png,nan,1\n", "line 2: the x 'nan' is not a number"),
+        ('image,x,y\na.png,"1,234",1\n', "line 2: the x '1,234' may have a decimal or a thousands"),
         ("image,x,y\na.png,1,5,2,5\n", "line 2: has 5 values for 3 columns"),
         ("image,x,y\n,1,2\n", "line 2: names no image"),
         ("image,x,y\na.png,,\na.png,1,2\n", "line 2: says that a.png has no cell, but line 3"),
