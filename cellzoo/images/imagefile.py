@@ -30,7 +30,8 @@ class Series:
         interval_s: seconds from one time point to the next.
         times_s: seconds of each time point from a start that all positions share.
         bits: significant bits of a grey level, where the file says so.
-        present: places of the planes that are there, in the order of `sizes`; None: all.
+        present: places of the planes that are there, in the order of `sizes`; None: all. Of a set
+            of files it may leave out time points of which this file holds no plane.
         own: those that this file holds and not another one of its set; None: all.
     """
 

@@ -1,6 +1,7 @@
 """Files of every kind -> the frames they hold, or one sentence that says what is wrong."""
 
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -457,6 +458,19 @@ def test_of_an_ome_set_the_description_says_what_the_pages_are(tmp_path):
     ome_part(tmp_path / "a.ome.tif", STACK[:2], planes=2)
     frames = frames_of(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal([frame.pixels for frame in frames], STACK[:2])
+
+
+def test_of_an_ome_set_files_of_other_times_are_not_opened(tmp_path, monkeypatch):
+    """A set of a file per time point has more of them than a process may open."""
+    ome_part(tmp_path / "a.ome.tif", STACK[:2], planes=2)
+    for t in (2, 3):
+        shutil.copy(tmp_path / "a.ome.tif", tmp_path / f"b{t}.ome.tif")
+    opened, open_tiff = [], tifffile.TiffFile
+    monkeypatch.setattr(
+        tifffile, "TiffFile", lambda *a, **k: opened.append(Path(a[0]).name) or open_tiff(*a, **k)
+    )
+    assert len(frames_of(tmp_path / "a.ome.tif")) == 2
+    assert set(opened) == {"a.ome.tif"}
 
 
 def test_a_file_of_an_ome_set_under_another_name(tmp_path):

@@ -197,8 +197,12 @@ def _series(
         sizes["S"] = 3
     present = set(there)
     if len(own) < len(described.planes):
+        # Of its own time points alone: a set may have a file for each, too many to open at once.
+        times = {place[0] for place in there}
         present |= {
-            place for place, plane in described.planes.items() if plane[0] and files.has(plane)
+            place
+            for place, plane in described.planes.items()
+            if plane[0] and place[0] in times and files.has(plane)
         }
 
     def read(place: Mapping[str, int]) -> np.ndarray:
