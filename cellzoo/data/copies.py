@@ -29,6 +29,7 @@ _WEIGHTS = (1 - np.exp(-0.5 * 3.0**2 * np.add.outer(_SQUARED, _SQUARED)))[_KEPT]
 # lines were copies, but for a few images with next to nothing in them. Those differ in detail.
 _SIGNS_AGREE, _SHAPES_AGREE, _DETAIL_AGREES = 0.65, 0.9, 0.7
 _DETAIL_SIDE, _DETAIL_WIDTH = 128, 3.0  # px, and px of the Gaussian taken away
+_CANDIDATES = 32  # images of a block whose details are compared with those of one image
 _AT_A_TIME = 2048  # images: memory holds so many squared numbers
 
 
@@ -86,20 +87,27 @@ def copies(
         A pair for each index of ``second`` that has a copy in ``first``, in the order of
         ``second``.
     """
-    found = []
+    pairs = []
     for start in range(0, len(second), _AT_A_TIME):
         part = second[start : start + _AT_A_TIME]
-        for begin in range(0, len(first), _AT_A_TIME):
-            likeness = _likeness(first[begin : begin + _AT_A_TIME], part)
-            for one, other in np.argwhere(likeness > 0):
-                found.append((int(likeness[one, other] * 1e6), begin + one, start + other))
-    pairs: dict[int, Copy] = {}
-    for _, one, other in sorted(found, reverse=True):
-        if other in pairs:
-            continue
-        if first_images is None or _same_detail(first_images[one], second_images[other]):
-            pairs[other] = Copy(int(one), int(other))
-    return [pairs[other] for other in sorted(pairs)]
+        found = [
+            _most_alike(_likeness(first[begin : begin + _AT_A_TIME], part), begin)
+            for begin in range(0, len(first), _AT_A_TIME)
+        ]
+        if not found:
+            break
+        alike, ones = (np.concatenate(each) for each in zip(*found, strict=True))
+        for other in range(len(part)):
+            for k in np.argsort(-alike[:, other], kind="stable"):
+                one = int(ones[k, other])
+                if alike[k, other] <= 0:
+                    break
+                if first_images is None or _same_detail(
+                    first_images[one], second_images[start + other]
+                ):
+                    pairs.append(Copy(one, start + other))
+                    break
+    return pairs
 
 
 def check_splits(images: ImageSet, prints: np.ndarray) -> None:
@@ -129,6 +137,18 @@ def check_splits(images: ImageSet, prints: np.ndarray) -> None:
             "good: give both the same group in labels.csv, so that they stay together, or set "
             "data.natural.copies: allow."
         )
+
+
+def _most_alike(likeness: np.ndarray, begin: int) -> tuple[np.ndarray, np.ndarray]:
+    """The highest likenesses ``[k, m]`` of each column, and the rows they are in, from ``begin``.
+
+    Of a time-lapse that nobody grouped all images are alike, which fills the memory with pairs.
+    """
+    if len(likeness) > _CANDIDATES:
+        rows = np.argpartition(-likeness, _CANDIDATES, axis=0)[:_CANDIDATES]
+    else:
+        rows = np.broadcast_to(np.arange(len(likeness))[:, None], likeness.shape)
+    return np.take_along_axis(likeness, rows, axis=0), rows + begin
 
 
 def _likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:

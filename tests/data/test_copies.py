@@ -81,6 +81,15 @@ def test_many_are_compared_in_parts(monkeypatch):
     assert copies(prints, prints[::-1]) == [Copy(7 - k, k) for k in range(8)]
 
 
+def test_of_many_images_that_are_alike_the_most_alike_are_compared(monkeypatch):
+    """As in a time-lapse of one place that nobody grouped."""
+    monkeypatch.setattr("cellzoo.data.copies._CANDIDATES", 2)
+    random, place = np.random.default_rng(2), scene(6, cells=3)
+    images = [np.clip(place + random.normal(0, 8, place.shape), 0, 255) for _ in range(9)]
+    prints = fingerprints(images)
+    assert copies(prints, prints[::-1], images, images[::-1]) == [Copy(8 - k, k) for k in range(9)]
+
+
 def test_the_same_dust_is_no_copy_where_details_are_compared():
     """Two exposures of one empty place: the dust is the same, the noise is not."""
     dust = scene(5, cells=3).astype(float)
