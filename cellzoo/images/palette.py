@@ -31,12 +31,16 @@ def is_display_table(palette: np.ndarray) -> bool:
     """Whether a table is one that programs colour grey levels with.
 
     Those have at least 256 entries, most of them close to the next one. Constant ends are those of
-    a display range that was narrowed.
+    a display range that was narrowed. Black entries after a jump are those that a reduced picture
+    does not use, of which a TIFF has 256 all the same.
     """
     if len(palette) < 256:
         return False
     steps = np.abs(np.diff(palette.astype(int), axis=0)).max(axis=1)
     moving = np.flatnonzero(steps)
     if len(moving) == 0:
+        return False
+    first_of_end = moving[-1] + 1
+    if first_of_end < len(steps) and steps[moving[-1]] > _LARGEST_STEP and not palette[-1].any():
         return False
     return bool(np.median(steps[moving[0] : moving[-1] + 1]) <= _LARGEST_STEP)

@@ -252,6 +252,11 @@ def test_a_reduced_grey_palette_is_looked_up(tmp_path):
     levels = np.array([0, 200, 31, 77], np.uint8)
     path = indexed(tmp_path / "a.png", GREY % 4, np.stack([levels] * 3, -1))
     np.testing.assert_array_equal(frames_of(path)[0].pixels, levels[GREY % 4])
+    # Pillow sorts them, and fills up the table of a TIFF with black.
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :50] = np.arange(150, 100, -1) * 257
+    path = write_tiff(tmp_path / "a.tif", GREY % 50, photometric="palette", colormap=table)
+    np.testing.assert_array_equal(frames_of(path)[0].pixels, 150 - GREY % 50)
 
 
 def indexed(path: Path, index, palette) -> Path:
