@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cellzoo.commands.method_labels import READING, label_methods
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
 from cellzoo.data.copies import check_splits, fingerprints
@@ -31,8 +32,6 @@ TIMED_ROUNDS, TIMED_IMAGES = 5, 64
 SELECTIONS = {"max_acc": "max-acc", "min_dev": "min-dev"}
 MEAN_LABEL = "mean of the training labels"
 NETWORK_KEYS = tuple(f"{section}." for section in NETWORK_SECTIONS)
-# How files are read may differ with the model; which images and labels there are may not.
-_READING = ("folder", "size", "intensity")
 
 
 @dataclass(frozen=True)
@@ -247,48 +246,6 @@ def _check_model_settings(paths: Sequence[Path], settings: Sequence[str], quick:
             load_recipe(paths[0], [setting])
 
 
-def label_methods(plan: Sequence["Entrant | _Training"]) -> list["Entrant | _Training"]:
-    """Gives each run without a label, or run to come, one that sets its method apart.
-
-    Runs of one method differ in their seed alone. Methods are called by their model, and where two
-    would be called the same, by the values in which they differ from the first of them.
-    """
-    methods: dict[str, list[Recipe]] = {}
-    labelled = []
-    for step in plan:
-        recipe, label = step.recipe, step.label
-        if label is None:
-            name = _model_in_words(recipe)
-            same_name = methods.setdefault(name, [])
-            if not any(not _differences(known, recipe) for known in same_name):
-                same_name.append(recipe)
-            label = name
-            if differences := _differences(same_name[0], recipe):
-                label = ", ".join([name, *(_value_in_words(line) for line in differences[:3])])
-        labelled.append(replace(step, label=label))
-    return labelled
-
-
-def _model_in_words(recipe: Recipe) -> str:
-    natural_only = recipe.model.twin and not recipe.data.synthetic
-    return recipe.model.name + (", natural only" if natural_only else "")
-
-
-def _differences(first: Recipe, second: Recipe) -> list[str]:
-    """Lines of ``Recipe.differences`` that make another method; the seed does not."""
-    not_the_method = ["name:", "seed:", "card", *(f"data.natural.{key}:" for key in _READING)]
-    if first.train.budget and first.train.budget == second.train.budget:
-        not_the_method += ["train.epochs:", "loss.count_start_epoch:"]
-    lines = first.differences(second)
-    return [line for line in lines if not line.startswith(tuple(not_the_method))]
-
-
-def _value_in_words(difference: str) -> str:
-    """``latent 32`` for ``model.latent: 16 -> 32``."""
-    key, _, values = difference.partition(": ")
-    return f"{key.rpartition('.')[2]} {values.rpartition(' -> ')[2]}"
-
-
 def _check_comparable(entrants: Sequence[Entrant]) -> dict[int, list[Entrant]]:
     """The entrants by seed, every seed with the same methods in the same order.
 
@@ -354,7 +311,7 @@ def _check_same_splits(one: Run, other: Run) -> None:
 
 def _identity(recipe: Recipe) -> dict[str, object]:
     section = recipe.data.natural
-    kept = section.model_dump(exclude=set(_READING))
+    kept = section.model_dump(exclude=set(READING))
     identity = {f"data.natural.{key}": value for key, value in kept.items()}
     if section.reads_files:
         identity["data.natural.folder"] = [folder.resolve() for folder in section.folders]
