@@ -15,7 +15,12 @@ from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation.comparison import Drawn, Method, pairs, table
-from cellzoo.evaluation.evaluate import images_as_trained, split_in_words, split_to_score
+from cellzoo.evaluation.evaluate import (
+    images_as_trained,
+    reads_as_stored,
+    split_in_words,
+    split_to_score,
+)
 from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
@@ -351,7 +356,7 @@ def _count_all(
         split = str(images[seed].splits[0])
         for entrant in entrants:
             recipe, own = entrant.run.recipe, every_image[seed]
-            if _reading(recipe) != _reading(entrants[0].run.recipe):
+            if _reading(entrant.run) != _reading(entrants[0].run):
                 own = _natural(entrant.run)
             own_images = _same_images(_scored(own, split), images[seed], entrant.run)
             for label, counter in _counters(entrant).items():
@@ -393,10 +398,10 @@ def _counters(entrant: Entrant) -> dict[str, Counter]:
     return counters
 
 
-def _reading(recipe: Recipe) -> tuple[object, ...]:
+def _reading(run: Run) -> tuple[object, ...]:
     """What decides how a model sees the images."""
-    section = recipe.data.natural
-    return recipe.image_size, section.reading, section.folders
+    section = run.recipe.data.natural
+    return run.recipe.image_size, section.reading, section.folders, reads_as_stored(run)
 
 
 def _same_images(own: ImageSet, reference: ImageSet, run: Run) -> Sequence[np.ndarray]:

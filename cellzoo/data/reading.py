@@ -26,6 +26,7 @@ class Reading:
         z: number of the focal plane to read, from 0, or ``max``, ``mean`` or ``sharpest``.
         position: number or name of the position to read, or ``all``.
         frames: number of the time point to read, or ``start:stop:step``.
+        full_range: ``"dtype"`` spreads uint16 of fewer bits over all 16; False: as they are stored.
     """
 
     axes: str | None = None
@@ -36,6 +37,7 @@ class Reading:
     z: int | str | None = None
     position: int | str | None = None
     frames: int | str | None = None
+    full_range: bool = True
 
     @property
     def chooses_frames(self) -> bool:
@@ -55,7 +57,7 @@ class Reading:
             z=self.z,
             position=self.position,
             frames=self.frames,
-            intensity="full" if self.intensity == "dtype" else None,
+            intensity="full" if self.intensity == "dtype" and self.full_range else None,
         )
 
     def fit(

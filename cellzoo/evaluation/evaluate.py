@@ -348,6 +348,7 @@ def _reading(counter: Counter, data: Path) -> dict[str, Any]:
             preprocessing.intensity,
             preprocessing.resize,
             z=preprocessing.z,
+            full_range=counter.takes_full_range,
         ),
         "on_error": "skip" if skips else "stop",
         "resize_from": preprocessing.original_size,
@@ -391,7 +392,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
         UserError: the images cannot be read.
     """
     recipe, table = run.recipe, run.split_table()
-    section = recipe.data.natural
+    section = recipe.data.natural.as_stored() if reads_as_stored(run) else recipe.data.natural
     if not table or not section.reads_files:
         return section.load(recipe.image_size, recipe.seed, splits)
     # Every label is read, as those of today's training split would be hidden else.
@@ -402,6 +403,15 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
     dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
     return hide_labels(dealt, images.labelled & ~np.array(hidden, bool)), skipped
+
+
+def reads_as_stored(run: Run) -> bool:
+    """Whether training saw 12 of 16 bits, or fewer, unspread: an earlier version did not know.
+
+    :attr:`cellzoo.counters.base.Counter.takes_full_range` says the same of its counter.
+    """
+    known = run.out_of_distribution()
+    return known is not None and known.in_lowest_sixteenth
 
 
 def _say_gone(run: Run, row_of: dict[str, dict[str, str]], images: ImageSet) -> None:

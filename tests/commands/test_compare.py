@@ -103,6 +103,18 @@ def test_images_may_be_read_at_another_size_but_must_have_the_same_counts(make_r
         module._check_same_splits(small, Run(make_run("corrected", None)))
 
 
+def test_runs_that_saw_12_bits_unspread_are_scored_on_them_unspread(
+    make_run, tmp_path, monkeypatch
+):
+    make_run("now", 2), make_run("earlier", 3)
+    monkeypatch.setattr(module, "reads_as_stored", lambda run: run.path.name == "earlier")
+    monkeypatch.setattr(module, "_natural", lambda run, own=module._natural: (
+        read.append(run.path.name), own(run))[1])  # fmt: skip
+    read = []
+    compare(["now=now", "earlier=earlier"], tmp_path / "out")
+    assert read == ["now", "earlier"]
+
+
 def test_a_twin_also_has_the_papers_selections_and_synthetic_scores(make_run, tmp_path):
     make_run("twin", 2, SYNTHETIC, selections={"max_acc": 3, "min_dev": 9})
     make_run("alone", 2, selections={"max_acc": 3})

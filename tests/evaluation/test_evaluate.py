@@ -448,11 +448,38 @@ def test_a_counter_of_any_scale_is_scored_on_colour_as_it_was_trained(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     (tmp_path / "labels.csv").write_text("image,count\na.png,3\n")
     counter = SimpleNamespace(
-        measuring=True, run=None, preprocessing=Preprocessing((64, 64), channel="luminance"),
+        measuring=True, run=None, takes_full_range=True, preprocessing=Preprocessing((64, 64), channel="luminance"),
         reader=lambda files: Reader(files, channel="luminance"),
     )  # fmt: skip
     images, _ = load_folder(tmp_path, **_reading(counter, tmp_path))
     assert images.images.shape == (1, 30, 40) and 0 < images.images.max() < 200 / 255
+
+
+def test_12_bits_reach_a_network_as_they_did_in_its_training(tmp_path, monkeypatch, write_cells):
+    """Earlier versions did not spread them; their runs show it, and `count` follows it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe("twin.yaml")
+    for file in sorted(write_cells(tmp_path / "cells").glob("*.png")):
+        cv2.imwrite(str(file), 16 * cv2.imread(str(file), -1).astype(np.uint16))
+    run = Run.create(tmp_path / "run", recipe)
+    run.keep_splits(recipe.data.natural.load(16, recipe.seed)[0])
+    run.save_best(build_network(recipe))
+    files = [tmp_path / "cells" / f"{k:02d}.png" for k in range(12)]
+    for dark, white in ((False, 4095), (True, 65535)):
+        known = SimpleNamespace(in_lowest_sixteenth=dark, sizes=None)
+        monkeypatch.setattr(Run, "out_of_distribution", lambda self, known=known: known)
+        counter = load_run(run.path)
+        counted = [
+            counter.preprocessing.unit(frame)
+            for file in files
+            for frame in counter.reader(files).read(file)
+        ]
+        trained, _ = images_as_trained(run)
+        scored, _ = load_folder(tmp_path / "cells", **_reading(counter, tmp_path / "cells"))
+        stored = np.stack([cv2.imread(str(file), -1) for file in files]) / white
+        for images in (counted, trained.images, scored.images):
+            np.testing.assert_allclose(images, stored, atol=1e-4)
 
 
 def test_held_out_images_that_are_gone_are_said(tmp_path, monkeypatch, write_cells, caplog):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PrivateAttr
 
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import SPLITS, ImageSet, Skipped
@@ -69,6 +69,7 @@ class Folder(Source):
     on_error: Literal["stop", "skip"] = "stop"
     copies: Literal["error", "allow"] = "error"
     assisted: Literal["train", "keep"] = "train"
+    _full_range: bool = PrivateAttr(default=True)
 
     @property
     def allows_copies(self) -> bool:
@@ -106,7 +107,14 @@ class Folder(Source):
             z=self.z,
             position=self.position,
             frames=self.frames,
+            full_range=self._full_range,
         )
+
+    def as_stored(self) -> Self:
+        """See :meth:`Source.as_stored`."""
+        other = self.model_copy()
+        other._full_range = False
+        return other
 
     @property
     def microscopy(self) -> str:

@@ -135,6 +135,10 @@ class Source(Section):
         """The same source, of which no training image hides its count."""
         return self.model_copy(update={"labelled": None})
 
+    def as_stored(self) -> Self:
+        """The same source, whose 16 bits are not spread where a camera used fewer of them."""
+        return self
+
     def simulate(self, number: int, size: Size, seed: int) -> ImageSet:
         """Images such as these, but of chambers or layouts that no split holds.
 
