@@ -25,8 +25,9 @@ from cellzoo import zoo
 from cellzoo.counters.load import load_run
 from cellzoo.data.copies import fingerprints
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.seen import Seen
 from cellzoo.recipe import with_values
-from cellzoo.runs import Run, Seen
+from cellzoo.runs import Run
 from cellzoo.scores.table import COUNT_SCORES, count_metrics, interval_metrics
 from cellzoo.scores.uncertainty import score_intervals
 from cellzoo.trust.intervals import Interval

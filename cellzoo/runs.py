@@ -11,20 +11,19 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellzoo import zoo
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import (
     csv_plain,
     csv_safe,
     finite,
     read_json,
-    temporary_beside,
     write_atomically,
     write_csv,
 )
@@ -51,33 +50,6 @@ def recipe_file(run: Path) -> Path:
 def weights_file(run: Path, selection: str = "best") -> Path:
     """Weights of the checkpoint chosen as ``"best"``, ``"max_acc"`` or ``"min_dev"``."""
     return run / "checkpoints" / f"{selection}.weights.h5"
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Fingerprints of the images that a model has seen, those of its starts among them.
-
-    Each is int8 ``[n, LENGTH]``, see :func:`cellzoo.data.copies.fingerprints`.
-
-    Attributes:
-        taught: of images that it learned from, labelled or not.
-        chosen_on: of images that chose a checkpoint, or could have.
-    """
-
-    taught: np.ndarray
-    chosen_on: np.ndarray
-
-    @property
-    def everything(self) -> np.ndarray:
-        """Fingerprints of both."""
-        return np.concatenate([self.taught, self.chosen_on])
-
-    def joined(self, other: "Seen") -> "Seen":
-        """What either has seen."""
-        return Seen(
-            np.concatenate([self.taught, other.taught]),
-            np.concatenate([self.chosen_on, other.chosen_on]),
-        )
 
 
 class Run:
@@ -301,13 +273,11 @@ class Run:
         """What the images show that the model learned from or was chosen on."""
         return self.path / "fingerprints.npz"
 
-    def keep_fingerprints(self, seen: "Seen") -> None:
+    def keep_fingerprints(self, seen: Seen) -> None:
         """Writes down what the model has seen."""
-        temporary = temporary_beside(self.fingerprints_file).with_suffix(".npz")
-        np.savez_compressed(temporary, taught=seen.taught, chosen_on=seen.chosen_on)
-        os.replace(temporary, self.fingerprints_file)
+        seen.write(self.fingerprints_file)
 
-    def fingerprints(self) -> "Seen | None":
+    def fingerprints(self) -> Seen | None:
         """What the model has seen; None for a run of an earlier version.
 
         Raises:
@@ -316,9 +286,8 @@ class Run:
         if not self.fingerprints_file.is_file():
             return None
         try:
-            with np.load(self.fingerprints_file) as arrays:
-                return Seen(arrays["taught"], arrays["chosen_on"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return Seen.read(self.fingerprints_file)
+        except ValueError:
             raise UserError(
                 f"{self.fingerprints_file} is damaged: copy the run folder anew, or delete the "
                 "file, and copies of its training images are not found any more."

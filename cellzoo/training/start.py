@@ -9,10 +9,11 @@ from cellzoo import zoo
 from cellzoo.counters.load import load_run
 from cellzoo.data.copies import copies
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import sides
 from cellzoo.recipe import Recipe
-from cellzoo.runs import Run, Seen, build_network
+from cellzoo.runs import Run, build_network
 from cellzoo.scores.table import count_metrics, headline_in_words
 
 log = logging.getLogger("cellzoo")

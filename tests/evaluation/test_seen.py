@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cellzoo.data.copies import fingerprints
-from cellzoo.runs import Run, Seen
+from cellzoo.data.seen import Seen
+from cellzoo.runs import Run
 
 
 @pytest.fixture

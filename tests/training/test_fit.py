@@ -16,10 +16,11 @@ import pytest
 
 from cellzoo.data.copies import fingerprints
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.recipe import load_recipe, with_epochs
-from cellzoo.runs import Run, Seen
+from cellzoo.runs import Run
 from cellzoo.training import assemble, budget
 from cellzoo.training import fit as fit_module
 from cellzoo.training.devices import Devices
