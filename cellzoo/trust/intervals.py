@@ -45,7 +45,8 @@ class Interval:
     Fewer than 5 groups do not show how groups differ: there is no interval.
 
     Where images come in kinds (stains, modalities), each kind is calibrated by itself and the
-    widest interval is given, as an image does not say of which kind it is.
+    widest interval is given, as an image does not say of which kind it is. A kind of 19 images but
+    fewer than 5 groups may widen the interval, too, but nothing is promised for it by itself.
 
     Attributes:
         constant: square of half the width where nothing is counted, in cells^2.
@@ -55,7 +56,7 @@ class Interval:
         factors: of each bin, one more than there are cuts.
         images: labelled images that it was calibrated on; 0 if that was not written down.
         groups: that they came from; 0 if that was not written down.
-        kinds: of images that were calibrated by themselves.
+        kinds: of images for each of which the promise holds by itself.
         selected_on_others: whether other images chose the checkpoint; None: that was not written
             down. Where the same images chose it, their errors are a little too small.
 
@@ -98,6 +99,7 @@ class Interval:
             None with too few images (under 19) or groups (under 5) to promise anything.
         """
         counts, predicted = np.asarray(counts, float), np.asarray(predicted, float)
+        groups = None if groups is None else np.asarray(groups)
         number = len(counts) if groups is None else len(np.unique(groups))
         if len(counts) < _FEWEST_IMAGES or number < _FEWEST_GROUPS:
             return None
@@ -123,7 +125,11 @@ class Interval:
             factors=factors,
             images=len(counts),
             groups=number,
-            kinds=tuple(kind for kind in parts if kind),
+            kinds=tuple(
+                kind
+                for kind, members in parts.items()
+                if kind and (groups is None or len(np.unique(groups[members])) >= _FEWEST_GROUPS)
+            ),
             selected_on_others=selected_on_others,
         )
 

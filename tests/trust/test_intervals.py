@@ -200,6 +200,17 @@ def test_a_rare_kind_is_calibrated_with_all():
     assert interval.kinds == ("0.0",)
 
 
+def test_a_kind_of_few_groups_widens_the_interval_and_is_promised_nothing_by_itself():
+    counts = np.arange(80.0)
+    predicted = counts + np.where(counts < 40, 1.0, 6.0)
+    kinds, groups = np.where(counts < 40, "fine", "coarse"), np.arange(80) // 2
+    assert Interval.fit(counts, predicted, groups, kinds).kinds == ("coarse", "fine")
+    few = np.where(counts < 40, groups, 100 + np.arange(80) // 60)  # two groups of coarse images
+    interval = Interval.fit(counts, predicted, few, kinds)
+    assert interval.kinds == ("fine",)
+    assert interval.factors[0] > Interval.fit(counts, predicted, few).factors[0]
+
+
 def test_an_interval_of_an_earlier_version_is_read():
     metadata = {"constant": 4.0, "per_cell": 1.0, "images": 62, "groups": 7, "level": 0.95}
     interval = Interval.from_metadata({"interval": metadata})
