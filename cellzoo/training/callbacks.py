@@ -78,11 +78,14 @@ class EpochEnd(keras.callbacks.Callback):
         run: where to save.
         validation: labelled validation images.
         images_per_epoch: of both domains, for the rate.
+        reached: epochs that the run had before it was interrupted, some of which are trained again:
+            the saved weights may be of the last one, so that no budget ends it before.
     """
 
-    def __init__(self, run: Run, validation: ImageSet, images_per_epoch: int):
+    def __init__(self, run: Run, validation: ImageSet, images_per_epoch: int, reached: int = 0):
         """Reads what an interrupted run has done so far."""
         super().__init__()
+        self.reached = reached
         self.run, self.validation, self.images_per_epoch = run, validation, images_per_epoch
         self.settings = run.recipe.train
         # Before it learns to count, a model cannot be the best one at it.
@@ -115,7 +118,7 @@ class EpochEnd(keras.callbacks.Callback):
         rate = self.images_per_epoch / (time.monotonic() - self.epoch_started)
         row = {"epoch": epoch + 1, "seconds": 0.0, **{k: float(v) for k, v in logs.items()}}
         scores = dict.fromkeys(EVERY_EPOCH, float("nan"))
-        last = epoch + 1 == self.settings.epochs or self._spent(self._seconds_now())
+        last = epoch + 1 == self.settings.epochs or self._spent(epoch + 1, self._seconds_now())
         if last or (epoch + 1) % self.settings.validate_every == 0:
             with averaged_weights(self.model):
                 scores = self._validate()
@@ -199,15 +202,15 @@ class EpochEnd(keras.callbacks.Callback):
         patience = self.settings.patience
         if patience and self.validated - self.best_epoch >= patience:
             return f"No better validation score for {patience} epochs: stopping early."
-        if self.validated == self.done and self._spent(self.seconds):
+        if self.validated == self.done and self._spent(self.done, self.seconds):
             return f"The time budget of {self.settings.budget} is spent: stopping."
         return None
 
     def _seconds_now(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _spent(self, seconds: float) -> bool:
-        return bool(self.time_limit) and seconds > self.time_limit
+    def _spent(self, epochs: int, seconds: float) -> bool:
+        return bool(self.time_limit) and seconds > self.time_limit and epochs >= self.reached
 
 
 class Together(keras.callbacks.Callback):

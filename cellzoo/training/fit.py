@@ -196,6 +196,7 @@ def _train_network(
         run.load_state(training_state(trainer))
     trained_steps = float(keras.ops.convert_to_numpy(trainer.trained_steps))
     first_epoch = round(trained_steps / steps_per_epoch)
+    reached = round(run.history()[-1]["epoch"]) if run.history() else 0
     run.forget_history_after(first_epoch)
     if first_epoch:
         log.info("Going on with %s after epoch %d.", run.path, first_epoch)
@@ -203,7 +204,7 @@ def _train_network(
     watched = validation.take(chooses) if chooses.any() else validation
     watched = set_as_seen(watched, recipe.data.normalise, recipe.seed)
     try:
-        _fit_epochs(run, trainer, batches, watched, steps_per_epoch, first_epoch)
+        _fit_epochs(run, trainer, batches, watched, steps_per_epoch, first_epoch, reached)
     except KeyboardInterrupt:
         if not devices.chief:
             raise
@@ -244,9 +245,10 @@ def _fit_epochs(
     validation: ImageSet,
     steps_per_epoch: int,
     first_epoch: int,
+    reached: int,
 ) -> None:
     epochs, devices = run.recipe.train.epochs, trainer.devices
-    epoch_end = EpochEnd(run, validation, steps_per_epoch * batches.images_per_step)
+    epoch_end = EpochEnd(run, validation, steps_per_epoch * batches.images_per_step, reached)
     done = first_epoch >= epochs or epoch_end.reason_to_stop() is not None
     if devices.chiefs_number(done):
         return

@@ -75,7 +75,7 @@ def train(tmp_path, tiny_recipe, monkeypatch):
     """A function that ends epochs of ten seconds until training stops; (epochs, validated ones)."""
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
 
-    def train(scores, *settings):
+    def train(scores, *settings, reached=0):
         recipe = load_recipe(tmp_path / "tiny.yaml", ["train.epochs=100", *settings])
         run = Run.create(tmp_path / "run", recipe)
         trainer = keras.Model()
@@ -84,7 +84,7 @@ def train(tmp_path, tiny_recipe, monkeypatch):
         clock, validated = [0.0], []
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
         nothing = np.zeros((0, 16, 16), np.float32)
-        callback = EpochEnd(run, ImageSet(nothing, *[np.zeros(0)] * 4), 1)
+        callback = EpochEnd(run, ImageSet(nothing, *[np.zeros(0)] * 4), 1, reached)
         monkeypatch.setattr(
             callback, "_validate", lambda: validated.append(epoch + 1) or scores(epoch + 1)
         )
@@ -120,6 +120,12 @@ def test_the_last_epoch_within_a_budget_is_validated(train):
     epochs, validated, run = train(lambda epoch: SCORES[0], *settings)
     assert (epochs, validated) == (6, [4, 6])
     assert run.best_weights.exists()
+
+
+def test_a_slower_machine_goes_on_to_the_epoch_whose_weights_are_kept(train):
+    """Killed after epoch 9, whose weights are the best, with the state of an earlier one."""
+    epochs, *_ = train(lambda epoch: SCORES[0], "train.budget=50s", reached=9)
+    assert epochs == 9
 
 
 def test_the_papers_selection_works_without_a_cell_in_validation_images(train):
