@@ -22,6 +22,7 @@ from cellzoo.counters.graph import MAX_PIXELS, CountingGraph, Signature
 from cellzoo.counters.load import load_run
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import (
+    FINGERPRINTS_FILE,
     MAX_SIDE,
     METADATA_FILE,
     METADATA_SIGNATURE,
@@ -146,6 +147,8 @@ def _write(counter: RunCounter, graph: CountingGraph | AlikeGraph, folder: Path)
     outputs = {name: functions[name](images) for name, images in examples.items()}
     _write_test_vector(folder / TEST_VECTOR_FILE, examples, outputs)
     write_atomically(folder / METADATA_FILE, text)
+    if seen := counter.seen():
+        seen.write(folder / FINGERPRINTS_FILE)
     _verify(folder, examples, outputs)
     interface = _interface(counter, signatures, metadata)
     write_atomically(folder / CARD_FILE, exported_card(counter.run, interface))

@@ -17,6 +17,7 @@ from cellzoo.counters.extrapolation import beyond_training, in_pixels
 from cellzoo.counters.pixel_size import rescaled
 from cellzoo.counters.preprocessing import Columns, Preprocessing
 from cellzoo.counters.stream import count_entries
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame, Notes, Reader
 from cellzoo.trust.intervals import Interval
@@ -348,6 +349,14 @@ class Counter(ABC):
 
     def graph(self) -> "CountingGraph | AlikeGraph | None":
         """Images to counts as `export` writes it; None without a network in TensorFlow."""
+        return None
+
+    def seen(self) -> Seen | None:
+        """Fingerprints of the images that it learned from or was chosen on; None: not known.
+
+        Raises:
+            UserError: the file that has them is damaged.
+        """
         return None
 
     def close(self) -> None:  # noqa: B027, most have nothing to end

@@ -8,6 +8,7 @@ import numpy as np
 from cellzoo import zoo
 from cellzoo.counters.base import Counter
 from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UserError
 from cellzoo.images import sides
 from cellzoo.runs import Run
@@ -64,6 +65,10 @@ class RunCounter(Counter):
             z=reading.z,
             pixel_size_um=run.pixel_size_um,
         )
+
+    def seen(self) -> Seen | None:
+        """See :meth:`Counter.seen`; a run of an earlier version does not know."""
+        return self.run.fingerprints()
 
     def with_interval(self, raw: np.ndarray) -> Columns:
         """Counts ``[n]`` with the interval around them; NaN where none can be promised."""

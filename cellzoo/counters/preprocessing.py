@@ -12,8 +12,9 @@ from cellzoo.trust.out_of_distribution import OutOfDistribution
 
 MIN_SIDE, MAX_SIDE = 8, 16384  # pixels of an image that a network is asked to count
 METADATA_FILE = "assets.extra/cellzoo.json"  # in a SavedModel: what counting with it needs to know
-# The same over the network, signature and output: string [n], whatever it says, to the file's text
-# n times.
+FINGERPRINTS_FILE = "assets.extra/fingerprints.npz"  # what a scoring of a SavedModel needs to know
+# What METADATA_FILE holds, over the network, signature and output: string [n], whatever it says, to
+# the file's text n times.
 METADATA_SIGNATURE = "metadata"
 EARLIER_METADATA_SIGNATURE = "facts"
 _PIXELS_AT_A_TIME = 2**20

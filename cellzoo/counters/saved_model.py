@@ -8,7 +8,13 @@ import numpy as np
 
 from cellzoo.counters.base import Domain
 from cellzoo.counters.exported import ExportedCounter
-from cellzoo.counters.preprocessing import METADATA_FILE, Columns, Preprocessing
+from cellzoo.counters.preprocessing import (
+    FINGERPRINTS_FILE,
+    METADATA_FILE,
+    Columns,
+    Preprocessing,
+)
+from cellzoo.data.seen import Seen
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame
@@ -38,7 +44,7 @@ class SavedModelCounter(ExportedCounter):
         """Loads the graph."""
         import tensorflow as tf  # 4 s
 
-        folder = newest_version(folder) or folder
+        folder = self._folder = newest_version(folder) or folder
         damaged = damaged_file(folder)
         if damaged:
             raise UserError(
@@ -70,6 +76,14 @@ class SavedModelCounter(ExportedCounter):
         except tf.errors.OpError as error:
             raise UserError(f"{folder} is damaged: export the run again.") from error
         self.name, self.version = self.metadata["name"], folder.resolve().name
+
+    def seen(self) -> Seen | None:
+        """See :meth:`Counter.seen`; an export of an earlier version does not know."""
+        file = self._folder / FINGERPRINTS_FILE
+        try:
+            return Seen.read(file) if file.is_file() else None
+        except ValueError as error:
+            raise UserError(f"{error}: export the run again.") from None
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         return self.preprocessing.prepare(frame, self.name, scaled)

@@ -298,13 +298,17 @@ def _material(
 
 
 def _check_unseen(counter: Counter, images: ImageSet, data: Path) -> None:
-    """Sees to it that a run is not scored on what it learned from or was chosen on.
+    """Sees to it that a counter is not scored on what it learned from or was chosen on.
 
     Raises:
-        UserError: it would be; an export does not know.
+        UserError: it would be.
     """
-    seen = counter.run.fingerprints() if counter.run else None
+    seen = counter.seen()
     if seen is None:
+        log.warning(
+            "%s does not say which images it learned from: scores are too good if some of %s are "
+            "among them.", counter.name, data,
+        )  # fmt: skip
         return
     found = copies(seen.everything, fingerprints(images.given))
     if found:

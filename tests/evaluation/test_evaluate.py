@@ -448,7 +448,8 @@ def test_a_counter_of_any_scale_is_scored_on_colour_as_it_was_trained(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), picture)
     (tmp_path / "labels.csv").write_text("image,count\na.png,3\n")
     counter = SimpleNamespace(
-        measuring=True, run=None, takes_full_range=True, preprocessing=Preprocessing((64, 64), channel="luminance"),
+        measuring=True, run=None, takes_full_range=True,
+        preprocessing=Preprocessing((64, 64), channel="luminance"),
         reader=lambda files: Reader(files, channel="luminance"),
     )  # fmt: skip
     images, _ = load_folder(tmp_path, **_reading(counter, tmp_path))

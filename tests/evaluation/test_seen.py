@@ -33,5 +33,18 @@ def test_a_copy_of_a_training_image_is_refused_unless_allowed(
     assert "leave them out, or add --allow-copies" in refused.stderr
     allowed = run_cli(*command, "--allow-copies")
     assert allowed.exit_code == 0, allowed.output
+    exported = run_cli("export", run.path, "--to", tmp_path / "exports")
+    assert exported.exit_code == 0, exported.output
+    command = ("evaluate", tmp_path / "exports" / "tiny", "--data", cells)
+    refused = run_cli(*command, "--out", tmp_path / "of_export")
+    assert refused.exit_code == 1 and "03.png show what tiny learned from" in refused.stderr
+    (tmp_path / "exports/tiny/1/assets.extra/fingerprints.npz").unlink()
+    sums = tmp_path / "exports/tiny/1/checksums.txt"
+    kept = [line for line in sums.read_text().splitlines() if "fingerprints" not in line]
+    sums.write_text("\n".join(kept) + "\n")
+    earlier = run_cli(*command, "--out", tmp_path / "of_export")
+    assert earlier.exit_code == 0, earlier.output
+    assert "does not say which images it learned from" in earlier.output
+    command = ("evaluate", run.path, "--data", cells)
     run.keep_fingerprints(Seen(seen[:0], seen[:0]))
     assert run_cli(*command, "--out", tmp_path / "other").exit_code == 0
