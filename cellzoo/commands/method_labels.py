@@ -17,7 +17,7 @@ def label_methods(plan: Sequence[Any]) -> list[Any]:
     would be called the same, by the values in which they differ from the first of them.
     """
     methods: dict[str, list[Recipe]] = {}
-    labelled = []
+    labelled, taken = [], {}
     for step in plan:
         recipe, label = step.recipe, step.label
         if label is None:
@@ -26,8 +26,11 @@ def label_methods(plan: Sequence[Any]) -> list[Any]:
             if not any(not _differences(known, recipe) for known in same_name):
                 same_name.append(recipe)
             label = name
-            if differences := _differences(same_name[0], recipe):
-                label = ", ".join([name, *(_value_in_words(line) for line in differences[:3])])
+            differences = [_value_in_words(line) for line in _differences(same_name[0], recipe)]
+            for number in range(min(3, len(differences)), len(differences) + 1):
+                label = ", ".join([name, *differences[:number]])
+                if not _differences(taken.setdefault(label, recipe), recipe):
+                    break
         labelled.append(replace(step, label=label))
     return labelled
 
