@@ -14,6 +14,7 @@ from typing import Any
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE, lock, write_atomically, write_csv
 from cellzoo.recipe import Recipe, check_space, load_recipe, with_epochs, with_values
+from cellzoo.runs import build_network, recipe_file
 from cellzoo.tuning import process
 from cellzoo.tuning.chief import serve_search
 from cellzoo.tuning.oracle import COMPLETED, FAILED, LOCAL, RUNNING, STOPPED, decoded, make_oracle
@@ -54,17 +55,20 @@ def tune(
         )
     check_space(recipe)
     check_objective(recipe)
-    folder = _open_folder(recipe, out or Path("searches") / recipe.name)
+    folder = out or Path("searches") / recipe.name
+    _check_folder(recipe, folder)
     # Results need TensorFlow's writer, 4 s to import, but a GPU belongs to the trials.
     import tensorflow as tf
 
     gpus = len(tf.config.list_physical_devices("GPU"))
     tf.config.set_visible_devices([], "GPU")
     if chief:  # several workers may share a folder
+        write_atomically(folder / "recipe.yaml", recipe.to_yaml())
         search = Search(recipe, folder, make_oracle(recipe, folder, chief), keeps_results=False)
         search.run(workers, gpus, prefix=socket.gethostname())
         return []
     with lock(folder, "is searched by another `cellzoo tune`"):
+        write_atomically(folder / "recipe.yaml", recipe.to_yaml())
         search = Search(recipe, folder, make_oracle(recipe, folder, served=bool(serve)))
         if serve:
             serve_search(search, serve)
@@ -87,8 +91,6 @@ def check_objective(recipe: Recipe) -> None:
             f"tune.objective is {name}, and {model} is fitted without a loss: choose "
             "validation_mae_raw."
         )
-    from cellzoo.runs import build_network  # Keras, which the trials start anyway
-
     term = name.replace("_kl", "_log_variance")
     if name != "loss" and term not in build_network(recipe, pretrained=False).output:
         raise UsageError(
@@ -181,6 +183,9 @@ class Search:
         run.parent.mkdir(exist_ok=True)
         file = run.with_suffix(".yaml")
         write_atomically(file, recipe.to_yaml())
+        self._wait_for_former(run)
+        if self.stopping.is_set():
+            return None, ""
         said = run.with_suffix(".log")
         trial_process = process.start(file, run, said, environment)
         shown = 0.0
@@ -196,6 +201,18 @@ class Search:
             return self._objective(run), ""
         except UserError as error:
             return None, str(error)
+
+    def _wait_for_former(self, run: Path) -> None:
+        """Lets the trial's former process end, which a killed search has left at its last step.
+
+        Else the trial would fail, as somebody trains there, and be counted as the worst.
+        """
+        while recipe_file(run).is_file() and not self.stopping.is_set():
+            try:
+                with lock(run, "is being trained"):
+                    return
+            except UserError:
+                self.stopping.wait(0.2)
 
     def _recipe_of(self, trial: Any) -> Recipe:
         recipe = with_values(self.recipe, self._values(trial))
@@ -329,8 +346,12 @@ class Search:
         sys.stdout.flush()
 
 
-def _open_folder(recipe: Recipe, folder: Path) -> Path:
-    """Makes the search folder, or sees to it that it holds a search of this recipe."""
+def _check_folder(recipe: Recipe, folder: Path) -> None:
+    """Makes the search folder, or sees to it that it holds a search of this recipe.
+
+    Raises:
+        UsageError: it holds something else.
+    """
     file = folder / "recipe.yaml"
     search = (folder / "oracle").is_dir() or (folder / "trials").is_dir()
     if folder.exists() and not search and not _is_new(folder, recipe):
@@ -344,8 +365,6 @@ def _open_folder(recipe: Recipe, folder: Path) -> Path:
                 f"{folder} holds a search of another recipe ({changes[0]}): choose another --out."
             )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, recipe.to_yaml())
-    return folder
 
 
 def _is_new(folder: Path, recipe: Recipe) -> bool:

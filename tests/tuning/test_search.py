@@ -23,7 +23,7 @@ from cellzoo.recipe import check_space, load_recipe, with_values
 from cellzoo.tuning import process
 from cellzoo.tuning.chief import serve_search
 from cellzoo.tuning.oracle import COMPLETED, FAILED, make_oracle
-from cellzoo.tuning.search import Search, _open_folder, check_objective, tune
+from cellzoo.tuning.search import Search, _check_folder, check_objective, tune
 
 RECIPE = """\
 name: tiny
@@ -252,7 +252,7 @@ def test_a_recipe_that_another_worker_is_writing_is_no_other_file(load, tmp_path
     recipe, folder = load(), tmp_path / "search"
     folder.mkdir()
     temporary_beside(folder / "recipe.yaml").write_text("half of it")
-    assert _open_folder(recipe, folder) == folder
+    _check_folder(recipe, folder)
 
 
 def test_hyperband_wants_trials_for_its_longer_rounds(load, tmp_path):
@@ -281,7 +281,8 @@ def test_a_chief_that_starts_again_leaves_running_trials_to_their_workers(load, 
 
 def test_a_worker_may_come_late_to_a_folder_that_its_chief_made(load, tmp_path):
     recipe, folder = load(), tmp_path / "search"
-    search = Search(recipe, _open_folder(recipe, folder), None)
+    _check_folder(recipe, folder)
+    search = Search(recipe, folder, None)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -409,7 +410,23 @@ def test_a_search_is_made_by_one_process_at_a_time(load, tmp_path):
     (tmp_path / "search").mkdir()
     with lock(tmp_path / "search", ""):
         with pytest.raises(UserError, match="search is searched by another `cellzoo tune`: wait"):
-            tune(load(), tmp_path / "search")
+            tune(load(RECIPE, "tune.trials=9"), tmp_path / "search")
+    assert not (tmp_path / "search" / "recipe.yaml").exists()  # which is the other search's
+
+
+def test_a_trial_waits_for_its_former_process(load, tmp_path):
+    """One that a killed search has left behind ends after its step, and trains until then."""
+    search = Search(load(), tmp_path, None)
+    run = tmp_path / "trials" / "0000"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text("")
+    waiting = threading.Thread(target=search._wait_for_former, args=[run], daemon=True)
+    with lock(run, ""):
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_values_go_to_their_keys(load):
