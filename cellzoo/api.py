@@ -1,6 +1,5 @@
 """What ``import cellzoo`` offers beyond counting: training and scoring in one call each."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ def fit(
     *,
     settings: Mapping[str, Any] | None = None,
     quick: bool = False,
+    paper: bool = False,
     budget: str | None = None,
     fresh: bool = False,
 ) -> Path:
@@ -40,6 +40,7 @@ def fit(
         out: run folder; None: a new one below ``runs/``.
         settings: keys to change, dotted, such as ``{"data.natural.folder": "cells"}``.
         quick: the recipe's overlay for 2 CPU cores.
+        paper: the recipe's overlay with the paper's settings.
         budget: train for so long, such as ``"10m"``.
         fresh: start anew even if a run was interrupted.
 
@@ -49,16 +50,16 @@ def fit(
     Raises:
         UserError: a key is wrong, the images cannot be used, or ``out`` holds something else.
     """
-    from cellzoo.recipe import load_recipe, other_form
+    from cellzoo.recipe import as_setting, check_settings, load_recipe, other_form
 
     recipe = path_text(recipe, "recipe")
     out = None if out is None else Path(path_text(out, "out"))
-    changed = dict(settings or {})
-    words = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in changed.items()]
-    other = other_form(recipe, words, quick)
+    words = [as_setting(key, value) for key, value in (settings or {}).items()]
+    other = None if paper else other_form(recipe, words, quick)
     if budget:
         words.append(f"train.budget={budget}")
-    chosen = load_recipe(recipe, words, quick)
+    chosen = load_recipe(recipe, words, quick, paper)
+    check_settings(chosen, words)
     start_tensorflow()
     from cellzoo.training.fit import fit as train
 
@@ -70,6 +71,7 @@ def evaluate(
     data: str | os.PathLike | None = None,
     out: str | os.PathLike | None = None,
     *,
+    protocol: str = "cellzoo",
     trust: bool = False,
     allow_copies: bool = False,
 ) -> "Evaluation":
@@ -79,6 +81,7 @@ def evaluate(
         model: a run folder, ``zoo:NAME``, or a SavedModel, which needs ``data``.
         data: a folder of images with ``labels.csv``; None: the test split of the run's recipe.
         out: folder for the report; None: ``report/`` in the run, or below ``evaluation/``.
+        protocol: ``"authors"``: as the paper's program does, of a Twin-VAE alone.
         trust: load a SavedModel whatever operations it holds: it is a program that runs here.
         allow_copies: score images of ``data`` that the model has seen, or copies of them, too.
 
@@ -94,4 +97,4 @@ def evaluate(
     start_tensorflow()
     from cellzoo.evaluation.evaluate import evaluate as score
 
-    return score(folder, data, place, trust=trust, allow_copies=allow_copies)
+    return score(folder, data, place, protocol, trust=trust, allow_copies=allow_copies)

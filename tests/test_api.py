@@ -135,5 +135,20 @@ def test_train_and_score(write_cells, tmp_path, monkeypatch):
     result = cellzoo.evaluate(run)
     assert result.images == 3 and result.scores["mae"] >= 0
     assert json.loads((run / "report" / "evaluation_test.json").read_text())
+    odd = {"data.natural.folder": tmp_path / "\U00020000 😀", "model.bins": np.int64(7)}
+    (tmp_path / "pictures").rename(odd["data.natural.folder"])
+    kept = cellzoo.load(cellzoo.fit("light.yaml", "odd", settings=odd)).run.recipe
+    assert (kept.model.bins, kept.data.natural.folder) == (7, str(odd["data.natural.folder"]))
+    with pytest.raises(cellzoo.UserError, match="settings: seed is of type object: give text"):
+        cellzoo.fit("light.yaml", settings={"seed": object()})
     with pytest.raises(cellzoo.UserError, match="model.bin"):
         cellzoo.fit("light.yaml", settings={"model.bin": 2})
+
+
+def test_fit_refuses_what_the_command_refuses(tmp_path, monkeypatch, tiny_recipe):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(tiny_recipe)
+    with pytest.raises(cellzoo.UserError, match="the budget decides how many there are"):
+        cellzoo.fit("tiny.yaml", settings={"train.epochs": 3}, budget="1m")
+    with pytest.raises(cellzoo.UserError, match="tiny.yaml has no paper section"):
+        cellzoo.fit("tiny.yaml", paper=True)

@@ -122,6 +122,30 @@ def test_check_says_what_is_sound_and_what_is_not(run_cli, tmp_path, tiny_recipe
 
 
 @pytest.mark.usefixtures("here")
+def test_check_looks_at_every_overlay(run_cli, tmp_path, tiny_recipe):
+    (tmp_path / "a.yaml").write_text(tiny_recipe + "paper:\n  loss: {count_start_epoch: 1}\n")
+    result = run_cli("check", tmp_path / "a.yaml")
+    assert result.exit_code == 2
+    assert "loss.count_start_epoch is 1 of train.epochs 1" in result.stderr
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("tune a.yaml --serve 9000 --workers 2", "--workers: the chief of --serve trains nothing"),
+        ("tune a.yaml --chief a:9000 --trials 2", "--trials: the chief decides how many"),
+        ("synth a.yaml -o x --experiment --preview", "--preview is no part of --experiment"),
+        ("fit a.yaml --budget 1m --set train.epochs=2", "the budget decides how many there are"),
+    ],
+)
+def test_options_that_contradict_each_other(run_cli, tmp_path, tiny_recipe, command, sentence):
+    (tmp_path / "a.yaml").write_text(tiny_recipe)
+    result = run_cli(*command.split())
+    assert result.exit_code == 2 and sentence in result.stderr
+
+
+@pytest.mark.usefixtures("here")
 def test_check_of_sound_recipes(run_cli, tmp_path, tiny_recipe):
     (tmp_path / "a.yaml").write_text(tiny_recipe)
     result = run_cli("check", tmp_path / "a.yaml", "--set", "train.epochs=3")
@@ -160,7 +184,9 @@ def test_evaluate_scores_a_labelled_folder(run_cli, tmp_path, tiny_run, write_ce
     out = tmp_path / "report"
     result = run_cli("evaluate", tiny_run, "--data", cells, "--out", out)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("2 images: mine (all labelled images of the folder)\n")
+    said = result.stdout.splitlines()
+    assert said[0].startswith("tiny does not say which images it learned from: scores are too good")
+    assert said[1] == "2 images: mine (all labelled images of the folder)"
     for name in ("MAE", "MRE", "exact"):
         assert name in result.stdout
     # The run was never trained here, so the mean of its training images is not known.

@@ -50,15 +50,15 @@ def check(recipes: tuple[Path, ...], settings: tuple[str, ...]) -> None:
 
     Example: cellzoo check my.yaml
     """
-    from cellzoo.recipe import check_space, load_recipe, other_form, shipped
+    from cellzoo.recipe import check_space, load_recipe, overlaid, shipped
     from cellzoo.recipe.check import check_recipe
     from cellzoo.runs import check_start
 
     worst = 0
     for path in recipes:
         try:
-            forms = [load_recipe(path, settings), other_form(path, settings, quick=False)]
-            for form in filter(None, forms):
+            forms = [load_recipe(path, settings), *overlaid(path, settings)]
+            for form in forms:
                 check_recipe(form)
                 check_start(form)
                 check_space(form)
@@ -118,6 +118,8 @@ def synth(
 
     if match + natural + experiment > 1:
         raise UsageError("--match, --natural and --experiment exclude each other: choose one.")
+    if experiment and preview:
+        raise UsageError("--preview is no part of --experiment, which is one file: leave it out.")
     chosen = load_recipe(recipe, settings, quick)
     if experiment:
         files = synth_experiment(chosen, out, number)

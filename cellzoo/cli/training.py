@@ -54,17 +54,13 @@ def fit(
 
     Example: cellzoo fit twindensity_bf --budget 10m
     """
-    from cellzoo.recipe import load_recipe, other_form
+    from cellzoo.recipe import check_settings, load_recipe, other_form
 
     other = None if paper else other_form(recipe, settings, quick)
     if budget:
         settings = (*settings, f"train.budget={budget}")
     chosen = load_recipe(recipe, settings, quick, paper)
-    if chosen.train.budget and any(s.partition("=")[0].strip() == "train.epochs" for s in settings):
-        raise UsageError(
-            "train.epochs: the budget decides how many there are, add --set train.budget=null or "
-            "leave train.epochs out."
-        )
+    check_settings(chosen, settings)
     for line in load_recipe(recipe, quick=quick, paper=paper).differences(chosen):
         click.echo(f"set {line}")
     start_tensorflow()
@@ -107,6 +103,10 @@ def tune(
 
     if serve and chief:
         raise UsageError("--serve and --chief exclude each other: a machine is one or the other.")
+    if serve and workers > 1:
+        raise UsageError("--workers: the chief of --serve trains nothing, give it with --chief.")
+    if chief and trials:
+        raise UsageError("--trials: the chief decides how many there are, give it with --serve.")
     if trials:
         settings = (*settings, f"tune.trials={trials}")
     chosen = load_recipe(recipe, settings, quick)

@@ -23,7 +23,7 @@ from cellzoo.evaluation.evaluate import (
 )
 from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
-from cellzoo.recipe import NETWORK_SECTIONS, Recipe, load_recipe
+from cellzoo.recipe import NETWORK_SECTIONS, Recipe, check_settings, load_recipe
 from cellzoo.recipe.check import check_recipe
 from cellzoo.runs import Run, check_start, recipe_file
 from cellzoo.scores.table import HEADLINE, headline_in_words
@@ -213,6 +213,7 @@ def _trainings(
             words = [word for word in (path.stem, variant, str(recipe.seed)) if word]
             name = f"{label}, natural only" if label and variant else label
             check_recipe(recipe)  # each, before the first one takes its time
+            check_settings(recipe, variant_settings)
             check_start(recipe)
             trainings.append(_Training(recipe, runs / "-".join(words), name))
     return trainings

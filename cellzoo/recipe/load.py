@@ -1,9 +1,11 @@
 """Recipes from files: reading, overlays and ``--set``."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import ValidationError
 
@@ -88,6 +90,49 @@ def other_form(path: Path, settings: Sequence[str], quick: bool) -> Recipe | Non
         return load_recipe(path, settings, quick=not quick)
     except UsageError:
         return None
+
+
+def overlaid(path: Path, settings: Sequence[str]) -> list[Recipe]:
+    """The recipe with each overlay that it has, and for which the settings mean something."""
+    found = []
+    for name in OVERLAYS:
+        try:
+            found.append(load_recipe(path, settings, **{name: True}))
+        except UsageError:
+            pass
+    return found
+
+
+def as_setting(key: str, value: Any) -> str:
+    """``key=value`` as :func:`load_recipe` takes it, of a value of Python.
+
+    Args:
+        key: dotted.
+        value: text, a number, a path, None, or a list, tuple or dict of such; of NumPy, too.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        text = yaml.safe_dump(
+            _plain(value), default_flow_style=True, allow_unicode=True, width=float("inf")
+        )
+    except yaml.YAMLError:
+        raise UsageError(
+            f"settings: {key} is of type {type(value).__name__}: give text, a number, a path, or a "
+            "list or dict of these."
+        ) from None
+    return f"{key}={text.removesuffix('...' + chr(10)).strip()}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,6 +1,7 @@
 """Recipes with other values at some keys, as a search and a plan of epochs need them."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -37,6 +38,24 @@ def with_values(recipe: Recipe, values: dict[str, Any]) -> Recipe:
 
 # What changes with the length of a training, see `with_epochs`.
 _SCHEDULE = ("train.epochs", "loss.count_start_epoch")
+
+
+def check_settings(recipe: Recipe, settings: Iterable[str]) -> None:
+    """Refuses a number of epochs that somebody sets and a budget then decides.
+
+    Args:
+        recipe: with the settings.
+        settings: ``key=value``.
+
+    Raises:
+        UsageError: it is set.
+    """
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    if recipe.train.budget and "train.epochs" in given:
+        raise UsageError(
+            "train.epochs: the budget decides how many there are, add --set train.budget=null or "
+            "leave train.epochs out."
+        )
 
 
 def check_space(recipe: Recipe) -> None:

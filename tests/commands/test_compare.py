@@ -169,6 +169,22 @@ def test_methods_of_one_model_are_told_apart_by_what_differs(make_run):
     ]  # fmt: skip
 
 
+def test_methods_that_differ_in_a_fourth_value_alone_are_two(make_run):
+    """Else those of seeds 1 and 2 would be pooled as one method."""
+    three = ("model.latent=3", "model.shared_channels=3", "train.batch=3")
+    first = Entrant(Run(make_run("a", None)))
+    second = Entrant(Run(make_run("b", None, *three)))
+    third = Entrant(Run(make_run("c", None, *three, "train.learning_rate=0.1", "seed=2")))
+    labels = [entrant.label for entrant in label_methods([first, second, third])]
+    assert len(set(labels)) == 3 and labels[2].endswith("learning_rate 0.1")
+
+
+def test_epochs_that_a_budget_decides_are_refused(make_run, tmp_path):
+    settings = ["train.budget=1m", "train.epochs=3"]
+    with pytest.raises(UsageError, match="the budget decides how many there are"):
+        compare(["tiny.yaml"], tmp_path / "out", settings=settings)
+
+
 def test_the_schedule_that_a_budget_allows_makes_no_other_method(make_run):
     budget = "train.budget=10m"
     runs = [Run(make_run(f"{n}", None, budget, f"train.epochs={n}", f"seed={n}")) for n in (1, 2)]
