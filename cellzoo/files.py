@@ -269,7 +269,7 @@ def readable(path: Path) -> str:
 def write_checksums(folder: Path) -> None:
     """Writes the SHA-256 of every file below a folder to its ``checksums.txt``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     write_atomically(folder / CHECKSUMS_FILE, "".join(sums))
 
 
@@ -287,10 +287,11 @@ def damaged_file(folder: Path) -> str | None:
     for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         file = folder / name
-        if name != _NOTES and not (name and file.is_file() and _sha256(file) == digest):
+        if name != _NOTES and not (name and file.is_file() and sha256(file) == digest):
             return name or CHECKSUMS_FILE
     return None
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -24,6 +24,7 @@ from cellzoo.files import (
     csv_safe,
     finite,
     read_json,
+    sha256,
     write_atomically,
     write_csv,
 )
@@ -108,6 +109,12 @@ class Run:
     def parameters_file(self) -> Path:
         """What was fitted, where the model is no network."""
         return self.path / "checkpoints" / "parameters.json"
+
+    @property
+    def model_digest(self) -> str | None:
+        """What says that scores are of the model that counts now; None: there is none yet."""
+        files = (self.best_weights, self.parameters_file)
+        return next((sha256(file)[:16] for file in files if file.is_file()), None)
 
     @property
     def last_state(self) -> Path:

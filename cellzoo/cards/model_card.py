@@ -143,7 +143,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         training_counts=validation.get("training_counts"),
         no_labels=recipe.data.natural.keeps_all_labels_hidden,
         augmented_views=recipe.count.test_time_augmentation,
-        reports=[report for report in map(_report, files) if report],
+        reports=[report for file in files if (report := _report(file, run.model_digest))],
         mae=COUNT_SCORES["mae"],
         no_interval=_no_interval(validation),
         short_training=short_training(run),
@@ -170,11 +170,21 @@ def _no_interval(validation: dict[str, Any]) -> str:
     return too_few_to_promise(calibration["images"], calibration["groups"])
 
 
-def _report(file: Path) -> dict[str, Any] | None:
-    """What the card shows of a report of ``evaluate``; None without scores, or of another file."""
+def _report(file: Path, digest: str | None) -> dict[str, Any] | None:
+    """What the card shows of a report of ``evaluate``.
+
+    Args:
+        file: of its numbers.
+        digest: of the model that the card is of.
+
+    Returns:
+        None without scores, of another file, or of what the model was before it was trained on.
+    """
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         if not report["scores"] or not report["subject"]:
+            return None
+        if report.get("model_digest", digest) != digest:  # earlier versions did not say it
             return None
         floor = report.get("mean_prediction_mae")
         floor = None if floor is None else float(floor)

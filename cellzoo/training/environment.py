@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from cellzoo import __version__
+from cellzoo import __version__, backend
 from cellzoo.files import without_folders
 from cellzoo.runs import Run
 
@@ -36,7 +36,8 @@ def write_environment(run: Run) -> None:
             "backend": keras.backend.backend(),
             "devices": devices,
             "seed": run.recipe.seed,
-            "command": list(map(without_folders, sys.argv)),
+            # Of a script or a notebook the words are those of another program.
+            "command": list(map(without_folders, sys.argv)) if backend.alone else [],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         },
     )

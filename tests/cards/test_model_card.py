@@ -118,9 +118,17 @@ def test_no_folder_of_the_computer_is_in_a_card(run):
 
 def test_no_folder_of_the_computer_is_in_the_environment(run, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/home/me/bin/cellzoo", "fit", "/home/me/r.yaml"])
+    monkeypatch.setattr("cellzoo.backend.alone", True)
     write_environment(run)
     text = (run.path / "environment.json").read_text()
     assert json.loads(text)["command"] == ["cellzoo", "fit", "r.yaml"] and "/home" not in text
+
+
+def test_a_training_from_python_has_no_command(run, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "kernel-1.json"])
+    monkeypatch.setattr("cellzoo.backend.alone", False)
+    write_environment(run)
+    assert "kernel-1.json" not in write_model_card(run).read_text()
 
 
 @pytest.mark.parametrize("file", ["environment.json", "report/validation.json"])
@@ -217,6 +225,19 @@ def test_evaluate_renews_the_scores_and_keeps_the_rest(
     text = card.read_text()
     assert text.startswith("# tiny, by Ada\n") and f"| MAE | {mae:.2f} cells |" in text
     assert "No evaluation yet" not in text
+
+
+def test_scores_of_a_model_that_was_trained_on_since_are_left_out(run):
+    report = {
+        "scores": {"mae": 1.25}, "intervals": {}, "subject": "test split", "protocol": "cellzoo",
+        "images": 3, "model_digest": run.model_digest,
+    }  # fmt: skip
+    (run.path / "report" / "evaluation_test.json").write_text(json.dumps(report))
+    assert "| MAE | 1.25 cells |" in write_model_card(run).read_text()
+    run.best_weights.write_bytes(run.best_weights.read_bytes() + b"0")
+    finish(run)
+    text = write_model_card(run).read_text()
+    assert "| MAE | 1.25 cells |" not in text and "No evaluation yet" in text
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,9 @@ def write_evaluation(
     Returns:
         The files, the report first, and those of the figures.
     """
-    numbers = about.scored | _numbers(result, about.protocol)
+    run = findings.counter.run
+    digest = {"model_digest": run.model_digest} if run else {}
+    numbers = about.scored | digest | _numbers(result, about.protocol)
     report = out / "index.html"
     files = [report, out / f"{about.stem}.json"]
     write_atomically(files[-1], json.dumps(numbers, indent=2, allow_nan=False) + "\n")
