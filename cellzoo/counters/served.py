@@ -1,8 +1,10 @@
 """A counter behind TensorFlow Serving's gRPC, or behind `cellzoo serve`. Needs no TensorFlow."""
 
+import contextlib
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -29,6 +31,7 @@ from cellzoo.protocol.tensors import TYPES, from_message, to_message
 WINDOW = 4  # requests under way at the same time; of replicas 2 each, if that is more
 FIRST_ANSWER = 10.0  # seconds within which a server must first be heard of
 _COMPARED = 2.0  # seconds within which a replica says what it serves, or is taken for away
+_COMPARE_EVERY = 10.0  # seconds of counting after which servers are asked again what they serve
 OUTPUTS = ("count", "count_low", "count_high")
 
 # How gRPC begins to say that nobody is there; what follows is the reason.
@@ -55,7 +58,8 @@ class ServedCounter(ExportedCounter):
     batches as at home. Of another only the signatures are known.
 
     A server may have replicas, over which requests are spread. One that dies costs time: what it
-    did not answer is asked of another.
+    did not answer is asked of another. One that comes back, or a server that was started anew, may
+    serve another model under the same version: so all are asked every ten seconds.
 
     Args:
         address: of the model.
@@ -77,6 +81,8 @@ class ServedCounter(ExportedCounter):
         self._replicas = replicas(address.server)
         self.window = max(WINDOW, 2 * len(self._replicas))
         self._largest_batch: int | None = None  # that the server takes, once it said so
+        self._served: tuple[str, bytes] | None = None  # signature that says what is served; answer
+        self._compared, self._comparing = time.monotonic(), threading.Lock()
         self.name = address.name
         reply = self._read_metadata()
         self._version = reply.model_spec.version.value
@@ -157,6 +163,7 @@ class ServedCounter(ExportedCounter):
                 self._largest_batch = len(images) // 2
                 return self._predict_halves(signature, images, wanted)
             raise self._refusal(error) from error
+        self._compare_again()
         found = {key: from_message(reply.outputs[key]).astype(np.float32) for key in wanted}
         for key, values in found.items():
             if values.shape[:1] != (len(images),) or (key in OUTPUTS and values.ndim != 1):
@@ -196,30 +203,65 @@ class ServedCounter(ExportedCounter):
                 f"{self.name} at {self.address.server} was exported by another version of cellzoo "
                 f"({type(error).__name__}): install that one here, or export the run again."
             ) from error
+        self._served = signature, text
         if len(self._replicas) > 1:
-            self._compare_replicas(request, signature, text)
+            self._compare_replicas()
 
-    def _compare_replicas(self, request: Any, signature: str, text: bytes) -> None:
+    def _compare_again(self) -> None:
+        """Sees to it that the servers still serve what they did, unless it was just done.
+
+        Raises:
+            CounterBarred: one does not; its answers are among those so far.
+        """
+        if self._served is None or time.monotonic() - self._compared < _COMPARE_EVERY:
+            return
+        if not self._comparing.acquire(blocking=False):  # another thread does
+            return
+        try:
+            with contextlib.suppress(UserError):  # a name server may be away for a while
+                self._replicas = replicas(self.address.server) or self._replicas
+            self._compare_replicas(" Its answers may be among the counts so far: count all anew.")
+        except CounterGone:
+            raise
+        except UserError as error:
+            raise CounterBarred(str(error)) from None
+        finally:
+            self._compared = time.monotonic()
+            self._comparing.release()
+
+    def _compare_replicas(self, besides: str = "") -> None:
         """Refuses replicas that serve something else under the same name and version.
 
         Exports are numbered from 1 on each machine, so that one number may be two models. A replica
         that does not answer is away, and may come back.
+
+        Args:
+            besides: what an error says, too.
         """
-        channels = [self._connection.channel_to(replica) for replica in self._replicas]
+        signature, text = self._served
+        request = self._request(signature)
+        request.inputs["asked"].CopyFrom(to_message(np.array([b""], object)))
+        channels = {
+            f"{replica.ip}:{replica.port}": self._connection.channel_to(replica)
+            for replica in self._replicas
+        }
+        if not channels:  # a proxy knows the address
+            server = self.address.server
+            channels = {server: self._connection.channel(server)}
         calls = [
             _stub(channel, "Predict", messages.PredictResponse).future(
                 request, timeout=_COMPARED, metadata=self._metadata
             )
-            for channel in channels
+            for channel in channels.values()
         ]
         first = f"version {self.version} of {self.name}"
         try:
-            for replica, call in zip(self._replicas, calls, strict=True):
-                place = f"{replica.ip}:{replica.port}"
+            for place, call in zip(channels, calls, strict=True):
                 try:
                     (other,) = from_message(call.result().outputs[signature])
                 except grpc.RpcError as error:
-                    if error.code() == grpc.StatusCode.NOT_FOUND:
+                    # While it counts versions may be exchanged, and others answer meanwhile.
+                    if error.code() == grpc.StatusCode.NOT_FOUND and not besides:
                         raise UserError(
                             f"{place} does not serve {first}, which another replica does: give all "
                             "of them the same versions."
@@ -227,11 +269,12 @@ class ServedCounter(ExportedCounter):
                     continue
                 if other != text:
                     raise UserError(
-                        f"{place} serves another model as {first} than other replicas: copy one "
-                        "export to all of them."
+                        f"{place} serves another model as {first} than "
+                        + ("before" if besides else "other replicas")
+                        + f": copy one export to all of them.{besides}"
                     )
         finally:
-            for channel in channels:
+            for channel in channels.values():
                 channel.close()
 
     def _refusal(self, error: grpc.RpcError) -> UserError:

@@ -145,6 +145,20 @@ def test_replicas_with_different_models_are_refused(start):
         counter_of(served)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_another_model_that_comes_back_under_the_same_version_ends_the_count(
+    start, monkeypatch, others
+):
+    served = [start() for _ in range(1 + others)]
+    counter = counter_of(served)
+    pixels = np.full((64, 8, 8), 7, np.uint8)
+    monkeypatch.setattr("cellzoo.counters.served._COMPARE_EVERY", 0.0)
+    assert counter.count(pixels).raw.tolist() == [7] * 64
+    served[-1]._metadata = served[-1]._metadata.replace(b"one", b"two")  # as after a restart
+    with pytest.raises(stream.CounterBarred, match="than before: copy one export .* count all an"):
+        counter.count(pixels)
+
+
 def test_a_version_that_one_replica_has_unloaded_is_asked_of_another(start):
     served = [start(), start()]
     counter = counter_of(served)
