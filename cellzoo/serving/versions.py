@@ -216,6 +216,7 @@ class Models:
     def _bring_up(self, name: str, number: int, folder: Path) -> None:
         version = self._versions.get(name, {}).get(number)
         if version and version.servable:
+            self._look_at_model(name, number, folder, version)
             return
         fingerprint = _fingerprint(folder)
         if version and version.fingerprint == fingerprint:
@@ -233,6 +234,16 @@ class Models:
             return
         self._set(name, number, Version("AVAILABLE", "OK", "", servable, fingerprint))
         log.info("serving %s version %d", name, number)
+
+    def _look_at_model(self, name: str, number: int, folder: Path, version: Version) -> None:
+        """Says so where a loaded version has other files by now, which clients may mean."""
+        found = _fingerprint(folder)
+        if found and _of_model(found) != _of_model(version.fingerprint):
+            log.warning(
+                "%s version %d has other files than were loaded, and those loaded answer on: "
+                "export the model as a new version.", name, number,
+            )  # fmt: skip
+            version.fingerprint = found
 
     def _kept(self, name: str, folders: dict[int, Path] | None) -> set[int]:
         """Versions that stay when those in ``folders`` are wanted; None: it cannot be read now."""
@@ -277,6 +288,12 @@ class Models:
 def state_number(version: Version) -> int:
     """Number of its state in the messages."""
     return STATES[version.state]
+
+
+def _of_model(fingerprint: tuple) -> list[tuple]:
+    """What a fingerprint says of graph and variables; cards and notes may be edited."""
+    names = ("saved_model", "variables")
+    return [file for file in fingerprint if Path(file[0]).name.startswith(names)]
 
 
 def _fingerprint(folder: Path) -> tuple:

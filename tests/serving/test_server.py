@@ -341,6 +341,22 @@ def test_a_model_without_versions_is_told_once(tmp_path, warnings):
     ]
 
 
+def test_a_loaded_version_whose_files_are_exchanged_is_said(tmp_path, warnings):
+    """It answers as it was loaded: clients that asked for its number shall not get two models."""
+    folder = tmp_path / "half" / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_text("one")
+    models = Models(watch_models(tmp_path), load_nothing)
+    models.poll()
+    (folder / "README.md").write_text("a note")
+    models.poll()
+    assert warnings == []
+    (folder / "saved_model.pb").write_text("another")
+    models.poll()
+    models.poll()
+    assert len(warnings) == 1 and "half version 1 has other files than were loaded" in warnings[0]
+
+
 def test_a_corrupt_version_never_takes_the_old_one_down(serve, half):
     server = serve(half.parent, poll_seconds=0.02)
     call = caller(server.grpc_port)
