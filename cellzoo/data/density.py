@@ -6,6 +6,7 @@ import numpy as np
 # Standard deviation in pixels of the Gaussian that a dot becomes. A click is some pixels off the
 # middle of its cell. Losses compare sums over blocks of 4 and 16 pixels, to which 2 is near enough.
 DOT_SIGMA = 2.0
+_FEW = 256  # numbers of a mask that fit eight bits
 
 
 def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
@@ -24,8 +25,9 @@ def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
         Cells per pixel, float32 ``[h, w]``, the same everywhere in a part, with the sum ``count``;
         of instances, with the sum of their number.
     """
-    parts, areas = mask, np.bincount(mask.ravel())
+    parts = mask
     if count is None:
+        areas = _areas(mask)
         cells = np.ones(len(areas))
     else:
         _, parts = cv2.connectedComponents((mask > 0).astype(np.uint8), connectivity=8)
@@ -37,7 +39,26 @@ def cells_per_pixel(mask: np.ndarray, count: float | None = None) -> np.ndarray:
             rest = round(count - cells.sum())
             cells[1 + np.argsort(cells[1:] - share, kind="stable")[:rest]] += 1
     cells[0] = 0
-    return (cells / np.maximum(areas, 1)).astype(np.float32)[parts]
+    return _looked_up(parts, (cells / np.maximum(areas, 1)).astype(np.float32))
+
+
+def _areas(mask: np.ndarray) -> np.ndarray:
+    """Pixels of each number from 0 to the highest in a mask."""
+    number = int(mask.max(initial=0)) + 1
+    # OpenCV counts in float32, which holds whole numbers up to 2^24.
+    if mask.dtype not in (np.uint8, np.uint16) or number > _FEW or mask.size >= 2**24:
+        return np.bincount(mask.ravel())
+    found = cv2.calcHist([mask], [0], None, [number], [0, number])
+    return found.ravel().astype(np.int64)
+
+
+def _looked_up(parts: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """``table[parts]``, float32, in a quarter of the time where the parts are few."""
+    if len(table) > _FEW:
+        return table[parts]
+    whole = np.zeros(_FEW, np.float32)
+    whole[: len(table)] = table
+    return cv2.LUT(parts.astype(np.uint8), whole)
 
 
 def cells_at(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
