@@ -322,14 +322,12 @@ class OutOfDistribution:
         zoomed = {k: resize_all(middle, _zoomed_size(middle, steps[k])) for k in others}
         seen = np.empty((len(images), len(steps), len(FEATURES)))
         seen[:, own] = found if middle.shape == images.shape else features_of(middle)
-        known, least = np.ones(seen.shape[:2], bool), np.empty((2, *seen.shape[:2]))
-        if not own:  # such images hardly ever have cells of another size
-            for k in others:
-                seen[:, k] = features_of(zoomed[k], coarse=True)
-            # Further features only add to a distance: most steps are out of the question by now.
-            least = self._zoom_distances(seen, COARSE)
-            least[..., own] = self._zoom_distances(seen[:, own])
-            known = _may_gain(least, own)
+        for k in others:
+            seen[:, k] = features_of(zoomed[k], coarse=True)
+        # Further features only add to a distance: most steps are out of the question by now.
+        least = self._zoom_distances(seen, COARSE)
+        least[..., own] = self._zoom_distances(seen[:, own])
+        known = _may_gain(least, own)
         for k in others:
             if known[:, k].any():
                 seen[known[:, k], k] = features_of(zoomed[k][known[:, k]])
