@@ -343,13 +343,15 @@ def scale(images, intensity):
         are not finite always.
     """
     if images.dtype in (tf.uint8, tf.uint16):
-        # A table: no optimiser of graphs can round it differently.
-        levels = np.arange(int(images.dtype.max) + 1)
+        most = np.float32(images.dtype.max)
         if intensity == "dtype":
-            table = levels.astype(np.float32) / np.float32(images.dtype.max)
-        else:
-            low, high = intensity
-            table = np.clip((levels - low) / (high - low), 0, 1).astype(np.float32)
+            # A constant would become a factor, its inverse, which rounds otherwise.
+            most = tf.raw_ops.PlaceholderWithDefault(input=most, shape=[])
+            return tf.cast(images, tf.float32) / most
+        low, high = intensity
+        # A table: no optimiser of graphs can round it differently.
+        levels = np.arange(int(most) + 1)
+        table = np.clip((levels - low) / (high - low), 0, 1).astype(np.float32)
         return tf.gather(tf.constant(table), tf.cast(images, tf.int32))
     finite = tf.reduce_all(tf.math.is_finite(images))
     checks = [check(finite, "images hold NaN or infinity", tf.shape(images))]
