@@ -31,6 +31,18 @@ def test_an_instance_is_a_cell_however_large():
     assert density.sum() == pytest.approx(3)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("number", [1, 254, 255, 256, 700])
+def test_of_any_number_of_instances_each_has_its_own_area(number, dtype):
+    mask = np.minimum(np.arange(45 * 33) // 2 + 1, number).reshape(45, 33)
+    mask[:, 20:] = 0
+    mask = mask.astype(dtype)
+    expected = np.zeros(mask.shape)
+    for k in np.unique(mask[mask > 0]):
+        expected[mask == k] = 1 / (mask == k).sum()
+    np.testing.assert_array_equal(cells_per_pixel(mask), expected.astype(np.float32))
+
+
 def test_instances_that_fill_the_image_are_all_counted():
     mask = np.array([[1, 1, 2], [1, 1, 2]], np.uint8)
     np.testing.assert_allclose(cells_per_pixel(mask), [[0.25, 0.25, 0.5]] * 2)
