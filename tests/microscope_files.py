@@ -157,6 +157,36 @@ def micromanager(
     return path
 
 
+def ndtiff(path: Path, planes: list[tuple[dict, np.ndarray]], **summary) -> Path:
+    """A file of an NDTiff 3 data set, with the index beside it.
+
+    Args:
+        path: to write.
+        planes: axes, such as ``{"time": 0, "channel": "DAPI"}``, and pixels of uint8 or uint16.
+        summary: of the data set.
+    """
+    about = json.dumps(summary).encode()
+    about += b" " * (len(about) % 2)
+    head = struct.pack("<5I", 483729, 3, 3, 2355492, len(about)) + about
+    tags = [(51123, 2, 14, b"{\"Camera\": 1}\0")]
+    tiff(path, [{"pixels": pixels, "tags": tags} for _, pixels in planes], head)
+    data, index = path.read_bytes(), b""
+    (at,) = struct.unpack_from("<I", data, 4)
+    for axes, pixels in planes:
+        (count,) = struct.unpack_from("<H", data, at)
+        entries = struct.iter_unpack("<HHII", data[at + 2 : at + 2 + 12 * count])
+        offset = next(value for number, _, _, value in entries if number == 273)
+        for text in (json.dumps(axes).encode(), path.name.encode()):
+            index += struct.pack("<I", len(text)) + text
+        height, width = pixels.shape
+        kind = pixels.dtype.itemsize - 1
+        index += struct.pack("<IiiiiIii", offset, width, height, kind, 0, 0, 0, 0)
+        (at,) = struct.unpack_from("<I", data, at + 2 + 12 * count)
+    with (path.parent / "NDTiff.index").open("ab") as file:
+        file.write(index)
+    return path
+
+
 def czi(
     path: Path, planes: dict[tuple[int, int, int], np.ndarray], tiles: int = 1, **facts
 ) -> Path:

@@ -210,6 +210,20 @@ MEANT = {
         lambda d: pages(d / "a.tif", np.stack([FIRST, SECOND], -1), planarconfig="contig"),
         {"channel": 1}, [SECOND],
     ),
+    "a channel of NDTiff": (
+        lambda d: writers.ndtiff(d / "a.tif", [({"time": t, "channel": c}, BOTH[t, k])
+                                               for t in range(3) for k, c in enumerate("BA")]),
+        {"channel": "A"}, OTHER,
+    ),
+    "planes of NDTiff, some of them below where it began": (
+        lambda d: writers.ndtiff(d / "a.tif", [({"z": z - 1}, THREE[z]) for z in range(3)]),
+        {"z": 0}, [FIRST],
+    ),
+    "positions of NDTiff": (
+        lambda d: writers.ndtiff(d / "a.tif", [({"position": f"Pos{k}"}, THREE[k])
+                                               for k in range(3)]),
+        {"position": 2}, [THIRD],
+    ),
     "BMP": (lambda d: encoded(d / "a.bmp", FIRST), {}, [FIRST]),
     "WebP": (lambda d: encoded(d / "a.webp", FIRST, cv2.IMWRITE_WEBP_QUALITY, 101), {}, [FIRST]),
     "green of a colour picture": (

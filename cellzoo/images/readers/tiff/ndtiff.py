@@ -53,7 +53,8 @@ def open_file(
     }
     for axis, known in places.items():
         if all(isinstance(place, int) for place in known):
-            places[axis] = list(range(max(known) + 1))
+            # A stack may go on below the plane that it began with.
+            places[axis] = list(range(min(0, *known), max(known) + 1))
     planes = {
         tuple(places[axis].index(axes.get(axis, 0)) for axis in _LETTERS): page
         for axes, page, _ in found
