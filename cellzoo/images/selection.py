@@ -116,7 +116,7 @@ def plan(file: ImageFile, selection: Selection, notes: Notes) -> Iterator[Planne
         UserError: the file holds more than the selection says, or less.
     """
     named = [relabelled(series, selection.axes, file.path) for series in file.series]
-    positions = [part for series in named for part in _split_positions(series)]
+    positions = _numbered([part for series in named for part in _split_positions(series)])
     chosen = _chosen_positions(positions, selection.position, file)
     start, given = 0, False
     for number, series in enumerate(positions):
@@ -278,6 +278,13 @@ def _split_positions(series: Series) -> list[Series]:
         fixed(series, "P", n, number=n, name=series.name and f"{series.name} {n}")
         for n in range(series.sizes["P"])
     ]
+
+
+def _numbered(positions: list[Series]) -> list[Series]:
+    """The same with numbers of their own: each of several mosaics counts its tiles from 0."""
+    if len({series.number for series in positions}) == len(positions):
+        return positions
+    return [replace(series, number=k) for k, series in enumerate(positions)]
 
 
 def _chosen_positions(

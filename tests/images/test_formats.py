@@ -18,15 +18,19 @@ from microscope_files import scene
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import (
+    Notes,
     Reader,
+    Selection,
     open_image,
     read_frames,
     read_mask,
     search_images,
     to_unit,
 )
+from cellzoo.images.imagefile import ImageFile, Series
 from cellzoo.images.readers import FORMATS
 from cellzoo.images.readers.tiff import ome
+from cellzoo.images.selection import plan
 
 FIRST, SECOND, THIRD, FOURTH = (scene(k) for k in range(4))
 THREE = np.stack([FIRST, SECOND, THIRD])
@@ -565,6 +569,19 @@ def test_a_stopped_micromanager_file_without_a_map(tmp_path):
 
 
 # Formats of the extras.
+
+
+def test_tiles_of_several_mosaics_have_numbers_of_their_own(tmp_path):
+    """As a LIF with several tile scans has them."""
+    mosaics = [
+        Series({"P": 2, "Y": 40, "X": 56}, np.dtype(np.uint8), lambda at, k=k: BOTH[at["P"], k],
+               name=name, number=k)
+        for k, name in enumerate("AB")
+    ]  # fmt: skip
+    file = ImageFile(tmp_path / "a.lif", "Leica LIF", mosaics)
+    for position, names in ((2, ["B 0"]), ("a 1", ["A 1"]), ("all", ["A 0", "A 1", "B 0", "B 1"])):
+        found = plan(file, Selection(position=position), Notes())
+        assert [planned.series.name for planned in found] == names
 
 
 def test_lif(tmp_path):
