@@ -17,7 +17,7 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,8 +113,10 @@ def read_labels(path: Path) -> Table:
     """
     check_table(path)
     table = Table({}, set())
-    for line, values in read_rows(path)[1]:
-        row, file, frame = _parse_row(path, line, values)
+    rows = read_rows(path)[1]
+    groups = _groups_of_series(values for _, values in rows)
+    for line, values in rows:
+        row, file, frame = _parse_row(path, line, values, groups)
         frames = table.rows.setdefault(file, {})
         if frame in frames:
             raise _twice(path, row, frames[frame])
@@ -175,6 +177,15 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     return header, rows
 
 
+def _groups_of_series(rows: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The group of each series of which some rows name one, where these agree."""
+    named: dict[str, set[str]] = {}
+    for values in rows:
+        if values.get("series") and values.get("group"):
+            named.setdefault(values["series"], set()).add(values["group"])
+    return {series: groups.pop() for series, groups in named.items() if len(groups) == 1}
+
+
 def _fill_in(frames: dict[int | None, Row]) -> None:
     """Gives the rows of a file's frames what they leave to others.
 
@@ -233,7 +244,9 @@ def _header(path: Path, line: int, cells: list[str]) -> list[str]:
     return header
 
 
-def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path, int | None]:
+def _parse_row(
+    path: Path, line: int, values: dict[str, str], groups: Mapping[str, str]
+) -> tuple[Row, Path, int | None]:
     where = f"{path}: line {line}"
     name = values["image"]
     if not name:
@@ -248,7 +261,8 @@ def _parse_row(path: Path, line: int, values: dict[str, str]) -> tuple[Row, Path
     if split not in (*SPLITS, ""):
         raise UserError(f"{where}: {split!r} is no split, write {', '.join(SPLITS)} or nothing")
     file, frame = file_and_frame(path.parent, name)
-    group = csv_plain(values.get("group") or values.get("series") or "")
+    series = values.get("series", "")
+    group = csv_plain(values.get("group") or groups.get(series, series))
     instances = values.get("label_image", "")
     mask = instances or values.get("mask", "")
     kind = values.get("kind", "")

@@ -107,9 +107,19 @@ def test_times_become_numbers(folder, text, time):
     assert np.isnan(images.times).sum() == len(images) - 1
 
 
-def test_group_falls_back_to_series_then_to_the_image(folder):
-    text = "image,count,group,series\nimages/a.png,1,g,s\nimages/b.png,1,,s\nimages/c.png,1,,\n"
-    assert load(folder, text)[0].groups.tolist() == ["g", "s", "images/c.png"]
+@pytest.mark.parametrize(
+    ("rows", "groups"),
+    [
+        (("g,r", ",s", ","), ["g", "s", "images/c.png"]),
+        # Images of one series stay together.
+        ((",s", "g,s", ","), ["g", "g", "images/c.png"]),
+        (("g,s", "h,s", ",s"), ["g", "h", "s"]),
+    ],
+)
+def test_group_falls_back_to_series_then_to_the_image(folder, rows, groups):
+    rows = [f"images/{k}.png,1,{row}\n" for k, row in zip("abc", rows, strict=True)]
+    text = "image,count,group,series\n" + "".join(rows)
+    assert load(folder, text)[0].groups.tolist() == groups
 
 
 def test_an_image_without_a_split_joins_its_groups(folder):
