@@ -58,8 +58,8 @@ def load_folder(
     listed image.
 
     The group of an image is its ``group``, else that of other images of its ``series`` where these
-    agree, else its ``series``. A frame of a stack that has neither, or is not listed, belongs to the
-    group of the row for the whole stack (which must have no count), else to that of the listed
+    agree, else its ``series``. A frame of a stack that has neither, or is not listed, belongs to
+    the group of the row for the whole stack (which must have no count), else to that of the listed
     frames where these agree. What is left is a group of its own file (so that the frames of a stack
     stay together). An image without a split joins its group's.
 

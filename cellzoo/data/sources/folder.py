@@ -1,5 +1,6 @@
 """A lab's own folder of images, with counts in a table of labels."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from cellzoo.data.reading import Reading
 from cellzoo.data.sources.source import Source, check_folder, in_splits, keep_labels
 from cellzoo.data.splits import hide_assisted, split_by_group
 from cellzoo.errors import UserError
-from cellzoo.images import Selection, Size
+from cellzoo.images import Selection, Size, numbered
 from cellzoo.section import Intensity, Labels, Seed, Shares
+
+log = logging.getLogger("cellzoo")
 
 
 class Folder(Source):
@@ -175,8 +178,26 @@ class Folder(Source):
         else:
             dealt[unassigned] = "train"
         images = replace(images, splits=dealt)
+        _say_torn_time_lapses(images)
         if self.assisted == "train":
             cure = "data.natural.assisted: keep takes them"
             images = hide_assisted(images, dealt != "train", cure)
         images = keep_labels(images, self.labelled, seed)
         return in_splits(images, splits), skipped
+
+
+def _say_torn_time_lapses(images: ImageSet) -> None:
+    """Warns, once, of time-lapses that names number and no group holds together."""
+    splits: dict[str, set[str]] = {}
+    for name, group, split in zip(images.names, images.groups, images.splits, strict=True):
+        series = numbered(Path(str(name))) if name == group else None
+        if series:
+            splits.setdefault(series[0], set()).add(str(split))
+    torn = [series for series, found in splits.items() if len(found) > 1]
+    if torn:
+        more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
+        log.warning(
+            "%s%s: a time-lapse, by the names of its files, whose images are in several splits, so "
+            "that scores may be too good: give them one group in labels.csv.",
+            torn[0], more,
+        )  # fmt: skip

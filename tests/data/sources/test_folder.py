@@ -150,3 +150,17 @@ def test_what_says_neither_is_refused(folder):
     (folder / "labels.csv").write_text("image,count,assisted\n00.png,1,maybe\n")
     with pytest.raises(UserError, match="line 2: assisted is 'maybe', write 1"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "said"), [("w_t{}.png", "", 1), ("w_t{}.png", "{}", 0), ("w{}.png", "", 0)]
+)
+def test_a_time_lapse_in_several_splits_is_warned_of_once(tmp_path, caplog, name, group, said):
+    rows = ["image,count,group"]
+    for k in range(6):
+        cv2.imwrite(str(tmp_path / name.format(k)), np.full((8, 8), 10 * k, np.uint8))
+        rows.append(f"{name.format(k)},{k},{group.format(k // 2)}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    with caplog.at_level("WARNING", logger="cellzoo"):
+        load(tmp_path)
+    assert caplog.text.count("a time-lapse, by the names of its files") == said
