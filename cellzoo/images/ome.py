@@ -1,5 +1,6 @@
 """Writing a time-lapse as OME-TIFF, with what a counter and a growth rate need to know of it."""
 
+import math
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from cellzoo.files import temporary_beside
+
+
+_MOST_CLASSIC = 3.5 * 2**30  # bytes of pixels; a classic TIFF ends at 4 GiB, compressed or not
 
 
 class OmeWriter:
@@ -37,7 +41,8 @@ class OmeWriter:
         import tifffile  # 0.1 s, which those that only read other formats go without
 
         self._file, self._temporary = file, temporary_beside(file)
-        self._writer = tifffile.TiffWriter(self._temporary)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        self._writer = tifffile.TiffWriter(self._temporary, bigtiff=size > _MOST_CLASSIC)
         facts: dict[str, object] = {"axes": "TYX", "Name": file.name.partition(".")[0]}
         if pixel_size_um:
             for side in "XY":

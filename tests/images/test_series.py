@@ -13,6 +13,7 @@ from cellzoo.counters.base import Counter
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.errors import UsageError
 from cellzoo.images import numbered, parse_interval
+from cellzoo.images.ome import OmeWriter
 
 
 class Nothing(Counter):
@@ -59,6 +60,15 @@ def test_a_stack_is_a_series_with_the_times_that_it_states(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", stack, photometric="minisblack", metadata=None)
     assert places([tmp_path / "b.tif"]) == [("b.tif", "")] * 3
     assert places([tmp_path / "b.tif"], interval="30s")[1] == ("b.tif", "0.00833333")
+
+
+@pytest.mark.parametrize(("frames", "start"), [(10, b"II*\0"), (70_000, b"II+\0")])
+def test_a_time_lapse_beyond_4_gib_is_a_big_tiff(tmp_path, frames, start):
+    frame = np.zeros((256, 256), np.uint8)
+    writer = OmeWriter(tmp_path / "a.ome.tif", (frames, *frame.shape), frame.dtype)
+    writer.write(frame)
+    writer.finish()
+    assert (tmp_path / "a.ome.tif").read_bytes()[:4] == start
 
 
 def test_positions_are_series_of_their_own(tmp_path):
