@@ -82,7 +82,7 @@ def grey(
     if channel is None:
         cure = f"set data.natural.channel: {choices} or convert it to grey"
         if next(iter(series.sizes)) == "S":  # which tifffile makes of three pages
-            cure += ", or set data.natural.axes: TYX if its three layers are frames"
+            cure += ", or set data.natural.axes: TYX if its layers are frames"
         raise UserError(f"{path}: is a colour picture, {cure}")
     raise UserError(
         f"{path}: has no channel {channel}, set data.natural.channel to a number from 0 to 2 or "

@@ -33,6 +33,8 @@ class Series:
         present: places of the planes that are there, in the order of `sizes`; None: all. Of a set
             of files it may leave out time points of which this file holds no plane.
         own: those that this file holds and not another one of its set; None: all.
+        whole: gives the series with `S` of 4, for axes that call samples frames: then the fourth is
+            no transparency. None: there are three.
     """
 
     sizes: Mapping[str, int]
@@ -47,6 +49,7 @@ class Series:
     bits: int | None = None
     present: frozenset[tuple[int, ...]] | None = None
     own: frozenset[tuple[int, ...]] | None = None
+    whole: Callable[[], "Series"] | None = None
 
     @property
     def outer(self) -> str:

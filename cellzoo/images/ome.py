@@ -9,7 +9,6 @@ import numpy as np
 
 from cellzoo.files import temporary_beside
 
-
 _MOST_CLASSIC = 3.5 * 2**30  # bytes of pixels; a classic TIFF ends at 4 GiB, compressed or not
 
 

@@ -145,6 +145,8 @@ def relabelled(series: Series, axes: str | None, path: Path) -> Series:
         if math.prod(length or 1 for letter, length in asked.items() if letter not in "YXS") > 1:
             raise _unfit(series, axes, path)
         return series
+    if series.whole and "S" not in asked:
+        series = series.whole()
     for stored in _with_and_without_ones(series, asked):
         if len(stored) == len(asked) and all(
             wanted in (None, length)

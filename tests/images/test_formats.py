@@ -188,6 +188,19 @@ MEANT = {
                         photometric="miniswhite"),
         {}, [4095 - FIRST.astype(np.uint16) * 16],
     ),
+    "four frames that look like a colour picture with transparency": (
+        lambda d: pages(d / "a.tif", np.stack([*THREE, FOURTH]), photometric=None),
+        {"axes": "TYX"}, [*THREE, FOURTH],
+    ),
+    "transparency stays transparency where it is a picture's": (
+        lambda d: pages(d / "a.tif", np.stack([FIRST] * 3 + [SECOND], -1), photometric="rgb",
+                        extrasamples=["unassalpha"]),
+        {"axes": "TYX"}, [FIRST],
+    ),
+    "the same as channels": (
+        lambda d: pages(d / "a.tif", np.stack([*THREE, FOURTH]), photometric=None),
+        {"axes": "CYX", "channel": 3}, [FOURTH],
+    ),
     "a stopped OME-TIFF": (lambda d: stopped(d / "a.ome.tif"), {}, THREE),
     "signed 16 bit of ImageJ": (
         lambda d: pages(d / "a.tif", FIRST.astype(np.uint16) + 32768, imagej=True,

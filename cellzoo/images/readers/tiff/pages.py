@@ -65,6 +65,7 @@ class Layout:
         display_only: bool = False,
         channels: bool = False,
         planes: bool = False,
+        whole: bool = False,
     ):
         """Looks at the tags.
 
@@ -75,6 +76,7 @@ class Layout:
             display_only: palettes and inversion are for display only, as in ImageJ and OME files.
             channels: several samples are channels, never colours.
             planes: each sample is a picture by itself, such as a time point.
+            whole: a fourth sample is kept with the colours.
 
         Raises:
             UserError: it is no picture with grey levels or colours.
@@ -92,7 +94,7 @@ class Layout:
         if n == 1 or (n == 2 and alpha and not channels):
             self.samples, self.kept = "", 1
         elif n in (3, 4) and alpha and not channels:
-            self.samples, self.kept = "S", 3
+            self.samples, self.kept = "S", n if whole else 3
         else:
             self.samples, self.kept = "C", n
         self._page = page

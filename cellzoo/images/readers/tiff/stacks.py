@@ -1,5 +1,6 @@
 """TIFF stacks as tifffile tells them apart: plain pages, ImageJ, shaped, STK, LSM and others."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -53,7 +54,11 @@ def _as_pages(series: Sequence[Series]) -> Sequence[Series]:
 
 
 def _series(
-    tiff: tifffile.TiffFile, stack: tifffile.TiffPageSeries, path: Path, stored: bool
+    tiff: tifffile.TiffFile,
+    stack: tifffile.TiffPageSeries,
+    path: Path,
+    stored: bool,
+    whole: bool = False,
 ) -> Series:
     if any(page is None for page in stack.pages):
         raise UserError(
@@ -69,6 +74,7 @@ def _series(
         display_only=tiff.is_imagej or tiff.is_ome or tiff.is_lsm or tiff.is_stk,
         channels="C" in stack.axes,
         planes=_samples_are_planes(stack),
+        whole=whole,
     )
     sizes = _sizes(stack, layout, path)
     planes = math.prod(sizes[letter] for letter in sizes if letter not in "YXS")
@@ -90,6 +96,9 @@ def _series(
         read=without_offset(read, imagej),
         pixel_size_um=facts.pop("pixel_size_um", None) or metadata.tagged_pixel_size(tiff),
         bits=metadata.tagged_bits(stack.keyframe),
+        whole=functools.partial(_series, tiff, stack, path, stored, whole=True)
+        if layout.samples == "S" and layout.kept < stack.keyframe.samplesperpixel
+        else None,
         **facts,
     )
 
