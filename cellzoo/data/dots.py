@@ -77,13 +77,16 @@ class Dots:
         self._contradicted.append((row, len(points)))
         return row.count, None
 
-    def finish(self, csv_path: Path | None, files: set[Path], stop: bool) -> None:
+    def finish(
+        self, csv_path: Path | None, files: set[Path], stop: bool, chosen: bool = False
+    ) -> None:
         """Says what is wrong with the table as a whole.
 
         Args:
             csv_path: the table of labels, if any.
             files: that are images, whether they could be read or not.
             stop: whether an image that is not there is an error, or only said.
+            chosen: files may hold frames that were not meant.
 
         Raises:
             UserError: the table names such an image.
@@ -97,7 +100,7 @@ class Dots:
                 if stop:
                     raise UserError(sentence)
                 log.warning("%s", sentence)
-            elif frame is not None and (file, frame) not in self._used:
+            elif frame is not None and (file, frame) not in self._used and not chosen:
                 log.warning(
                     "%s: places cells in %s, which was not read: does the file have such a frame?",
                     self._where(points), name,

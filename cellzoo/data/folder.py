@@ -127,7 +127,9 @@ def load_folder(
             found.append((image, small, row, frame.pixels.shape, places))
     reader.notes.say()
     _say_contradictions(csv_path, contradicted)
-    dotted.finish(csv_path, {file for _, file in named}, stop=on_error == "stop")
+    dotted.finish(
+        csv_path, {file for _, file in named}, on_error == "stop", reading.chooses_frames
+    )
     if not found:
         first = skipped[0].reason if skipped else "it is empty"
         raise UserError(f"{folder}: no image could be loaded, the first reason being: {first}")

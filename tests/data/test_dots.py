@@ -67,7 +67,7 @@ def test_points_are_resized_with_their_images(folder):
     np.testing.assert_allclose(images.points[0], [[1, 4.5], [7, 6.5]])
 
 
-def test_frames_of_a_stack_have_their_own_points(folder):
+def test_frames_of_a_stack_have_their_own_points(folder, caplog):
     frames = np.zeros((3, 4, 8), np.uint8)
     tifffile.imwrite(folder / "s.tif", frames, photometric="minisblack", metadata={"axes": "TYX"})
     images, _ = load(folder, "image,x,y\ns.tif#2,1,1\ns.tif#0,,\n")
@@ -75,6 +75,14 @@ def test_frames_of_a_stack_have_their_own_points(folder):
     np.testing.assert_array_equal(images.counts[-3:], [0, np.nan, 1])
     with pytest.raises(UserError, match=r"line 2: places cells in s.tif, name its frame, one of s"):
         load(folder, "image,x,y\ns.tif,1,1\n")
+    for chosen, warned in (Reading(frames=0), False), (Reading(axes="TYX"), True):
+        (folder / "points.csv").write_text("image,x,y\ns.tif#3,1,1\ns.tif#0,,\n")
+        caplog.clear()
+        images, _ = load_folder(
+            folder, (4, 8), labels=None, points="points.csv", reading=chosen
+        )
+        assert images.counts[4] == 0
+        assert ("does the file have such a frame?" in caplog.text) == warned
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class CellSet(Section):
     images: Annotated[Folder | SimulatedMicroscope, Field(discriminator="source")]
 
     def native_size(self) -> tuple[int, int]:
-        """Height and width of its images, px, as they are; of a folder those of one file.
+        """Height and width of its images, px, as they are; of a folder those of its first one.
 
         Raises:
             UserError: the folder is not there, or holds no image that can be read.
@@ -47,8 +47,13 @@ class CellSet(Section):
         if not self.images.reads_files:
             return SIZE, SIZE
         self.images.check_files()
-        file = find_images([Path(self.images.folder)])[0]
-        return next(iter(self.images.reading.reader([file]).read(file))).pixels.shape
+        first_error = None
+        for file in find_images([Path(self.images.folder)]):
+            try:
+                return next(iter(self.images.reading.reader([file]).read(file))).pixels.shape
+            except UserError as error:  # it may be a mask of 1 bit, or a file to be skipped
+                first_error = first_error or error
+        raise first_error
 
     @contextmanager
     def naming_itself(self) -> Iterator[None]:

@@ -151,6 +151,19 @@ def test_files_of_other_sizes_are_refused(folders):
         source(folders).load(32, 1)
 
 
+def test_a_mask_of_1_bit_may_be_the_first_file_of_a_folder(folders):
+    folder = folders / "small"
+    for k in range(6):
+        (folder / f"{k}.png").rename(folder / f"p{k}.png")
+        (folder / "cells").mkdir(exist_ok=True)
+        mask = np.eye(30, dtype=np.uint8) * 255
+        cv2.imwrite(str(folder / f"cells/{k}.png"), mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    rows = [f"p{k}.png,1,{'validation' if k > 3 else 'train'},cells/{k}.png\n" for k in range(6)]
+    (folder / "labels.csv").write_text("image,count,split,mask\n" + "".join(rows))
+    images, _ = source(folders, leave_out=["large"]).load(32, 1)
+    assert len(images) == 6 and images.contents.tolist() == 6 * [[30, 30]]
+
+
 def test_a_split_without_images_is_empty(folders):
     images, _ = source(folders).read(32, 1, ("test",))
     assert len(images) == 0 and images.names.dtype.kind == "U"
