@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -181,9 +181,13 @@ def _renamed(
                 return series.read(_all_axes(series, at))
             return series.read(_all_axes(series, at))[..., at["S"]]
 
-        if list(series.sizes) == list(stored) and "S" not in stored:
-            return replace(series, sizes=new, read=read)
-        return replace(series, sizes=new, read=read, present=None, own=None)
+        def moved(place: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+            at = dict(zip(series.outer, place, strict=True))
+            outer = [letter for letter in new if letter not in "YX"]
+            frames = ([at[k]] if (k := old_of[n]) in at else range(new[n]) for n in outer)
+            return product(*frames)
+
+        return replace(series, sizes=new, read=read, **_moved(series, moved))
     checked_size(math.prod(stored.values()), series.dtype.itemsize, path)
     inner = [letters.index(letter) for letter in "YXS" if letter in new]
     outer = [letter for letter in letters if letter not in "YXS"]
@@ -197,6 +201,16 @@ def _renamed(
         return turned()[tuple(place[letter] for letter in outer)]
 
     return replace(series, sizes=new, read=read_turned, present=None, own=None)
+
+
+def _moved(
+    series: Series, places: Callable[[tuple[int, ...]], Iterable[tuple[int, ...]]]
+) -> dict[str, frozenset[tuple[int, ...]] | None]:
+    """Which planes are there, and which are the file's own, by new places of each."""
+    return {
+        name: which and frozenset(new for old in which for new in places(old))
+        for name, which in (("present", series.present), ("own", series.own))
+    }
 
 
 def _all_axes(series: Series, place: Mapping[str, int]) -> dict[str, int]:
@@ -238,8 +252,12 @@ def _reshaped(
         at = np.unravel_index(page, series.shape)
         return series.read({k: int(n) for k, n in zip(series.outer, at, strict=True)})
 
+    def moved(place: tuple[int, ...]) -> list[tuple[int, ...]]:
+        page = np.ravel_multi_index(place, series.shape) if place else 0
+        return [tuple(map(int, np.unravel_index(page, shape)))]
+
     sizes = {**outer, **{letter: series.sizes[letter] for letter in inner}}
-    return replace(series, sizes=sizes, read=read, present=None, own=None)
+    return replace(series, sizes=sizes, read=read, **_moved(series, moved))
 
 
 def _check_channels_stay(

@@ -202,6 +202,8 @@ MEANT = {
         {"axes": "CYX", "channel": 3}, [FOURTH],
     ),
     "a stopped OME-TIFF": (lambda d: stopped(d / "a.ome.tif"), {}, THREE),
+    "the same with its axes": (lambda d: stopped(d / "a.ome.tif"), {"axes": "TYX"}, THREE),
+    "the same with lengths": (lambda d: stopped(d / "a.ome.tif"), {"axes": "T9C1YX"}, THREE),
     "signed 16 bit of ImageJ": (
         lambda d: pages(d / "a.tif", FIRST.astype(np.uint16) + 32768, imagej=True,
                         metadata={"cf": 0, "c0": -32768.0, "c1": 1.0}),
@@ -537,7 +539,8 @@ def test_an_intensity_overrides_what_the_file_says(tmp_path, intensity):
 # Sets of files.
 
 
-def test_frames_of_a_set_come_once_each(tmp_path):
+@pytest.mark.parametrize("axes", [None, "TYX", "TCYX"])
+def test_frames_of_a_set_come_once_each(tmp_path, axes):
     """One position, split where a file was full; and a file for each position."""
     files = [
         manager(tmp_path / "a_MMStack_Pos0.ome.tif", times=(0, 1)),
@@ -545,11 +548,10 @@ def test_frames_of_a_set_come_once_each(tmp_path):
         manager(tmp_path / "b_MMStack_Pos0.ome.tif"),
         manager(tmp_path / "b_MMStack_Pos1.ome.tif", positions=(1,)),
     ]
-    reader = Reader(files)
+    reader = Reader(files, axes=axes)
     frames = [list(reader.read(file)) for file in search_images([tmp_path]).files]
-    assert [[frame.index for frame in part] for part in frames] == [[0, 1], [0], [0, 1, 2]] * 1 + [
-        [0, 1, 2]
-    ]
+    numbers = [[frame.index for frame in part] for part in frames]
+    assert numbers == [[0, 1], [0], [0, 1, 2], [0, 1, 2]]
     expected = [*THREE, *THREE, *THREE[::-1]]
     pixels = [frame.pixels for part in frames for frame in part]
     np.testing.assert_array_equal(pixels, np.stack(expected) * 257.0)
