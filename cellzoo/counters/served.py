@@ -446,4 +446,5 @@ def _too_large(error: grpc.RpcError) -> bool:
 def _one_line(error: grpc.RpcError) -> str:
     text = " ".join((error.details() or error.code().name).split())
     text = _ADDRESSES.sub("", text)
-    return re.sub(r" ?\[\[\{\{node .*", "", text)[:300].rstrip(". ")
+    text = re.sub(r"^\{\{function_node [^}]*\}\} ", "", text)  # as TensorFlow Serving has it
+    return re.sub(r" ?\[(Op:|\[\{\{).*", "", text)[:300].rstrip(". ")

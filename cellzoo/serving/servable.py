@@ -190,9 +190,10 @@ def _fits(expected: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _without_trace(message: str) -> str:
-    """What a graph had to say, without Python's account of where it stood."""
+    """What a graph had to say, without an account of where in it, or in Python, that is."""
     message = message.partition("<stack traces unavailable>\n")[2] or message
-    return re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL).strip()
+    message = re.sub(r"\s*\[(Op:|\[\{\{).*", "", message, flags=re.DOTALL)
+    return re.sub(r"^\{\{function_node [^}]*\}\} ", "", message).strip()
 
 
 def _array(tensor: tf.Tensor) -> np.ndarray:

@@ -295,6 +295,22 @@ def test_an_unavailable_server_is_tried_again(fake, code, details):
         counter.count(np.zeros((4, 9), np.uint8))
 
 
+def test_what_a_graph_refuses_is_said_without_where_in_the_graph(fake):
+    """As TensorFlow Serving says it."""
+    said = (
+        "{{function_node __inference_f_<lambda>_7}} assertion failed: [no image] [0]\n"
+        "\t [[{{function_node __inference_<lambda>_63}}{{node Assert_3}}]] [Op:__inference_f_7]"
+    )
+
+    def predict(content, context):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, said)
+
+    port = fake(GetModelMetadata=lambda content, context: metadata_reply(), Predict=predict)
+    with pytest.raises(UserError) as caught:
+        remote(f"127.0.0.1:{port}/cells").count(PIXELS[0])
+    assert str(caught.value).endswith("cells refuses it (assertion failed: [no image] [0]).")
+
+
 def test_a_lone_image_too_large_for_a_request_is_refused_by_itself(fake):
     def predict(content, context):
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max")
