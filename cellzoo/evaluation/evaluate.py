@@ -399,14 +399,16 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     section = recipe.data.natural.as_stored() if reads_as_stored(run) else recipe.data.natural
     if not table or not section.reads_files:
         return section.load(recipe.image_size, recipe.seed, splits)
-    # Every label is read, as those of today's training split would be hidden else.
+    # Every label is read, as those of today's splits would be hidden else.
     images, skipped = section.with_all_labels().read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
     _say_gone(run, row_of, images)
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
     dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
-    return hide_labels(dealt, images.labelled & ~np.array(hidden, bool)), skipped
+    if not section.checks_with_assisted:
+        dealt = hide_assisted(dealt, np.isin(dealt.splits, SPLITS[1:]), "label others without it")
+    return hide_labels(dealt, dealt.labelled & ~np.array(hidden, bool)), skipped
 
 
 def reads_as_stored(run: Run) -> bool:

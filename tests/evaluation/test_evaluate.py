@@ -442,6 +442,36 @@ def test_a_folder_that_has_grown_is_scored_as_it_was_trained(tmp_path, monkeypat
         np.testing.assert_array_equal(now.of(split).counts, before.of(split).counts)
 
 
+def test_a_held_out_image_labelled_with_help_since_is_not_scored(
+    tmp_path, monkeypatch, write_cells
+):
+    """More images deal the groups out anew: some that were held out would teach today."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twin.yaml").write_text(TWIN)
+    recipe = load_recipe("twin.yaml")
+    unlabelled = {f"{k:02d}.png" for k in range(20, 40)}
+
+    def write(number, label_with_help):
+        table = write_cells(tmp_path / "cells", images=number) / "labels.csv"
+        lines = ["image,count,assisted"]
+        for line in table.read_text().splitlines()[1:]:
+            name, count, _ = line.split(",")
+            assisted = "1" if name in unlabelled and label_with_help else ""
+            count = "" if name in unlabelled and not label_with_help else count
+            lines.append(f"{name},{count},{assisted}")
+        table.write_text("\n".join(lines) + "\n")
+
+    write(40, False)
+    run = Run.create(tmp_path / "run", recipe)
+    run.keep_splits(recipe.data.natural.load(16, recipe.seed)[0])
+    before, _ = images_as_trained(run)
+    write(60, True)
+    after, _ = images_as_trained(run)
+    for split in ("validation", "test"):
+        assert set(before.of(split).names) & unlabelled
+        np.testing.assert_array_equal(after.of(split).counts, before.of(split).counts)
+
+
 def test_a_counter_of_any_scale_is_scored_on_colour_as_it_was_trained(tmp_path):
     picture = np.zeros((30, 40, 3), np.uint8)
     picture[..., 0] = 200

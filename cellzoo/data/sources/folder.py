@@ -100,6 +100,15 @@ class Folder(Source):
         return self.labelled == 0
 
     @property
+    def checks_with_assisted(self) -> bool:
+        """As the recipe says."""
+        return self.assisted == "keep"
+
+    def with_all_labels(self) -> Self:
+        """See :meth:`Source.with_all_labels`."""
+        return self.model_copy(update={"labelled": None, "assisted": "keep"})
+
+    @property
     def reading(self) -> Reading:
         """As the recipe says."""
         return Reading(

@@ -62,6 +62,11 @@ class Source(Section):
         return False
 
     @property
+    def checks_with_assisted(self) -> bool:
+        """Whether labels made with a model's count in view check models, too."""
+        return False
+
+    @property
     def scale_jitter(self) -> float | None:
         """Times which cells of a training image may look larger or smaller; None: they do not."""
         return None
@@ -132,7 +137,7 @@ class Source(Section):
         return images, skipped
 
     def with_all_labels(self) -> Self:
-        """The same source, of which no training image hides its count."""
+        """The same source, of which no image hides its count."""
         return self.model_copy(update={"labelled": None})
 
     def as_stored(self) -> Self:
