@@ -110,11 +110,14 @@ class Run:
         """What was fitted, where the model is no network."""
         return self.path / "checkpoints" / "parameters.json"
 
-    @property
-    def model_digest(self) -> str | None:
-        """What says that scores are of the model that counts now; None: there is none yet."""
-        files = (self.best_weights, self.parameters_file)
-        return next((sha256(file)[:16] for file in files if file.is_file()), None)
+    def digest(self, selection: str = "best") -> str:
+        """What distinguishes a model from what it was before it was trained on; empty: none yet.
+
+        Args:
+            selection: which checkpoint, see :meth:`weights`.
+        """
+        files = (self.weights(selection), self.parameters_file)
+        return next((sha256(file)[:16] for file in files if file.is_file()), "")
 
     @property
     def last_state(self) -> Path:

@@ -143,7 +143,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         training_counts=validation.get("training_counts"),
         no_labels=recipe.data.natural.keeps_all_labels_hidden,
         augmented_views=recipe.count.test_time_augmentation,
-        reports=[report for file in files if (report := _report(file, run.model_digest))],
+        reports=[report for file in files if (report := _report(file, run.digest()))],
         mae=COUNT_SCORES["mae"],
         no_interval=_no_interval(validation),
         short_training=short_training(run),
@@ -170,7 +170,7 @@ def _no_interval(validation: dict[str, Any]) -> str:
     return too_few_to_promise(calibration["images"], calibration["groups"])
 
 
-def _report(file: Path, digest: str | None) -> dict[str, Any] | None:
+def _report(file: Path, digest: str) -> dict[str, Any] | None:
     """What the card shows of a report of ``evaluate``.
 
     Args:

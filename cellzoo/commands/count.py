@@ -341,6 +341,8 @@ def made_with(
 ) -> dict[str, Any]:
     """What decides over the counts and times of a table."""
     known = {"model": counter.name, "version": counter.version, "interval": interval_s}
+    if counter.digest:  # versions are numbers, and folders that may be trained on
+        known["weights"] = counter.digest
     if counter.measuring and counter.measuring.stated is not None:
         known["diameter"] = str(counter.measuring.stated)
     return known | {key.removesuffix("_um"): value for key, value in reading.items()}

@@ -70,7 +70,8 @@ class CountTable:
         if self.complete:
             self.file, self._about = out, options_of(out)
             if self._about.is_file():  # not of tables from before it was kept
-                self._check(made_with, "choose another name for -o", but=("model", "version"))
+                model = ("model", "version", "weights")
+                self._check(made_with, "choose another name for -o", but=model)
             self.earlier = self._read()
             return
         if not (live and out.is_file()):
@@ -120,6 +121,8 @@ class CountTable:
         # An option that is left out now is another option, too.
         for key in dict.fromkeys([*made_with, *before]):
             given, now = before.get(key), made_with.get(key)
+            if key == "weights" and None in (given, now):  # earlier versions kept none
+                continue
             if given != now and key not in but:
                 raise UserError(
                     f"{self.file} was counted with {key} {_said(given)}, not "

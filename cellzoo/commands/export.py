@@ -218,6 +218,7 @@ def _metadata(counter: RunCounter, graph: CountingGraph | AlikeGraph) -> dict[st
         "name": counter.run.recipe.name,
         "model": run.recipe.model.name,
         "run": counter.version,
+        "digest": counter.digest,
         "finished": run.finished,
         "preprocessing": asdict(counter.preprocessing),
         "alike": counter.measuring.metadata() if counter.measuring else None,

@@ -81,7 +81,7 @@ def _check_one_count(marked: Sequence[tuple[Mark, Path]]) -> None:
             )
         if mark.made_with != first.made_with:
             models = [_model_of(t) for t in (first_table, table)]
-            what = "other options, or another table of chambers"
+            what = "other weights or options, or another table of chambers"
             if models[0] != models[1]:
                 what = f"{models[0]} and {models[1]}"
             raise UserError(f"{both} were counted with {what}: count one of them again.")

@@ -45,6 +45,7 @@ class Counter(ABC):
     Attributes:
         name: of the model.
         version: of the model, or its run folder's name.
+        digest: of its weights, the same in a run and its exports; empty: not known.
         preprocessing: how its images are read, scaled and resized; None of a served model that
             `cellzoo export` did not write.
         out_of_distribution: what its training images look like; None: it is not known.
@@ -70,6 +71,7 @@ class Counter(ABC):
 
     name: str
     version: str
+    digest: str = ""
     preprocessing: Preprocessing | None = None
     out_of_distribution: OutOfDistribution | None = None
     interval: Interval | None = None

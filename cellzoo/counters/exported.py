@@ -35,6 +35,7 @@ class ExportedCounter(Counter):
         self.out_of_distribution = out_of_distribution_of(metadata)
         self.training_counts = training_counts_of(metadata)
         self.no_interval = no_interval_of(metadata)
+        self.digest = str(metadata.get("digest", ""))
         self.training_mean = metadata.get("training_mean")
         self.weights_count = metadata.get("parameters", 0)
         if alike := metadata.get("alike"):  # its intervals are not made in the graph

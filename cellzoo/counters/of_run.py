@@ -35,6 +35,7 @@ class RunCounter(Counter):
         self.run = run
         self.name = zoo.name_of(run.path) or recipe.name
         self.version = run.version
+        self.digest = run.digest(selection)
         scores = run.validation_scores()
         self.training_mean = scores.get("training_mean")
         if counts := scores.get("training_counts"):

@@ -230,7 +230,7 @@ def test_evaluate_renews_the_scores_and_keeps_the_rest(
 def test_scores_of_a_model_that_was_trained_on_since_are_left_out(run):
     report = {
         "scores": {"mae": 1.25}, "intervals": {}, "subject": "test split", "protocol": "cellzoo",
-        "images": 3, "model_digest": run.model_digest,
+        "images": 3, "model_digest": run.digest(),
     }  # fmt: skip
     (run.path / "report" / "evaluation_test.json").write_text(json.dumps(report))
     assert "| MAE | 1.25 cells |" in write_model_card(run).read_text()

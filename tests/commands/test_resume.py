@@ -208,6 +208,21 @@ def test_another_model_reading_or_folder_is_refused(folder, tmp_path):
     assert (tmp_path / "counts.part.csv").read_text() == "a table of mine\n"
 
 
+def test_a_run_that_was_trained_on_does_not_go_on_with_a_table(folder, tmp_path):
+    """Its name and version are the same."""
+    for k, (before, now) in enumerate([("", "c0ffee"), ("c0ffee", "c0ffee"), ("c0ffee", "0dd")]):
+        out = tmp_path / f"counts{k}.csv"
+        first, other = GreyCounter(3), GreyCounter()
+        first.digest, other.digest = before, now
+        with pytest.raises(KeyboardInterrupt):
+            count_files([folder], first, out)
+        if now == "0dd":
+            with pytest.raises(UserError, match="was counted with weights c0ffee, not 0dd"):
+                count_files([folder], other, out, resume=True)
+        else:  # earlier versions did not know
+            count_files([folder], other, out, resume=True)
+
+
 def test_two_commands_do_not_write_one_table(folder, tmp_path):
     out = tmp_path / "counts.csv"
 

@@ -144,8 +144,7 @@ def write_evaluation(
     Returns:
         The files, the report first, and those of the figures.
     """
-    run = findings.counter.run
-    digest = {"model_digest": run.model_digest} if run else {}
+    digest = {"model_digest": findings.counter.digest}
     numbers = about.scored | digest | _numbers(result, about.protocol)
     report = out / "index.html"
     files = [report, out / f"{about.stem}.json"]
