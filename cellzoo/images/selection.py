@@ -145,6 +145,8 @@ def relabelled(series: Series, axes: str | None, path: Path) -> Series:
         if math.prod(length or 1 for letter, length in asked.items() if letter not in "YXS") > 1:
             raise _unfit(series, axes, path)
         return series
+    if _restates(series, asked, axes, path):
+        return series
     if series.whole and "S" not in asked:
         series = series.whole()
     for stored in _with_and_without_ones(series, asked):
@@ -155,6 +157,33 @@ def relabelled(series: Series, axes: str | None, path: Path) -> Series:
             _check_channels_stay(axes, stored, dict(zip(asked, stored.values(), strict=True)), path)
             return _renamed(series, stored, list(asked), path)
     return _reshaped(series, asked, axes, path)
+
+
+def _restates(
+    series: Series, asked: Mapping[str, int | None], axes: str, path: Path
+) -> bool:
+    """Whether the user's axes are those that the file states, each with its length.
+
+    Raises:
+        UserError: they are, in another order and without lengths: are they meant as stated, or
+            exchanged? Files have an order of their own, which programs show in different ways.
+    """
+    stated = [letter for letter in series.outer if series.sizes[letter] > 1]
+    fits = set(stated) <= set("TZCP") & set(asked) and list(asked)[-2:] == ["Y", "X"]
+    if not stated or not fits or "S" in {*series.sizes, *asked}:
+        return False
+    for letter, n in asked.items():
+        if n != series.sizes.get(letter, 1) and (n is not None or letter not in series.sizes):
+            return False
+    if [letter for letter in asked if letter in stated] == stated or any(
+        asked[letter] for letter in stated
+    ):
+        return True
+    lengths = "".join(f"{letter}{series.sizes[letter]}" for letter in stated)
+    raise UserError(
+        f"{path}: has the axes {''.join(series.sizes)}, which data.natural.axes: {axes} names in "
+        f"another order, leave it out, or write lengths, too: {lengths}YX is what the file says"
+    )
 
 
 def _with_and_without_ones(

@@ -197,6 +197,14 @@ MEANT = {
                         extrasamples=["unassalpha"]),
         {"axes": "TYX"}, [FIRST],
     ),
+    "axes that are stated again": (
+        lambda d: pages(d / "a.ome.tif", BOTH, "TCYX", ome=True), {"axes": "TZCYX", "channel": 1},
+        OTHER,
+    ),
+    "axes in another order with their lengths": (
+        lambda d: pages(d / "a.ome.tif", BOTH, "TCYX", ome=True), {"axes": "C2T3YX", "channel": 1},
+        OTHER,
+    ),
     "the same as channels": (
         lambda d: pages(d / "a.tif", np.stack([*THREE, FOURTH]), photometric=None),
         {"axes": "CYX", "channel": 3}, [FOURTH],
@@ -338,6 +346,10 @@ REFUSED = {
     ),
     "a plane that is not there": (
         lambda d: pages(d / "a.tif", THREE, "ZYX", imagej=True), {"z": 3}, "no focal plane 3",
+    ),
+    "axes in another order": (
+        lambda d: pages(d / "a.ome.tif", np.stack([THREE, OTHER, THREE], 1), "TCYX", ome=True),
+        {"axes": "CTYX", "channel": 1}, "TZCYX.*names in another order, .*T3C3YX is what the file",
     ),
     "positions": (
         lambda d: manager(d / "a_MMStack.ome.tif", positions=(0, 1)), {}, "0: Pos0, 1: Pos1",
