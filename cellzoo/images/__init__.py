@@ -4,6 +4,7 @@ PNG and JPEG hold one frame; a TIFF may hold a stack. What a file does not say, 
 asked for: every refusal is a `UserError` that names the file and the recipe key that cures it.
 """
 
+from cellzoo.images.axes import checked_axes
 from cellzoo.images.find import (
     SUFFIXES,
     find_images,
@@ -34,7 +35,7 @@ from cellzoo.images.scale import (
     sides,
     to_unit,
 )
-from cellzoo.images.selection import Selection, checked_axes
+from cellzoo.images.selection import Selection
 from cellzoo.images.series import numbered, parse_interval
 
 __all__ = [
