@@ -247,9 +247,13 @@ MEANT = {
         {"z": 0}, [FIRST],
     ),
     "positions of NDTiff": (
-        lambda d: writers.ndtiff(d / "a.tif", [({"position": f"Pos{k}"}, THREE[k])
-                                               for k in range(3)]),
+        lambda d: writers.ndtiff(d / "a.tif", [({"position": f"Pos{k}"}, THREE[k // 5])
+                                               for k in (0, 5, 10)]),
         {"position": 2}, [THIRD],
+    ),
+    "a position of NDTiff by its name": (
+        lambda d: writers.ndtiff(d / "a.tif", [({"position": k}, THREE[k]) for k in range(3)]),
+        {"position": "Pos1"}, [SECOND],
     ),
     "BMP": (lambda d: encoded(d / "a.bmp", FIRST), {}, [FIRST]),
     "WebP": (lambda d: encoded(d / "a.webp", FIRST, cv2.IMWRITE_WEBP_QUALITY, 101), {}, [FIRST]),
@@ -569,6 +573,21 @@ def test_frames_of_a_set_come_once_each(tmp_path, axes):
     np.testing.assert_array_equal(pixels, np.stack(expected) * 257.0)
     assert [part[0].position for part in frames] == ["Pos0", "Pos0", "Pos0", "Pos1"]
     assert reader.notes.sentences == []
+
+
+def test_files_of_an_ndtiff_number_positions_and_channels_alike(tmp_path):
+    """The second one goes on with the second position, of which it has the second channel alone."""
+    places = [("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")]
+    planes = [({"position": p, "channel": c}, scene(k)) for k, (p, c) in enumerate(places)]
+    files = [tmp_path / "s_NDTiffStack.tif", tmp_path / "s_NDTiffStack_1.tif"]
+    for file, part in zip(files, (planes[:3], planes[3:]), strict=True):
+        writers.ndtiff(file, part)
+    chosen = {"position": 1, "channel": 1}
+    assert list(read_frames(files[0], **chosen)) == []
+    (frame,) = read_frames(files[1], **chosen)
+    np.testing.assert_array_equal(frame.pixels, scene(3))
+    (other,) = read_frames(files[0], position="B", channel="x")
+    assert frame.series == other.series == str(tmp_path / "s_NDTiffStack B")
 
 
 def test_a_projection_takes_planes_of_the_next_file(tmp_path):

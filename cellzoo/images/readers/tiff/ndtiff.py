@@ -14,7 +14,8 @@ from tifffile.tifffile import read_ndtiff_index
 
 from cellzoo.errors import UserError
 from cellzoo.images import metadata
-from cellzoo.images.imagefile import ImageFile, Series
+from cellzoo.images.find import natural_key
+from cellzoo.images.imagefile import ImageFile, Series, fixed
 from cellzoo.images.readers.tiff.pages import Layout, is_there, read_page
 
 _LETTERS = {"time": "T", "z": "Z", "channel": "C", "position": "P"}
@@ -35,21 +36,25 @@ def open_file(
     index = path.parent / "NDTiff.index"
     if not index.is_file():
         raise UserError(f"{path}: is part of an NDTiff data set, copy its NDTiff.index beside it")
-    entries = [entry for entry in read_ndtiff_index(index) if entry[1] == path.name]
+    # All files of the set number channels and positions alike.
+    everything = list(read_ndtiff_index(index))
+    entries = [entry for entry in everything if entry[1] == path.name]
     pages = {page.dataoffsets[0]: k for k, page in enumerate(tiff.pages) if page.dataoffsets}
     found = [(dict(entry[0]), pages[entry[2]], entry[5]) for entry in entries if entry[2] in pages]
     found = [one for one in found if is_there(tiff.pages[one[1]], tiff.filehandle.size)]
     if not found:
         raise UserError(f"{path}: is not in the NDTiff.index beside it, copy both again")
-    unknown = {axis for axes, _, _ in found for axis in axes} - set(_LETTERS)
-    several = {axis for axis in unknown if len({axes.get(axis) for axes, _, _ in found}) > 1}
+    all_axes = [entry[0] for entry in everything]
+    unknown = {axis for axes in all_axes for axis in axes} - set(_LETTERS)
+    several = {axis for axis in unknown if len({axes.get(axis) for axes in all_axes}) > 1}
     if several:
         raise UserError(
             f"{path}: has an axis {sorted(several)[0]}, which cellzoo does not know, save it as "
             "OME-TIFF"
         )
     places = {
-        axis: sorted({axes.get(axis, 0) for axes, _, _ in found}, key=str) for axis in _LETTERS
+        axis: sorted({axes.get(axis, 0) for axes in all_axes}, key=lambda at: natural_key(str(at)))
+        for axis in _LETTERS
     }
     for axis, known in places.items():
         if all(isinstance(place, int) for place in known):
@@ -84,11 +89,22 @@ def open_file(
         present=frozenset(planes),
         own=frozenset(planes),
     )
+    positions = [
+        fixed(series, "P", number, number=number, name=name)
+        for number, name in enumerate(_position_names(places["position"]))
+    ]
     return ImageFile(
         path=path,
         format="NDTiff",
-        series=[series],
+        series=[position for position in positions if position.own],
         in_set=True,
         set_name=re.sub(r"(_\d+)?\.tiff?$", "", path.name),
         close=tiff.close,
     )
+
+
+def _position_names(positions: Sequence[int | str]) -> list[str]:
+    """Empty for the only one of a data set."""
+    if len(positions) == 1:
+        return [""]
+    return [at if isinstance(at, str) else f"Pos{at}" for at in positions]
