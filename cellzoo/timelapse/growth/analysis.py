@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -15,7 +15,13 @@ from cellzoo import __version__
 from cellzoo.data.table import read_csv
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_name, csv_safe, finite, lock, write_atomically, write_csv
-from cellzoo.timelapse.growth.conditions import Comparison, Condition, compare, summarise
+from cellzoo.timelapse.growth.conditions import (
+    Comparison,
+    Condition,
+    compare,
+    left_out,
+    summarise,
+)
 from cellzoo.timelapse.growth.estimate import Growth, estimate
 from cellzoo.timelapse.growth.series import Series, read_series
 
@@ -36,7 +42,7 @@ class Analysis:
         by: the column of the conditions; empty without.
         conditions: none without ``by``.
         comparisons: of each two conditions.
-        notes: sentences on how the table was read.
+        notes: sentences on how the table was read, and on what is not compared.
     """
 
     table: Path
@@ -77,14 +83,13 @@ def analyse(
         growths = [estimate(one) for one in series]
     if by is None:
         return Analysis(table, series, growths, notes=notes)
-    names = [one.name for one in series]
-    if series_table is None:
-        source, known = table, {one.name: one.columns for one in series}
-    else:
-        source, known = series_table, _read_conditions(series_table)
-    conditions = [_value(source, known, name, by) for name in names]
-    pairs = [_value(source, known, name, pair) for name in names] if pair else None
+    source, rows = table, {one.name: one.rows for one in series}
+    if series_table is not None:
+        source, rows = series_table, _of_series(series_table, list(rows))
+    conditions = [_value(source, rows, one.name, by) for one in series]
+    pairs = [_value(source, rows, one.name, pair) for one in series] if pair else None
     found, compared = summarise(growths, conditions), compare(growths, conditions, pairs)
+    notes = [*notes, *left_out(growths, conditions, pairs)]
     return Analysis(table, series, growths, by, found, compared, notes)
 
 
@@ -148,9 +153,10 @@ def summary(analysis: Analysis) -> list[str]:
             words += f" ({found.rate_low:.4f} to {found.rate_high:.4f})"
         lines.append(words)
     for c in analysis.comparisons:
+        of = f"{c.number} pairs" if c.paired else f"{c.number} chambers or more each"
         lines.append(
             f"{c.second} against {c.first}: {c.difference:+.4f} per hour "
-            f"({c.low:+.4f} to {c.high:+.4f}), p = {c.p_holm:.2g}"
+            f"({c.low:+.4f} to {c.high:+.4f}) of {of}, p = {c.p_holm:.2g}"
         )
     return [*lines, f"{rated} of {len(analysis.growths)} series have a growth rate"]
 
@@ -215,14 +221,39 @@ def _read_conditions(file: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _value(source: Path, known: dict[str, dict[str, str]], name: str, column: str) -> str:
-    """What a table says of a series, which may be named by the last part of its path."""
-    row = known.get(name, known.get(re.split(r"[/\\]", name)[-1]))
-    if row is None:
-        raise UserError(f"{source} has no row for the series {name}: add one.")
-    if column not in row:
-        there = ", ".join(key for key in row if key)
+def _of_series(file: Path, names: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+    """The row of each series, which may name it by the last part of its path."""
+    known = _read_conditions(file)
+    found: dict[str, list[dict[str, str]]] = {}
+    by_last: dict[str, str] = {}
+    for name in names:
+        if name in known:
+            found[name] = [known[name]]
+        elif (last := re.split(r"[/\\]", name)[-1]) in known:
+            if (other := by_last.setdefault(last, name)) != name:
+                raise UserError(
+                    f"{file} names the series {last}, which may be {other} or {name}: write a row "
+                    "for each, with its whole name."
+                )
+            found[name] = [known[last]]
+        else:
+            raise UserError(f"{file} has no row for the series {name}: add one.")
+    return found
+
+
+def _value(
+    source: Path, rows: Mapping[str, Sequence[dict[str, str]]], name: str, column: str
+) -> str:
+    """What the rows of a series in a table say of it, some of which may be empty."""
+    if column not in rows[name][0]:
+        there = ", ".join(key for key in rows[name][0] if key)
         raise UserError(f"{source} has no column {column}: its columns are {there}.")
-    if not row[column]:
+    values = list(dict.fromkeys(row[column] for row in rows[name] if row[column]))
+    if not values:
         raise UserError(f"{source} says no {column} of the series {name}: fill it in.")
-    return row[column]
+    if values[1:]:
+        raise UserError(
+            f"{source} says several {column} of the series {name}, {values[0]} and {values[1]}: "
+            "correct it, or give each chamber a name of its own in the column series."
+        )
+    return values[0]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,6 +128,37 @@ def compare(
         Comparison(**{**vars(comparison), "p_holm": float(p)})
         for comparison, p in zip(made, corrected, strict=True)
     ]
+
+
+def left_out(
+    growths: Sequence[Growth], conditions: Sequence[str], pairs: Sequence[str] | None = None
+) -> list[str]:
+    """Sentences on what takes no part in :func:`compare`, whose arguments it has."""
+    names = list(dict.fromkeys(conditions))
+    if len(names) < 2:
+        return []
+    rated = [k for k, growth in enumerate(growths) if growth.rate_per_hour is not None]
+    if pairs is None:
+        number = Counter(conditions[k] for k in rated)
+        few = [name for name in names if number[name] < 2]
+        why = "fewer than two chambers with a rate, so that nothing is compared with it"
+        return [f"{name}: {why}" for name in few]
+    of_pair: dict[str, set[str]] = {pair: set() for pair in pairs}
+    for k in rated:
+        of_pair[pairs[k]].add(conditions[k])
+    said = []
+    for first, second in itertools.combinations(names, 2):
+        either = [pair for pair, found in of_pair.items() if found & {first, second}]
+        alone = [pair for pair in either if not {first, second} <= of_pair[pair]]
+        if len(either) - len(alone) < 2:
+            said.append(f"{second} and {first} share fewer than two pairs with a rate in both")
+        elif alone:
+            shown = ", ".join(alone[:8]) + (f" and {len(alone) - 8} more" if alone[8:] else "")
+            said.append(
+                f"{second} against {first}: {len(alone)} of {len(either)} pairs have a rate in one "
+                f"of them alone and take no part: {shown}"
+            )
+    return said
 
 
 _Rates = list[tuple[str, float]]

@@ -1,8 +1,9 @@
 """Series of counts, one per chamber, from the table that ``cellzoo count`` writes."""
 
+import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +14,7 @@ from cellzoo.images import natural_key, numbered
 from cellzoo.timelapse.growth.table import TableRow, read_counts
 
 _CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
+_WHOLE = re.compile(r"\d+(\.0*)?")
 _FEW = 5  # frames, of which no growth can be estimated
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
@@ -28,7 +30,7 @@ class Series:
         low: lower ends of the counts' own 95 % intervals, ``[n]``; NaN without.
         high: upper ends.
         flags: of each frame, ``[n]``; empty where nothing is noticed.
-        columns: the further columns of its first row in the table.
+        rows: the columns of each of its rows in the table, ``[n]``.
         doubt: why the unit of its times may be wrong; empty where nothing speaks against it.
     """
 
@@ -38,7 +40,7 @@ class Series:
     low: np.ndarray
     high: np.ndarray
     flags: tuple[str, ...]
-    columns: dict[str, str] = field(default_factory=dict)
+    rows: tuple[dict[str, str], ...] = ()
     doubt: str = ""
 
 
@@ -91,15 +93,17 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
         groups.setdefault(name, []).append(frame)
     if not groups:
         raise UserError(f"{file} has no frame with a count: count the images first.")
+    _check_clock(file, times, groups)
+    back = [frame.line for frames in groups.values() for frame in _going_back(frames)]
     for lines, why in (
         (failed, "an error and {is} left out"),
         (untimed, "no time and {is} left out"),
         (uncounted, "no count and {is} left out"),
         (unlike, "another count than count_raw, rounded, and the count is taken"),
+        (back, "an earlier time than the row before of the series: rows are sorted by time"),
     ):
         if lines:
             notes = [*notes, f"{file.name}: {_of_lines(lines, why)}"]
-    _check_clock(file, times, groups)
     made = [_series(file, name, frames) for name, frames in groups.items()]
     if interval is None and not table.sure and _like_numbers([text for _, text in times], made):
         doubt = (
@@ -112,7 +116,7 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
 
 def _like_numbers(texts: Sequence[str], made: Sequence[Series]) -> bool:
     """Whether times could be numbers of frames: whole, most of them one apart, from 0 or 1."""
-    if not all(text.strip().isdigit() for text in texts if text):
+    if not all(_WHOLE.fullmatch(text) for text in texts if text):
         return False
     return any(len(one.times) >= _FEW for one in made) and all(
         one.times[0] <= 1 and len(one.times) > 0.5 * (one.times[-1] - one.times[0])
@@ -181,13 +185,15 @@ def _frame(file: Path, row: TableRow, hour: float) -> _Frame:
     raw, rounded, low, high = (
         _number(file, row, key) for key in ("count_raw", "count", "count_low", "count_high")
     )
+    if rounded < 0:
+        raise UserError(f"{file}: line {row.line}: the count {rounded:g} is negative: correct it.")
+    raw = np.maximum(raw, 0)  # a network may say a little less than nothing
     # A hand has corrected the count, or a spreadsheet took the point of 2.134 for a thousands mark.
     corrected = bool(abs(raw - rounded) > 0.501)
     if corrected:
         low = high = np.nan
-    count = rounded if corrected or np.isnan(raw) else raw
-    if count < 0:
-        raise UserError(f"{file}: line {row.line}: the count {count:g} is negative: correct it.")
+    emptied = np.isnan(rounded) and "count" in row.cells
+    count = rounded if corrected or emptied or np.isnan(raw) else raw
     return _Frame(
         row.line, hour, count, low, high, row.cells.get("flag", ""), corrected, row.columns
     )
@@ -198,15 +204,23 @@ def _check_clock(
 ) -> None:
     """Refuses times of day that pass midnight: as durations they would be in a wrong order."""
     texts = dict(times)
-    if not all(_CLOCK.fullmatch(text) for text in texts.values() if text):
+    said = [text for text in texts.values() if text]
+    if not said or not all(map(_CLOCK.fullmatch, said)):
         return
+    if any(frame.hour >= 24 for frames in groups.values() for frame in frames):
+        return  # no clock shows that
     for frames in groups.values():
-        for one, other in zip(frames, frames[1:], strict=False):
-            if one.hour < 24 and one.hour - other.hour > 12:
+        for one, other in itertools.pairwise(frames):
+            if one.hour > other.hour:
                 raise UserError(
                     f"{file}: line {other.line}: the time {texts[other.line]} follows "
                     f"{texts[one.line]}: put dates before times of day, and durations in order."
                 )
+
+
+def _going_back(frames: Sequence[_Frame]) -> Iterator[_Frame]:
+    """Frames whose time is before that of the row before: perhaps of another chamber."""
+    return (other for one, other in itertools.pairwise(frames) if other.hour < one.hour)
 
 
 def _numbered(image: str) -> tuple[str, int] | None:
@@ -234,7 +248,7 @@ def _number(file: Path, row: TableRow, key: str) -> float:
 def _series(file: Path, name: str, frames: list[_Frame]) -> Series:
     """The frames of a series in the order of their times."""
     frames = sorted(frames, key=lambda f: f.hour)
-    for one, other in zip(frames, frames[1:], strict=False):
+    for one, other in itertools.pairwise(frames):
         if one.hour == other.hour:
             cure = "give the column series a name for each chamber"
             if one.count == other.count:
@@ -247,5 +261,5 @@ def _series(file: Path, name: str, frames: list[_Frame]) -> Series:
         name,
         *(np.array([getattr(f, key) for f in frames]) for key in ("hour", "count", "low", "high")),
         tuple(f.flag for f in frames),
-        frames[0].columns,
+        tuple(f.columns for f in frames),
     )

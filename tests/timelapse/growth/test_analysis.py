@@ -12,6 +12,7 @@ import pytest
 
 from cellzoo.errors import UserError
 from cellzoo.timelapse.growth import report
+from cellzoo.timelapse.growth.analysis import analyse
 from cellzoo.timelapse.growth.series import read_series
 
 HEADER = "image,frame,count,count_raw,count_low,count_high,model,version,seconds,error,flag"
@@ -76,6 +77,26 @@ def test_conditions(tmp_path, run_cli):
     assert "medium rich: 2 of 2 with a rate" in result.stdout
     (rich, poor) = read(tmp_path / "out" / "conditions.csv")
     assert (rich["condition"], rich["series"], poor["with_rate"]) == ("rich", "2", "2")
+
+
+def test_a_series_of_two_conditions_is_refused(tmp_path):
+    table = tmp_path / "c.csv"
+    table.write_text("series,hours,count,medium\na,0,2,rich\na,1,2,\n")
+    assert analyse(table, by="medium").conditions[0].condition == "rich"
+    table.write_text("series,hours,count,medium\na,0,2,rich\na,1,2,poor\n")
+    with pytest.raises(UserError, match="says several medium of the series a, rich and poor"):
+        analyse(table, by="medium")
+
+
+def test_a_last_part_that_two_series_have_names_none(tmp_path):
+    (tmp_path / "c.csv").write_text("series,hours,count\nx/1,0,2\ny/1,0,2\n")
+    names = tmp_path / "s.csv"
+    names.write_text("series,medium\n1,rich\nx/1,poor\n")
+    found = analyse(tmp_path / "c.csv", by="medium", series_table=names)
+    assert [one.condition for one in found.conditions] == ["poor", "rich"]
+    names.write_text("series,medium\n1,rich\n")
+    with pytest.raises(UserError, match="the series 1, which may be x/1 or y/1"):
+        analyse(tmp_path / "c.csv", by="medium", series_table=names)
 
 
 def test_a_series_without_a_rate_has_empty_cells_and_a_sentence(tmp_path, run_cli):

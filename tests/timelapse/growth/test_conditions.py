@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellzoo.timelapse.growth.conditions import compare, summarise
+from cellzoo.timelapse.growth.conditions import compare, left_out, summarise
 from cellzoo.timelapse.growth.estimate import Growth
 
 
@@ -61,3 +61,21 @@ def test_three_conditions_are_corrected_for():
 @pytest.mark.parametrize("rates", [(0.03, 0.02), (0.03, 0.03, 0.02, None), (None,) * 4])
 def test_too_few_chambers_are_not_compared(rates):
     assert compare(chambers(*rates), ["a"] * (len(rates) - 2) + ["b"] * 2) == []
+
+
+def test_what_is_not_compared_is_said():
+    names = ["a", "a", "b", "b", "c"]
+    assert left_out(chambers(0.03, 0.02, 0.03, None, 0.01), names) == [
+        f"{name}: fewer than two chambers with a rate, so that nothing is compared with it"
+        for name in "bc"
+    ]
+    assert left_out(chambers(0.03, None), ["a", "a"]) == []
+
+
+def test_pairs_that_lack_a_rate_are_said():
+    pairs, names = ["x", "y", "z", "x", "y", "w"], ["a"] * 3 + ["b"] * 3
+    assert left_out(chambers(*A[:3], *B[:3]), names, pairs) == [
+        "b against a: 2 of 4 pairs have a rate in one of them alone and take no part: z, w"
+    ]
+    (said,) = left_out(chambers(*A[:3], B[0], None, B[1]), names, pairs)
+    assert said == "b and a share fewer than two pairs with a rate in both"
