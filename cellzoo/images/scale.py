@@ -134,11 +134,15 @@ def resize_all(images: np.ndarray, size: Size) -> np.ndarray:
     if images.shape[1:] == sides(size):
         return images
     resized = np.empty((len(images), *sides(size)), np.float32)
-    for start in range(0, len(images), 3):  # as if they were red, green and blue
-        some = slice(start, start + 3)
-        shrunk = _shrunk(cv2.merge(list(images[some])), size)
-        for k, image in enumerate(cv2.split(shrunk), start):
+    if all(new >= old for new, old in zip(sides(size), images.shape[1:], strict=True)):
+        for k, image in enumerate(images):
             resized[k] = _grown(image, size)
+    else:
+        for start in range(0, len(images), 3):  # as if they were red, green and blue
+            some = slice(start, start + 3)
+            shrunk = _shrunk(cv2.merge(list(images[some])), size)
+            for k, image in enumerate(cv2.split(shrunk), start):
+                resized[k] = _grown(image, size)
     least, most = (f(images, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     return np.clip(resized, least, most, out=resized)
 

@@ -35,6 +35,7 @@ _ZOOM_SUSPECT = 0.7  # of the threshold: nearer images are not zoomed; others ar
 _ZOOM_GAIN = 0.6  # times which the distance must become, or less
 _ZOOM_REST = 2.2  # times the threshold that the zoomed image may be away
 _ZOOM_LEAST = 1.15  # smaller differences are not said
+_FAR = 1e9  # a distance that no image has
 
 DARK = "darker than the training images"
 BRIGHT = "brighter than the training images"
@@ -318,25 +319,29 @@ class OutOfDistribution:
             whether the zoomed image would not be flagged.
         """
         middle = middle_of(images, _ZOOMED_SIDE)
-        own, others = steps.index(0), [k for k, step in enumerate(steps) if step]
-        zoomed = {k: resize_all(middle, _zoomed_size(middle, steps[k])) for k in others}
+        own = steps.index(0)
+        # No answer is at either end: those are zoomed only where another step may be one.
+        inner = [k for k in range(1, len(steps) - 1) if k != own]
+        zoomed = {k: resize_all(middle, _zoomed_size(middle, steps[k])) for k in inner}
         seen = np.empty((len(images), len(steps), len(FEATURES)))
         seen[:, own] = found if middle.shape == images.shape else features_of(middle)
-        for k in others:
+        for k in inner:
             seen[:, k] = features_of(zoomed[k], coarse=True)
         # Further features only add to a distance: most steps are out of the question by now.
-        least = self._zoom_distances(seen, COARSE)
+        least = np.full((2, *seen.shape[:2]), _FAR)
+        least[..., inner] = self._zoom_distances(seen[:, inner], COARSE)
         least[..., own] = self._zoom_distances(seen[:, own])
         known = _may_gain(least, own)
-        for k in others:
+        for k in inner:
             if known[:, k].any():
                 seen[known[:, k], k] = features_of(zoomed[k][known[:, k]])
         least[:, known] = self._zoom_distances(seen[known])
         answers: list[tuple[float | None, bool]] = [(None, False)] * len(images)
         for n in np.flatnonzero(_may_gain(least, own).any(axis=1)):
-            for k in others:
-                if not known[n, k]:
-                    seen[n, k] = features(zoomed[k][n])
+            image = middle[n : n + 1]
+            for k in range(len(steps)):
+                if k != own and not known[n, k]:
+                    seen[n, k] = features_of(resize_all(image, _zoomed_size(image, steps[k])))
             answers[n] = self._fitting(self._zoom_distances(seen[n]), steps, own)
         return answers
 
