@@ -5,6 +5,7 @@ looked at for flags. Of each there is little in memory, however many images come
 """
 
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 BATCH = 64
 MAX_BATCH_BYTES = 64 * 2**20  # large images are counted fewer at a time
 _FLAGGED_BYTES = 2**24  # larger images are looked at by themselves, for the sake of memory
-_FLAGGED = 2  # batches that are looked at for flags at the same time, while the next is counted
+# Batches that are looked at for flags at the same time, while the next is counted. On two cores a
+# second one would only wait for the first, for the reading and for the network.
+_FLAGGED = int(np.clip((os.cpu_count() or 1) // 2, 1, 4))
 
 
 class RefusedImages(UserError):
