@@ -280,8 +280,15 @@ def _followed(
                     f"{image}: frame {frame.index} has no row in {table}: add it, or choose other "
                     "frames with --frames."
                 )
-            one.rows.append([replace(row, flag=flag_of(row, frame.pixels.shape)) for row in rows])
-            one.hours.append(rows[0].time or time)
+            stated = time if interval_s is not None else ""
+            one.rows.append([
+                replace(
+                    row, image=image, time=stated or row.time or time,
+                    flag=flag_of(row, frame.pixels.shape),
+                )
+                for row in rows
+            ])  # fmt: skip
+            one.hours.append(one.rows[-1][0].time)
             continue
         if name not in followers:
             followers[name] = Follower(frame.pixels, where.in_first(frame.pixels, frame.path))

@@ -406,7 +406,9 @@ class Rows:
             seconds = None  # of a file's own start
         if self._interval_s is not None:
             seconds = None if step is None else step * self._interval_s
-        row.time = f"{seconds / 3600:.6g}" if series and seconds is not None else entry.hours
+        hours = f"{seconds / 3600:.6g}" if series and seconds is not None else ""
+        # A table of chambers was made with an interval, perhaps, that the file does not know.
+        row.time = hours or entry.hours if self._interval_s is not None else entry.hours or hours
         if entry.chamber:
             series = f"{series or entry.path} {entry.chamber}"
         row.series = readable(series)

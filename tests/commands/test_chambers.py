@@ -279,6 +279,14 @@ def test_a_wrong_table_is_named_with_its_line(field, tmp_path, text, words):
         chambers([field], "out", Where(roi=tmp_path / "boxes.csv"))
 
 
+def test_times_of_a_table_are_hours(field, where):
+    chambers([field], "out", where)
+    table = Path("out", "chambers.csv")
+    table.write_text(table.read_text().replace(",1.5,", ",90 min,", 1))
+    with pytest.raises(UserError, match="line 4: time '90 min' is no number of hours"):
+        read_chambers(table)
+
+
 def test_exactly_one_way_to_know_the_chambers():
     with pytest.raises(UsageError, match="Say where"):
         Where()
@@ -310,6 +318,28 @@ def test_counting_by_the_table_counts_what_is_written(field, where, tmp_path):
     assert [r.time for r in by_table] == ["0", "0", "1.5", "1.5", "3", "3"]
 
 
+def test_an_interval_goes_before_the_table_and_the_table_before_the_file(field, where):
+    chambers([field], "out", where, interval="20min")
+    hours = ["0", "0", "0.333333", "0.333333", "0.666667", "0.666667"]
+    assert [row["time"] for row in rows_of("out/chambers.csv")] == hours
+    table = Path("out", "chambers.csv")
+    assert [row.time for row in count_files(field, _Area(), chambers=table)] == hours
+    counted = count_files(field, _Area(), chambers=table, interval="3h")
+    assert [row.time for row in counted[::2]] == ["0", "3", "6"]
+    chambers([field], "again", Where(table=table), interval="3h")
+    assert [row["time"] for row in rows_of("again/chambers.csv")[::2]] == ["0", "3", "6"]
+    written = read_frames(Path("again", "series", SERIES[0]))
+    assert [frame.time_s for frame in written] == [0, 10800, 21600]
+
+
+def test_a_mended_table_names_the_fields_as_they_were_given(field, where):
+    chambers([field], "data", where)
+    shutil.move(field, "data")
+    chambers([f"data/{field}"], "again", Where(table=Path("data", "chambers.csv")))
+    counted = count_files(f"data/{field}", _Area(), chambers="again/chambers.csv")
+    assert [row.error for row in counted] == 6 * [""]
+
+
 def test_a_table_that_a_spreadsheet_saved_is_the_same_table(field, where, tmp_path):
     chambers([field], "out", where)
     rows = read_chambers(tmp_path / "out" / "chambers.csv")
@@ -335,6 +365,7 @@ def test_a_box_that_was_moved_out_of_the_field_is_flagged(field, where, tmp_path
     table = tmp_path / "out" / "chambers.csv"
     rows = rows_of(table)
     rows[1]["x"], rows[2]["y"] = "90000", str(-float(rows[2]["height"]) / 2)
+    rows[3]["flag"] = "clean; 70% of the chamber is outside the field"  # where it was before
     rows[2]["angle"] = "0"
     with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
@@ -342,7 +373,7 @@ def test_a_box_that_was_moved_out_of_the_field_is_flagged(field, where, tmp_path
         writer.writerows(rows)
     flags = ["100% of the chamber is outside the field", "50% of the chamber is outside the field"]
     counted = count_files(field, _Area(), chambers=table)
-    assert [row.flag for row in counted] == ["", *flags, "", "", ""]
+    assert [row.flag for row in counted] == ["", *flags, "clean", "", ""]
     chambers([field], "again", Where(table=table))
     assert [row["flag"] for row in rows_of("again/chambers.csv")] == ["", *flags, "", "", ""]
 

@@ -48,7 +48,8 @@ def outside(box: Box, shape: tuple[int, int]) -> str:
 
 def flag_of(row: ChamberRow, shape: tuple[int, int]) -> str:
     """What is unusual about a row of a table, whose box somebody may have mended."""
-    return row.flag if OUTSIDE in row.flag else _joined(row.flag, outside(row.box, shape))
+    others = [flag for flag in row.flag.split("; ") if OUTSIDE not in flag]
+    return _joined(*others, outside(row.box, shape))
 
 
 def _joined(*flags: str) -> str:

@@ -74,11 +74,16 @@ def read_chambers(file: Path) -> list[ChamberRow]:
             raise UserError(
                 f"{file}: line {line}: frame {frame!r} is no number from 0: correct it."
             )
+        time = row.get("time", "")
+        if time and not math.isfinite(_number(time)):
+            raise UserError(
+                f"{file}: line {line}: time {time!r} is no number of hours: correct it."
+            )
         rows.append(
             ChamberRow(
                 row["image"],
                 int(frame),
-                row.get("time", ""),
+                time,
                 replace(box, name=name),
                 csv_plain(row.get("flag", "")),
             )  # fmt: skip
@@ -122,10 +127,7 @@ def _box(file: Path, line: int, row: Mapping[str, str]) -> Box:
     numbers = []
     for key in _NUMBERS[1:]:
         text = row.get(key, "")
-        try:
-            number = float(text) if text else {"angle": 0.0, "score": math.nan}[key]
-        except (ValueError, KeyError):
-            number = math.inf
+        number = _number(text) if text else {"angle": 0.0, "score": math.nan}.get(key, math.inf)
         if math.isinf(number) or (key != "score" and math.isnan(number)):
             raise UserError(f"{file}: line {line}: {key} {text!r} is no number: correct it.")
         numbers.append(number)
@@ -136,3 +138,11 @@ def _box(file: Path, line: int, row: Mapping[str, str]) -> Box:
             f"least {_LEAST} each way."
         )
     return box
+
+
+def _number(text: str) -> float:
+    """Text as a number; infinite where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
