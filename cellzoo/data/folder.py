@@ -27,6 +27,7 @@ from cellzoo.images import (
     Notes,
     Size,
     count_labels,
+    like_grey_levels,
     natural_key,
     read_mask,
     resize_mask,
@@ -217,6 +218,8 @@ def _read_mask(
             f"{file}: has a single number, {mask.max()}, so it does not tell cells apart: name it "
             "in the column mask, or give the count"
         )
+    if np.isnan(row.count) and (said := like_grey_levels(mask)):
+        raise UserError(f"{file}: {said}")
     return mask
 
 

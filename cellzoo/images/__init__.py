@@ -15,7 +15,7 @@ from cellzoo.images.find import (
 from cellzoo.images.frame import Frame
 from cellzoo.images.grey import LUMINANCE
 from cellzoo.images.imagefile import COLOURS
-from cellzoo.images.mask import count_labels, read_mask
+from cellzoo.images.mask import count_labels, like_grey_levels, read_mask
 from cellzoo.images.notes import Notes
 from cellzoo.images.read import (
     MAX_MEGAPIXELS,
@@ -53,6 +53,7 @@ __all__ = [
     "few_bits",
     "find_images",
     "full_range",
+    "like_grey_levels",
     "natural_key",
     "new_images",
     "numbered",

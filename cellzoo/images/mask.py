@@ -13,6 +13,7 @@ from cellzoo.images.read import read_frames
 
 # Cells cover less of a picture than this, unless it is confluent or the mask is inverted.
 _MUCH_CELL = 0.8
+_MOST_PIECES = 5  # of a cell on average; grey levels of an image lie in many
 
 
 def read_mask(
@@ -82,6 +83,23 @@ def count_labels(mask: np.ndarray) -> int | None:
         if parts > 1 or numbers[0] == 255:
             return None
     return len(numbers)
+
+
+def like_grey_levels(mask: np.ndarray) -> str | None:
+    """What to say of a label image whose numbers lie in many pieces; None: its cells may be whole.
+
+    Args:
+        mask: `[height, width]` of whole numbers, 0 is background.
+    """
+    from skimage import measure  # 0.2 s, which those that read no label image go without
+
+    cells, pieces = len(np.unique(mask[mask > 0])), int(measure.label(mask).max())
+    if pieces <= _MOST_PIECES * (cells + 1):
+        return None
+    return (
+        f"has {cells} numbers in {pieces} pieces, like grey levels: give the label image, in which "
+        "each cell is one piece"
+    )
 
 
 def _array(path: Path) -> list[np.ndarray]:

@@ -583,6 +583,15 @@ def test_a_mask_that_numbers_no_cells_is_no_label_image(folder, values):
     assert load(folder, text.replace(",,", ",2,"))[0].counts[0] == 2
 
 
+def test_grey_levels_are_no_numbers_of_cells(folder):
+    """Such as a mask that was made smaller, with edges between black and white."""
+    values = np.zeros((8, 8), int)
+    values[::2, ::2] = [1, 2, 1, 2]
+    write_mask(folder, "masks/a.png", values.ravel())
+    with pytest.raises(UserError, match="2 numbers in 16 pieces, like grey levels"):
+        load(folder, "image,count,label_image\nimages/a.png,,masks/a.png\n")
+
+
 def test_a_binary_mask_gives_no_count(folder):
     write_mask(folder, "masks/a.png", [1, 2])
     image_set, _ = load(folder, "image,count,mask\nimages/a.png,,masks/a.png\n")

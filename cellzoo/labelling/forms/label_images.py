@@ -3,14 +3,11 @@
 import os
 
 import numpy as np
-from skimage import measure
 
 from cellzoo.data.points import Point
-from cellzoo.images import count_labels, read_mask
+from cellzoo.images import count_labels, like_grey_levels, read_mask
 from cellzoo.images.readers import format_of
 from cellzoo.labelling.label_file import LabelFile, Labelled, Surroundings
-
-_MOST_PIECES = 5  # of a cell on average; grey levels of an image lie in many
 
 
 def recognises(file: LabelFile) -> bool:
@@ -38,13 +35,8 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
                 f"has a single number, {mask.max()}, so it does not tell cells apart: save one in "
                 "which each cell has a number of its own",
             )
-        pieces = measure.label(mask).max()
-        if pieces > _MOST_PIECES * cells + _MOST_PIECES:
-            raise file.refused(
-                None,
-                f"has {cells} numbers in {pieces} pieces, like grey levels: give the label image, "
-                "in which each cell is one piece",
-            )
+        if said := like_grey_levels(mask):
+            raise file.refused(None, said)
         place = os.path.abspath(file.path) + ("" if frame is None else f"#{frame}")
         labels.append(
             Labelled(
