@@ -446,12 +446,29 @@ def build_network(recipe: Recipe, pretrained: bool = True) -> "keras.Model":
         recipe: names the model and the seed of its random weights.
         pretrained: read the file of pre-trained weights that the recipe may name; a network that is
             to get those of a trained one has no use for it.
+
+    Raises:
+        UserError: the network, which somebody may be writing, has other inputs or counts than asked
+            for.
     """
     import keras  # 3 s
 
     keras.utils.set_random_seed(recipe.seed)
     domains = ("natural", "synthetic") if recipe.data.synthetic else ("natural",)
-    return recipe.model.build(domains, recipe.seed, pretrained)
+    network = recipe.model.build(domains, recipe.seed, pretrained)
+    for domain in domains:
+        ends = {domain: network.input, f"{domain}_count": network.output}
+        shapes = [
+            len(tensors[key].shape) if isinstance(tensors, dict) and key in tensors else 0
+            for key, tensors in ends.items()
+        ]
+        if shapes != [3, 1]:  # a count [batch, 1] would be compared with every label
+            raise UserError(
+                f"The network of {recipe.model.name} must have the input {domain}, "
+                f"[batch, height, width], and the output {domain}_count, [batch]: see "
+                "docs/models.md."
+            )
+    return network
 
 
 def check_start(recipe: Recipe) -> None:

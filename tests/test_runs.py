@@ -9,7 +9,7 @@ import pytest
 
 from cellzoo.errors import UserError
 from cellzoo.recipe import load_recipe
-from cellzoo.runs import Run
+from cellzoo.runs import Run, build_network
 from cellzoo.training.resume import latest_unfinished, open_run
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
@@ -95,3 +95,18 @@ def test_training_images_of_earlier_runs_are_known(tiny_run, tmp_path):
     assert run.out_of_distribution_file.name == "out_of_distribution.json"
     run.out_of_distribution_file.rename(run.path / "report" / "familiarity.json")
     assert run.out_of_distribution().metadata() == known.metadata()
+
+
+@pytest.mark.parametrize("shape, name", [((1,), "natural_count"), ((), "natural_cells")])
+def test_a_network_that_gives_no_counts_is_said_before_it_learns(recipe, monkeypatch, shape, name):
+    """Errors of counts [batch, 1] would be those against every label of a batch."""
+    import keras
+
+    def build(self, domains, seed, pretrained):
+        image = keras.Input((16, 16), name="natural")
+        count = keras.ops.reshape(keras.ops.mean(image, axis=(1, 2)), (-1, *shape))
+        return keras.Model({"natural": image}, {name: count})
+
+    monkeypatch.setattr(type(recipe.model), "build", build)
+    with pytest.raises(UserError, match="twinvae_spatial must have .* natural_count, .batch.: see"):
+        build_network(recipe)
