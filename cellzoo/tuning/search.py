@@ -14,7 +14,7 @@ from typing import Any
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE, lock, write_atomically, write_csv
 from cellzoo.recipe import Recipe, check_space, load_recipe, with_epochs, with_values
-from cellzoo.runs import build_network, recipe_file
+from cellzoo.runs import Run, build_network, recipe_file
 from cellzoo.tuning import process
 from cellzoo.tuning.chief import serve_search
 from cellzoo.tuning.oracle import COMPLETED, FAILED, LOCAL, RUNNING, STOPPED, decoded, make_oracle
@@ -198,6 +198,7 @@ class Search:
         if trial_process.returncode:
             return None, process.reason_of(trial_process.returncode, said)
         try:
+            self._check_images(run)
             return self._objective(run), ""
         except UserError as error:
             return None, str(error)
@@ -228,6 +229,25 @@ class Search:
     def _values(self, trial: Any) -> dict[str, Any]:
         values = trial.hyperparameters.values
         return {key: decoded(values[key]) for key in self.settings.searched if key in values}
+
+    def _check_images(self, run: Path) -> None:
+        """Sees to it that a trial was validated on what the first one was.
+
+        A search over the seed deals the groups out anew, and labels may be mended between two
+        starts: the best trial would be the one with the easiest images.
+
+        Raises:
+            UserError: it was not.
+        """
+        others = sorted(run.parent.glob("*/report/validation.json"))
+        first = next((file.parents[1] for file in others if file.parents[1] != run), run)
+        tables = [_validated_on(folder) for folder in (first, run)]
+        if all(tables) and tables[0] != tables[1]:
+            raise UserError(
+                f"It was validated on other images or labels than {first}, so errors do not "
+                "compare: bring these back, take what deals them out (seed) from tune.space, or "
+                "choose another --out."
+            )
 
     def _objective(self, run: Path) -> float:
         """The score of the model that the run kept, or the best of a history column."""
@@ -386,6 +406,18 @@ def _in_words(error: BaseException) -> BaseException:
     if type(error).__module__.startswith("grpc"):
         return UserError("The chief no longer answers: start it again, then this command.")
     return error
+
+
+def _validated_on(run: Path) -> list[tuple[str, str | None]]:
+    """Names and counts of a run's labelled validation images; none where it did not say."""
+    if not recipe_file(run).is_file():
+        return []
+    rows = Run(run).split_table()
+    return [
+        (row["image"], row.get("count"))
+        for row in rows
+        if row["split"] == "validation" and row["labelled"] == "1"
+    ]
 
 
 def _seconds(run: Path) -> float:

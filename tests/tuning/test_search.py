@@ -414,6 +414,22 @@ def test_a_search_is_made_by_one_process_at_a_time(load, tmp_path):
     assert not (tmp_path / "search" / "recipe.yaml").exists()  # which is the other search's
 
 
+def test_trials_validated_on_other_images_do_not_compete(load, tmp_path):
+    recipe, trials = load(), tmp_path / "trials"
+    search = Search(recipe, tmp_path, None)
+    header = "image,group,split,labelled,count,mean\n"
+    for number, count, mean in ((0, 3, 0.5), (1, 3, 0.6), (2, 4, 0.5)):  # other sizes, other means
+        run = trials / f"{number:04d}"
+        (run / "report").mkdir(parents=True)
+        (run / "recipe.yaml").write_text(recipe.to_yaml())
+        (run / "report" / "validation.json").write_text("{}")
+        (run / "splits.csv").write_text(f"{header}a.png,a,validation,1,{count},{mean}\n")
+    search._check_images(trials / "0000")
+    search._check_images(trials / "0001")
+    with pytest.raises(UserError, match="validated on other images or labels than .*0000, so err"):
+        search._check_images(trials / "0002")
+
+
 def test_a_trial_waits_for_its_former_process(load, tmp_path):
     """One that a killed search has left behind ends after its step, and trains until then."""
     search = Search(load(), tmp_path, None)
