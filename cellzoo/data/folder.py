@@ -117,7 +117,9 @@ def load_folder(
                 if np.isnan(row.count):
                     row = replace(row, count=float(cells))
                 elif cells not in (None, row.count):
-                    contradicted.append((row, cells))
+                    contradicted.append((row, f"label image numbers {cells} cells"))
+            elif mask is not None and mask.any() != (row.count > 0) and not np.isnan(row.count):
+                contradicted.append((row, f"mask {'shows' if mask.any() else 'lacks'} cells"))
             small = None if mask is None else resize_mask(mask, size)
             count, places = dotted.of(file, frame, len(frames), row)
             row = replace(row, count=count)
@@ -223,15 +225,15 @@ def _read_mask(
     return mask
 
 
-def _say_contradictions(csv_path: Path | None, found: list[tuple[Row, int]]) -> None:
-    """Warns, once, of counts that are not those of their label images."""
+def _say_contradictions(csv_path: Path | None, found: list[tuple[Row, str]]) -> None:
+    """Warns, once, of counts that are not those of their masks or label images."""
     if found:
-        row, cells = found[0]
+        row, other = found[0]
         more = f" ({len(found) - 1} more differ, too)" if found[1:] else ""
         log.warning(
-            "%s: line %d: gives %s a count of %d, but its label image numbers %d cells%s: the "
-            "count is taken, correct one of the two.",
-            csv_path, row.line, row.name, row.count, cells, more,
+            "%s: line %d: gives %s a count of %d, but its %s%s: the count is taken, correct one of "
+            "the two.",
+            csv_path, row.line, row.name, row.count, other, more,
         )  # fmt: skip
 
 

@@ -565,6 +565,18 @@ def test_a_count_that_its_label_image_contradicts_is_said_once(folder, caplog, m
     assert not caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("count", "values", "said"), [(3, [], "mask lacks cells"), (0, [255], "mask shows cells")]
+)
+def test_a_count_that_its_mask_contradicts_is_said(folder, caplog, count, values, said):
+    write_mask(folder, "masks/a.png", values)
+    write_mask(folder, "masks/b.png", [255])
+    text = f"image,count,mask\nimages/a.png,{count},masks/a.png\nimages/b.png,5,masks/b.png\n"
+    with caplog.at_level("WARNING", logger="cellzoo"):
+        load(folder, text + "images/c.png,,masks/b.png\n")
+    assert f"line 2: gives images/a.png a count of {count}, but its {said}: the" in caplog.text
+
+
 def test_masks_that_look_inverted_are_warned_of_once(folder, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
     for name in "ab":
