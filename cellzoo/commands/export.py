@@ -42,6 +42,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 TEST_VECTOR_FILE = "assets.extra/test_vector.npz"
 MODELS_CONFIG = "models.config"
 _NEW = ".new-"  # begins the name of a version that is being written
+_LAST = ".last"  # the highest number given: a version that was taken back keeps its own
 
 
 def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | None = None) -> Path:
@@ -82,7 +83,9 @@ def export(run_folder: Path, to: Path = Path("saved_models"), serving: Path | No
         if alone:  # else what is found may be another export's, under way
             for left in base.glob(f"{_NEW}????????"):
                 shutil.rmtree(left, ignore_errors=True)
-        return _export(counter, graph, base, serving)
+        folder = _export(counter, graph, base, serving)
+        _keep_number(int(folder.name), base)
+        return folder
 
 
 def _export(
@@ -121,7 +124,7 @@ def _models_config(serving: Path, name: str) -> str:
 def _take_next_version(temporary: Path, base: Path) -> Path:
     while True:
         taken = [version_number(path) or 0 for path in base.iterdir()]
-        folder = base / str(max(taken, default=0) + 1)
+        folder = base / str(max([*taken, _last_number(base)]) + 1)
         try:
             os.rename(temporary, folder)  # whole, at once; fails where another export was faster
         except OSError:
@@ -129,6 +132,19 @@ def _take_next_version(temporary: Path, base: Path) -> Path:
                 raise
             continue
         return folder
+
+
+def _keep_number(number: int, base: Path) -> None:
+    """Writes down a number that was given."""
+    write_atomically(base / _LAST, f"{max(number, _last_number(base))}\n")
+
+
+def _last_number(base: Path) -> int:
+    """The highest number that was given; 0 where that was not written down."""
+    try:
+        return int((base / _LAST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _write(counter: RunCounter, graph: CountingGraph | AlikeGraph, folder: Path) -> None:

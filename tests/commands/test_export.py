@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cellzoo.commands.export import TEST_VECTOR_FILE, WARMUP_FILE, _take_next_version, export
+from cellzoo.commands.export import (
+    TEST_VECTOR_FILE,
+    WARMUP_FILE,
+    _keep_number,
+    _take_next_version,
+    export,
+)
 from cellzoo.counters.load import load_counter, load_run
 from cellzoo.counters.saved_model import SavedModelCounter
 from cellzoo.errors import UserError
@@ -124,7 +130,20 @@ def test_a_version_is_never_written_over(tiny_run, tmp_path, contents, monkeypat
     with pytest.raises(UserError, match="answers otherwise"):
         export(tiny_run, tmp_path)
     assert contents(tmp_path) == before
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", "7", "8"]
+    names = sorted(path.name for path in (tmp_path / "tiny").iterdir())
+    assert names == [".last", ".lock", "7", "8"]
+
+
+def test_the_number_of_a_version_that_was_taken_back_is_not_given_again(tmp_path):
+    """Tables of counts name it."""
+    (tmp_path / "tiny").mkdir()
+    for given, taken_back in (("1", False), ("2", True), ("3", False)):
+        (tmp_path / "new").mkdir()
+        folder = _take_next_version(tmp_path / "new", tmp_path / "tiny")
+        assert folder.name == given
+        _keep_number(int(given), tmp_path / "tiny")
+        if taken_back:
+            folder.rmdir()
 
 
 def test_what_a_kill_left_is_cleaned_by_the_next_export(tiny_run, tmp_path, monkeypatch):
@@ -133,7 +152,8 @@ def test_what_a_kill_left_is_cleaned_by_the_next_export(tiny_run, tmp_path, monk
     (tmp_path / "tiny" / ".notes").mkdir()
     monkeypatch.setattr("cellzoo.commands.export._write", lambda *arguments: None)
     export(tiny_run, tmp_path)
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [".lock", ".notes", "1"]
+    names = sorted(path.name for path in (tmp_path / "tiny").iterdir())
+    assert names == [".last", ".lock", ".notes", "1"]
 
 
 def test_the_servers_configuration_keeps_what_was_edited_meanwhile(tiny_run, tmp_path, monkeypatch):
@@ -155,7 +175,8 @@ def test_the_servers_configuration_keeps_what_was_edited_meanwhile(tiny_run, tmp
     file.write_text("models {")
     with pytest.raises(UserError, match="models.config is no ModelServerConfig"):
         export(tiny_run, tmp_path / "models", serving)
-    assert sorted(path.name for path in (tmp_path / "models" / "tiny").iterdir()) == [".lock", "1"]
+    names = sorted(path.name for path in (tmp_path / "models" / "tiny").iterdir())
+    assert names == [".last", ".lock", "1"]
 
 
 def test_exports_at_the_same_time_get_versions_of_their_own(tmp_path):
