@@ -396,7 +396,7 @@ def growth(
 
 
 @main.command()
-@click.argument("models", type=PATH, default=Path("saved_models"))
+@click.argument("models", type=PATH, required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every interface.")
 @click.option("--grpc-port", type=_PORT, default=8500, show_default=True)
 @click.option("--rest-port", type=_PORT, default=8501, show_default=True)
@@ -414,7 +414,7 @@ def growth(
 def serve(**service: Any) -> None:
     """Serve exports as TensorFlow Serving does.
 
-    Answers its gRPC and REST for the exports below MODELS.
+    Answers its gRPC and REST for the exports below MODELS, which is saved_models if left out.
 
     Looks for new versions each second; nothing but this computer can reach it unless --host says
     so. SIGTERM lets requests under way finish, where it is not tensorflow_model_server that serves.
@@ -432,4 +432,7 @@ def serve(**service: Any) -> None:
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
         )
+    if service["models"] and service["model_config_file"]:
+        raise UsageError("MODELS and --model-config-file exclude each other: leave one out.")
+    service["models"] = service["models"] or Path("saved_models")
     serve(Service(**service), start_tensorflow)

@@ -144,6 +144,8 @@ def evaluate(
     """
     from cellzoo import zoo
 
+    if allow_copies and data is None:
+        raise UsageError("--allow-copies goes with --data: of its own images none are looked for.")
     run = zoo.find(run)
     start_tensorflow()
     from cellzoo.commands.evaluate import scores_in_words

@@ -110,6 +110,11 @@ def compare(
     plan: list[Entrant | _Training] = []
     named = [split_label(argument) for argument in arguments]
     recipes = [path for _, path in named if not path.is_dir()]
+    if not recipes and (settings or quick or seeds or natural_only):
+        raise UsageError(
+            "--set, --budget, --quick, --seed and --natural-only are for recipes, which are "
+            "trained; runs are taken as they are: leave these out, or name a recipe."
+        )
     _check_model_settings(recipes, settings, quick)
     for label, path in named:
         if path.is_dir():

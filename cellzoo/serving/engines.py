@@ -78,6 +78,11 @@ class Service:
                 f"{self.models}` writes one to saved_models, and `cellzoo serve saved_models` "
                 "serves it."
             )
+        if (self.models / "saved_model.pb").is_file():
+            raise UserError(
+                f"{self.models} is one version of a model: serve the folder that its number is in, "
+                f"{self.models.resolve().parent}."
+            )
         if not find_models():
             raise UserError(
                 f"{self.models} holds no SavedModel in a numbered folder "
