@@ -575,6 +575,23 @@ def test_frames_of_a_set_come_once_each(tmp_path, axes):
     assert reader.notes.sentences == []
 
 
+def test_files_that_go_on_without_a_position_in_their_name_belong_together(tmp_path):
+    """`a_MMStack_1` goes on where `a_MMStack` was full; alone it may be that of a position 1."""
+    planes = {(p, t, z, 0): scene(4 * p + 2 * t + z).astype(np.uint16)
+              for t in (0, 1) for p in (0, 1) for z in (0, 1)}  # fmt: skip
+    summary = {"Frames": 2, "Slices": 2, "Channels": 1, "Positions": 2}
+    files = [tmp_path / "a_MMStack.ome.tif", tmp_path / "a_MMStack_1.ome.tif"]
+    for file, places in zip(files, (list(planes)[:5], list(planes)[5:]), strict=True):
+        writers.micromanager(file, {place: planes[place] for place in places}, summary)
+    found = [list(read_frames(file, position=0, z="max")) for file in files]
+    assert [[frame.step for frame in part] for part in found] == [[0, 1], []]
+    frames = [list(read_frames(file, position=1, z=1)) for file in files]
+    assert [[frame.step for frame in part] for part in frames] == [[0], [1]]
+    for part, t in zip(frames, (0, 1), strict=True):
+        np.testing.assert_array_equal(part[0].pixels, planes[1, t, 1, 0])
+    assert len({frame.series for part in frames for frame in part}) == 1
+
+
 def test_files_of_an_ndtiff_number_positions_and_channels_alike(tmp_path):
     """The second one goes on with the second position, of which it has the second channel alone."""
     places = [("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")]

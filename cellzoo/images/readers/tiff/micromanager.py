@@ -9,6 +9,7 @@ import json
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +24,8 @@ _INDEX_MAP = 54773648  # bytes 8 to 12 of such a file
 _PAGE_TAG = 51123
 _KEYS = ("PositionIndex", "FrameIndex", "SliceIndex", "ChannelIndex")
 _NAME = re.compile(
-    r"(?P<stem>.*_MMStack(?:_(?P<position>.+?))?)(?:_[1-9]\d*)?(?P<end>\.ome\.tiff?)", re.I
+    r"(?P<stem>(?P<whole>.*_MMStack)(?:_(?P<position>.+?))?)(?:_[1-9]\d*)?(?P<end>\.ome\.tiff?)",
+    re.I,
 )
 
 Place = tuple[int, int, int, int]  # position, time, plane, channel
@@ -73,6 +75,32 @@ class _Stack:
         return layout.picture(read_page(self.tiff, self.pages[page], self.path))
 
 
+@dataclass(frozen=True)
+class _Name:
+    """What the name of a file says.
+
+    Attributes:
+        stem: the same for files that go on where another one was full.
+        position: empty where the files are to hold all of them.
+        end: the suffix.
+    """
+
+    stem: str
+    position: str
+    end: str
+
+    @classmethod
+    def of(cls, path: Path) -> "_Name | None":
+        """The name of a file; None of another program's."""
+        found = _NAME.fullmatch(path.name)
+        if not found:
+            return None
+        stem, position = found["stem"], found["position"] or ""
+        if position.isdigit() and (path.parent / (found["whole"] + found["end"])).is_file():
+            stem, position = found["whole"], ""  # it counts files, of which that is the first
+        return cls(stem, position, found["end"])
+
+
 class _Acquisition:
     """The files of one acquisition; the others are opened when a plane of them is needed."""
 
@@ -90,13 +118,13 @@ class _Acquisition:
 
     def _others(self) -> list[_Stack]:
         """The files that go on where this one, or the one before it, was full."""
-        found = _NAME.fullmatch(self.own.path.name)
-        if not found:
+        own = _Name.of(self.own.path)
+        if not own:
             return []
         others = []
-        for path in sorted(self.own.path.parent.glob(f"{glob.escape(found['stem'])}*")):
-            name = _NAME.fullmatch(path.name)
-            if path == self.own.path or not name or name["stem"] != found["stem"]:
+        for path in sorted(self.own.path.parent.glob(f"{glob.escape(own.stem)}*")):
+            name = _Name.of(path)
+            if path == self.own.path or not name or name.stem != own.stem:
                 continue
             tiff = tifffile.TiffFile(path, _multifile=False)
             others.append(_Stack(path, tiff, page_offsets(tiff)[0]))
@@ -157,11 +185,11 @@ def open_file(
 
 def _set_name(path: Path) -> str:
     """One name from the first plane to the last, whatever other files come."""
-    found = _NAME.fullmatch(path.name)
-    if not found:
+    name = _Name.of(path)
+    if not name:
         return ""
     # Without a position the first file is to hold all of them, and is named as if it were alone.
-    return found["stem"] if found["position"] else found["stem"] + found["end"]
+    return name.stem if name.position else name.stem + name.end
 
 
 def _series(
@@ -220,9 +248,9 @@ def _position_names(
     for number, place in enumerate(stage if isinstance(stage, list) else ()):
         if isinstance(place, dict) and (place.get("Label") or place.get("label")):
             names[number] = str(place.get("Label") or place.get("label"))
-    found = _NAME.fullmatch(own.path.name)
-    if len(positions) == 1 and found and found["position"]:
-        names.setdefault(positions[0], found["position"])
+    name = _Name.of(own.path)
+    if len(positions) == 1 and name and name.position:
+        names.setdefault(positions[0], name.position)
     images = re.findall(r'<Image [^>]*\bName="([^"]*)"', own.tiff.pages.first.description)
     if len(images) > max(positions):
         for number in positions:
