@@ -318,6 +318,21 @@ def test_pixel_size(tmp_path, options, expected):
     assert frame.pixel_size_um == (None if expected is None else pytest.approx(expected))
 
 
+@pytest.mark.parametrize("claimed", ["UTF-8", "utf-16", "ISO-8859-1"])
+def test_an_ome_description_is_read_whatever_encoding_it_claims(tmp_path, claimed):
+    path = write_tiff(
+        tmp_path / "a.ome.tif", STACK, metadata={"axes": "TYX", "PhysicalSizeX": 0.65,
+                                                 "PhysicalSizeXUnit": "µm"}
+    )  # fmt: skip
+    description = tifffile.tiffcomment(path).replace("UTF-8", claimed)
+    assert f'encoding="{claimed}"' in description
+    raw = description.encode("latin-1" if claimed == "ISO-8859-1" else "utf-8")
+    write_tiff(path, STACK, description=raw, metadata=None, photometric="minisblack")
+    frames = frames_of(path)
+    assert [frame.step for frame in frames] == [0, 1, 2, 3]
+    assert frames[0].pixel_size_um == pytest.approx(0.65)
+
+
 # Broken files
 
 

@@ -3,6 +3,7 @@
 https://ome-model.readthedocs.io/en/stable/ome-tiff/specification.html
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from cellzoo.images.imagefile import ImageFile, Series
 from cellzoo.images.readers.tiff.pages import Layout, is_there, read_page
 
 _AXES = "TZC"
+_FIRST_LINE = re.compile(r"<\?xml\b.*?\?>", re.DOTALL)
 _MOST_PLANES = 10**6  # of a picture and all of its files
 Plane = tuple[str, int]  # name of the file, empty for this one, and number of the page
 
@@ -281,7 +283,7 @@ def _description(tiff: tifffile.TiffFile, path: Path) -> ElementTree.Element | N
     if not (text.lstrip()[:5] in ("<?xml", "<OME ", "<ome:") or "<OME" in text[:2000]):
         return None
     try:
-        root = ElementTree.fromstring(text.strip("\0 \n\r\t").encode())
+        root = _parsed(text)
         if _tag(root) != "OME":
             return None
         elsewhere = next(_children(root, "BinaryOnly"), None)
@@ -299,12 +301,16 @@ def _description(tiff: tifffile.TiffFile, path: Path) -> ElementTree.Element | N
         return None
 
 
+def _parsed(text: str) -> ElementTree.Element:
+    """The root of text, whatever encoding its first line claims: .NET writes UTF-16 there."""
+    return ElementTree.fromstring(_FIRST_LINE.sub("", text.strip("\0 \n\r\t\ufeff")))
+
+
 def _beside(file: Path) -> ElementTree.Element | None:
     """A description in a companion file or in the first file of the set."""
     if file.suffix.lower() in (".tif", ".tiff", ".btf"):
         with tifffile.TiffFile(file, _multifile=False) as tiff:
-            text = tiff.pages.first.description
-            return ElementTree.fromstring(text.strip("\0 \n\r\t").encode())
+            return _parsed(tiff.pages.first.description)
     return ElementTree.parse(file).getroot()
 
 
