@@ -73,6 +73,11 @@ class ModelSection(Section):
         return False
 
     @property
+    def counts_alike_when_turned(self) -> bool:
+        """Whether an image that is turned or mirrored has exactly the same count."""
+        return False
+
+    @property
     def reconstructs(self) -> bool:
         """Whether it has a decoder, so the output ``<domain>_reconstruction``."""
         return False

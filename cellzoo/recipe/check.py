@@ -24,6 +24,11 @@ def check_recipe(recipe: Recipe) -> None:
             f"count.test_time_augmentation is 8, but images of {width} x {height} px do not fit "
             "the network when they are turned by 90 degrees: choose 4."
         )
+    if recipe.count.test_time_augmentation > 1 and recipe.model.counts_alike_when_turned:
+        raise UsageError(
+            "model.symmetric gives an image the same count in all its orientations: set "
+            "count.test_time_augmentation to 1."
+        )
     turns = recipe.augment.rotate and height == width
     if recipe.train.distil and not (recipe.augment.flip or turns):
         raise UsageError(

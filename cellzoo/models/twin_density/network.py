@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from cellzoo.models.layers import ImageCentering, SpaceToDepth
 from cellzoo.models.section import Domain
+from cellzoo.models.symmetric import ORIENTATIONS, OrientationMean, SymmetricConv2D
 from cellzoo.models.twin_density.section import TwinDensity
 
 
@@ -30,6 +31,9 @@ def twin_density(section: TwinDensity, domains: Sequence[Domain] = ("natural",))
     image's mean, and off by 1.6 % with windows (zoo:simulated_bf,
     ``benchmarks/results/mosaics.csv``).
 
+    A symmetric network has the same layers. Each filter is there in eight orientations, and what
+    they say of a grid cell is averaged at the end: :mod:`cellzoo.models.symmetric`.
+
     Args:
         section: its keys.
         domains: leave ``"synthetic"`` out to train on natural images alone.
@@ -41,21 +45,41 @@ def twin_density(section: TwinDensity, domains: Sequence[Domain] = ("natural",))
         ``<domain>_mean``, the map that it is made from, ``[batch, h / 8, w / 8, latent]``.
     """
     encoder, shared_encoder = encoders(section), shared_layers(section, "shared_encoder")
-    mean_layer = layers.Conv2D(section.latent, 1, name="latent_mean")
+    if section.symmetric:
+        mean_layer = SymmetricConv2D(ORIENTATIONS * section.latent, 1, name="latent_mean")
+        over_orientations = OrientationMean(name="latent_map")
+    else:
+        mean_layer = layers.Conv2D(section.latent, 1, name="latent_mean")
     density = density_layers(section)
     inputs, outputs = {}, {}
     for domain in domains:
         inputs[domain] = image = keras.Input((None, None), name=domain)
         mean = mean_layer(shared_encoder(encoder(domain)(ops.expand_dims(image, -1))))
-        outputs |= count_outputs(domain, density(mean)) | {f"{domain}_mean": mean}
+        outputs |= count_outputs(domain, density(mean)) | {
+            f"{domain}_mean": over_orientations(mean) if section.symmetric else mean
+        }
     return keras.Model(inputs, outputs, name="twin_density")
 
 
-def convolution(section: TwinDensity, width: int, name: str, strides: int = 1) -> list:
-    """A 3 x 3 convolution and its leaky ReLU."""
-    kernels = layers.Conv2D(
-        width, 3, strides=strides, padding="same", kernel_initializer="he_normal", name=name
-    )
+def convolution(
+    section: TwinDensity, width: int, name: str, strides: int = 1, squares: bool = False
+) -> list:
+    """A 3 x 3 convolution, or a symmetric one, and its leaky ReLU.
+
+    Args:
+        section: says whether it is symmetric, and the slope.
+        width: its channels.
+        name: of the layer.
+        strides: 1 or 2.
+        squares: whether it reads squares of pixels.
+    """
+    if section.symmetric:
+        reads = "squares" if squares else "orientations"
+        kernels = SymmetricConv2D(width, 3 if strides == 1 else 4, strides, reads, name=name)
+    else:
+        kernels = layers.Conv2D(
+            width, 3, strides=strides, padding="same", kernel_initializer="he_normal", name=name
+        )
     return [kernels, layers.LeakyReLU(section.negative_slope)]
 
 
@@ -66,7 +90,7 @@ def encoders(section: TwinDensity) -> Callable[[Domain], keras.Sequential]:
         return [
             # A convolution over one channel takes three times as long on a processor.
             SpaceToDepth(4, name="squares"),
-            *convolution(section, section.channels[0], "conv1"),
+            *convolution(section, section.channels[0], "conv1", squares=True),
             *convolution(section, section.channels[1], "conv2", strides=2),
         ]
 
@@ -97,8 +121,10 @@ def density_layers(section: TwinDensity) -> keras.Sequential:
         bias_initializer=keras.initializers.Constant(-4.0),
         name="cells",
     )
-    stages = [*convolution(section, section.shared_channels, "conv1"), cells]
-    return keras.Sequential(stages, name="regressor")
+    stages = convolution(section, section.shared_channels, "conv1")
+    if section.symmetric:
+        stages.append(OrientationMean(name="orientation_mean"))
+    return keras.Sequential([*stages, cells], name="regressor")
 
 
 def count_outputs(domain: Domain, cells) -> dict:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from cellzoo.errors import UsageError
 from cellzoo.models.section import Domain, Network
 from cellzoo.models.tiling import Tiling
 
@@ -38,6 +39,10 @@ class TwinDensity(Network):
         shared_reader: one encoder reads both domains. Synthetic images show where each cell is, and
             what that teaches the encoder then holds for natural cells as well, as far as the
             synthetic ones look like them.
+        symmetric: filters are there in eight orientations. An image, its mirror image and both
+            turned by 90, 180 and 270 degrees then have the same count, so one look is the mean of
+            eight. Channels must be multiples of 8; ``latent`` channels are there in each
+            orientation, so a training takes as long with an eighth as many.
 
     Example:
         >>> network = TwinDensity(channels=(4, 8), shared_channels=8, latent=4).build()
@@ -53,10 +58,25 @@ class TwinDensity(Network):
     negative_slope: NonNegativeFloat = 0.2
     center: bool = True
     shared_reader: bool = False
+    symmetric: bool = False
 
     twin: ClassVar[bool] = True
     takes_synthetic: ClassVar[bool] = True
     embeds: ClassVar[bool] = True
+
+    @property
+    def counts_alike_when_turned(self) -> bool:
+        """See :attr:`cellzoo.models.section.ModelSection.counts_alike_when_turned`."""
+        return self.symmetric
+
+    def check(self) -> None:
+        """See :meth:`cellzoo.models.section.ModelSection.check`."""
+        widths = (*self.channels, self.shared_channels)
+        if self.symmetric and any(width % 8 for width in widths):
+            raise UsageError(
+                "model.symmetric draws each filter in eight orientations: make model.channels and "
+                "model.shared_channels multiples of 8."
+            )
 
     def tiling(self) -> Tiling:
         """Windows as large as :attr:`image_size`, of which what lies a margin inside is kept.

@@ -25,6 +25,7 @@ class TwinVAESpatial(TwinDensity):
     """
 
     name: Literal["twinvae_spatial"] = "twinvae_spatial"
+    symmetric: Literal[False] = False
 
     reconstructs: ClassVar[bool] = True
     decodes_beyond_unit_range: ClassVar[bool] = True
