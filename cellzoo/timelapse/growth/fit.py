@@ -80,6 +80,13 @@ class Fit:
         return np.exp(design @ [self.offset, self.rate, *self.changes])
 
     @property
+    def scatter(self) -> float:
+        """How many times further off counts are than their noise makes them, at the least."""
+        off = (self.counts - self.cells(self.start + self.hours))[:, None]
+        white = whiten(np.linalg.cholesky(self.covariances), off)
+        return float(np.sqrt(np.square(white).mean(axis=(1, 2)).min()))
+
+    @property
     def divisions(self) -> float:
         """Cells that grew, between the steps."""
         edges = [self.start, *self.steps, self.end]
@@ -118,8 +125,9 @@ def fit_growth(series: Series, window: Window, debris: float = 0.0) -> Fit | Non
     misread = np.square(_SIZES)[:, None, None, None] * memory
     misread = misread.reshape(-1, len(t), len(t))
     error = evidence = math.nan
+    most = max(14.0, math.log(max(counts.max(), 1)) + 3)  # a step that goes astray is no overflow
     for turn in range(4):
-        cells = np.exp(np.clip(design @ beta, -3, 14))
+        cells = np.exp(np.clip(design @ beta, -3, most))
         expected = np.sqrt(0.25 + 0.02 * (cells + debris)) if spread is None else spread
         ages = AGES * np.exp(-beta[1] * apart / FORGET)
         noise = np.minimum.outer(cells, cells) * (LIFETIMES + ages) + _ROUNDING * np.eye(len(t))

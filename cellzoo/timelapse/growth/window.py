@@ -14,6 +14,7 @@ WAIT = 0.01  # a wait for divisions that is less probable is no chance
 CV = 0.35  # of lifetimes: a larger one makes long waits more probable
 _HALF = 2  # frames on each side of a running median
 _LASTS = 5  # frames for which a change of cells must last
+_SAID = 6  # changes of cells that are said one by one
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ def _steps(times: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, ...], li
         said.append(_step_in_words(times[k], abs(changes[k]), changes[k] < 0))
         steps.append(float(times[k]))
         changes[max(around - _LASTS, 0) : around + _LASTS + 1] = 0
+    if len(said) > _SAID:
+        said = [f"counts fall or rise by many cells at once {len(said)} times"]
     return tuple(sorted(steps)), said
 
 

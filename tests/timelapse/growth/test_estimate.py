@@ -126,6 +126,25 @@ def test_series_that_do_not_grow_say_so(counts, words):
     assert words in found.flag
 
 
+def test_miscounts_of_cells_that_rest_are_no_losses_after_growth():
+    counts = np.random.default_rng(3).poisson(8, (12, 50))
+    found = [estimate(series(np.linspace(0, 100, 50), row)) for row in counts]
+    assert sum(one.rate_per_hour is not None for one in found) <= 1
+    assert "does not grow by more than chance" in " ".join(one.flag for one in found)
+
+
+def test_a_culture_of_millions_grows_as_a_chamber_does():
+    found = estimate(series(*steady(first=1e6)))
+    assert found.doubling_hours == pytest.approx(20, rel=0.01) and not found.flag
+
+
+def test_many_changes_are_said_in_one_sentence():
+    counts = np.random.default_rng(1).poisson(8, 2000)
+    found = estimate(series(np.arange(2000) / 10, counts))
+    assert found.rate_per_hour is None and "many cells at once" in found.flag
+    assert len(found.flags) < 8
+
+
 def test_miscounted_frames_are_left_out():
     times, counts = steady()
     clean = estimate(series(times, counts))
