@@ -661,6 +661,19 @@ def test_lif(tmp_path):
 
 
 @pytest.mark.parametrize("version", [2, 3])
+def test_planes_of_an_ome_zarr_that_were_not_written_are_left_out(tmp_path, version):
+    """Zarr writes no chunk of what is black, and a stopped acquisition no other chunk."""
+    pytest.importorskip("zarr")
+    planes = BOTH.copy()
+    planes[1, 1] = planes[2] = 0
+    path = writers.ome_zarr(tmp_path / "a.zarr", planes, "TCYX", version)
+    reader = Reader(channel=1)
+    assert [frame.step for frame in reader.read(path)] == [0]
+    assert "holds 3 of the 6 planes that were planned" in reader.notes.sentences[0]
+    assert [frame.step for frame in Reader(channel=0).read(path)] == [0, 1]
+
+
+@pytest.mark.parametrize("version", [2, 3])
 def test_ome_zarr(tmp_path, version):
     pytest.importorskip("zarr")
     path = writers.ome_zarr(tmp_path / "a.zarr", BOTH, "TCYX", version, channels=("DAPI", "GFP"))

@@ -4,7 +4,11 @@ https://ngff.openmicroscopy.org/0.5/
 """
 
 import json
+import math
+import os
+import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +31,15 @@ def open_zarr(path: Path, stored: bool) -> ImageFile:
         _series(folder, name, number, attributes, path)
         for number, (folder, name, attributes) in enumerate(found)
     ]
-    return ImageFile(path, "OME-Zarr", series)
+    planned = sum(math.prod(one.shape) for one in series)
+    missing = sum(math.prod(one.shape) - len(one.present) for one in series if one.present)
+    notes = []
+    if missing:
+        notes.append(
+            f"holds {planned - missing} of the {planned} planes that were planned: nothing was "
+            "written of the others, which are left out"
+        )
+    return ImageFile(path, "OME-Zarr", series, notes)
 
 
 def _attributes(folder: Path) -> dict:
@@ -80,7 +92,8 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
 
     scales = attributes["multiscales"][0]
     first = scales["datasets"][0]
-    array = zarr.open_array(store=str(_inside(folder, first["path"])), mode="r")
+    place = _inside(folder, first["path"])
+    array = zarr.open_array(store=str(place), mode="r")
     axes = scales.get("axes") or list("tczyx"[-array.ndim :])
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
     letters = [str(axis.get("name", "q")).upper() for axis in axes]
@@ -103,6 +116,7 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
     names = tuple(str(channel.get("label") or "") for channel in shown)
     sizes = dict(zip(letters, map(int, array.shape), strict=True))
     interval = steps.get("T", (None, None))
+    present = _written(place, array)
     return Series(
         sizes=sizes,
         dtype=np.dtype(array.dtype),
@@ -112,4 +126,30 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
         channels=names if len(names) == sizes.get("C", 1) and all(names) else (),
         pixel_size_um=metadata.micrometres(*steps["X"]),
         interval_s=metadata.seconds(*interval) if interval[1] else None,
+        present=present,
+        own=present,
+    )
+
+
+def _written(folder: Path, array: object) -> frozenset[tuple[int, ...]] | None:
+    """Places of the planes of which there is a chunk; None: of all, or chunks are not files here.
+
+    A stopped acquisition lacks the chunks of what it planned, which read as black.
+    """
+    sizes = array.shape[:-2]
+    chunks = (getattr(array, "shards", None) or array.chunks)[: len(sizes)]
+    grid = [-(-n // chunk) for n, chunk in zip(sizes, chunks, strict=True)]
+    found = set()
+    for here, _, files in os.walk(folder):
+        for name in files:
+            parts = re.split(r"[./\\]", os.path.relpath(os.path.join(here, name), folder))
+            parts = parts[1:] if parts[0] == "c" else parts
+            if len(parts) == array.ndim and all(part.isdigit() for part in parts):
+                found.add(tuple(map(int, parts[: len(sizes)])))
+    if not found or len(found) >= math.prod(grid):
+        return None
+    return frozenset(
+        place
+        for place in product(*map(range, sizes))
+        if tuple(n // chunk for n, chunk in zip(place, chunks, strict=True)) in found
     )
