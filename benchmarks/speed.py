@@ -6,7 +6,7 @@
 Each part measures its cases by turns, so that other work on the machine disturbs all of them, and
 gives medians over rounds. Beside other work compare ratios and processor time, not the clock.
 
-    count     `cellzoo.count_files` from files to table; the network alone; reading alone
+    count     `cellzoo.count_files` from files to table; network, reading and flags alone
     commits   the whole command here and at --old, without the time to start
     served    a SavedModel in process, and behind `cellzoo serve`: benchmarks/serving.py
     starts    verbs until they end: --help, list, check, info, a first count here and at a server
@@ -41,7 +41,7 @@ from training import CELLZOO
 import serving
 from cellzoo.commands.count import count_into
 from cellzoo.counters.base import Counter
-from cellzoo.counters.entries import file_entries
+from cellzoo.counters.entries import Entry, file_entries
 from cellzoo.counters.load import load_counter
 from cellzoo.images import Notes, search_images
 from cellzoo.simulators.microscope import simulate_set
@@ -202,7 +202,7 @@ def counted(work: Work, model: object, images: Path, tree: Path = ROOT) -> Cost:
 
 
 def count(work: Work) -> Iterator[dict[str, object]]:
-    """From files to table, the network alone, and reading alone, within this process."""
+    """From files to table, and network, reading and flags alone, within this process."""
     files = search_images([work.images]).files
     for name, model in work.models.items():
         counter = load_counter(model)
@@ -210,6 +210,7 @@ def count(work: Work) -> Iterator[dict[str, object]]:
         cases = {
             "the network alone": partial(timed, partial(network, counter, pixels)),
             "reading alone": partial(timed, partial(read, counter, files)),
+            "flags alone": partial(timed, partial(flag, counter, pixels)),
             "from files to table": lambda counter=counter: timed(
                 lambda: count_into([work.images], counter, work.table())
             ),
@@ -237,6 +238,13 @@ def read(counter: Counter, files: Sequence[Path]) -> None:
     """Reads and decodes all files."""
     for _ in file_entries(files, counter.reader(files), "{}"):
         pass
+
+
+def flag(counter: Counter, pixels: np.ndarray) -> None:
+    """Looks at prepared images for flags, in the same batches."""
+    entries = [Entry(Path("image"), prepared=image, raw=1.0) for image in pixels]
+    for start in range(0, len(entries), 64):
+        counter.flags(entries[start : start + 64])
 
 
 def commits(work: Work) -> Iterator[dict[str, object]]:
