@@ -135,15 +135,11 @@ def _grey_levels(series: Series, colours: int) -> list[list[float]]:
         return []
     found = []
     others = [letter for letter in series.outer if letter != "C"]
-    shape = [series.sizes[letter] for letter in others]
-    numbers = np.linspace(0, math.prod(shape) - 1, _LOOKED_AT).round().astype(int)
     channels = series.sizes.get("C", 1)
     by_colour = colours and channels == 1
     for channel in range(colours if by_colour else channels):
         levels = []
-        for number in dict.fromkeys(numbers.tolist()):
-            at = np.unravel_index(number, shape) if shape else ()
-            place = dict(zip(others, map(int, at), strict=True))
+        for place in _spread(series, others):
             if "C" in series.outer:
                 place["C"] = channel
             if series.places(series.present, place):
@@ -154,6 +150,20 @@ def _grey_levels(series: Series, colours: int) -> list[list[float]]:
         if levels and np.isfinite(levels).all():
             found.append([min(levels), max(levels)])
     return found
+
+
+def _spread(series: Series, letters: list[str]) -> list[dict[str, int]]:
+    """A few places along axes, of those where a plane is, or of all."""
+    if series.present is None:
+        shape = [series.sizes[letter] for letter in letters]
+        numbers = np.linspace(0, math.prod(shape) - 1, _LOOKED_AT).round().astype(int).tolist()
+        places = [np.unravel_index(k, shape) if shape else () for k in dict.fromkeys(numbers)]
+    else:
+        at = [series.outer.index(letter) for letter in letters]
+        there = sorted({tuple(place[k] for k in at) for place in series.present})
+        numbers = np.linspace(0, len(there) - 1, _LOOKED_AT).round().astype(int).tolist()
+        places = [there[k] for k in dict.fromkeys(numbers)]
+    return [dict(zip(letters, map(int, place), strict=True)) for place in places]
 
 
 def _commands(file: ImageFile) -> list[dict[str, str]]:

@@ -145,3 +145,12 @@ def test_nobody_who_reads_on_is_no_error(tmp_path):
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     running.stdout.close()
     assert running.stderr.read() == b"" and running.wait() == 0
+
+
+def test_grey_levels_are_those_of_planes_that_are_there(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = np.full((3, 16, 20), 7, np.uint8) * np.arange(1, 4, dtype=np.uint8)[:, None, None]
+    tifffile.imwrite(path, stack, ome=True, metadata={"axes": "TYX"}, photometric="minisblack")
+    text = path.read_bytes().replace(b'SizeT="3"', b'SizeT="9"')
+    path.write_bytes(text.replace(b'PlaneCount="3"', b'PlaneCount="9"'))
+    assert "grey levels: 7 to 21" in info(path).output
