@@ -128,9 +128,10 @@ def count_entries(
     with ThreadPoolExecutor(_FLAGGED) as flagging, ThreadPoolExecutor(counter.window) as counting:
         try:
             for batch in _batches(prepared()):
-                if len(under_way) == counter.window + _FLAGGED:
-                    wait(under_way.popleft())
+                # First: it is counted while the oldest one is still looked at.
                 under_way.append(counting.submit(count, batch))
+                if len(under_way) > counter.window + _FLAGGED:
+                    wait(under_way.popleft())
                 tell()
             for counted in under_way:
                 wait(counted)
