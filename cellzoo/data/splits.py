@@ -101,14 +101,17 @@ def hide_labels(image_set: ImageSet, keep: np.ndarray) -> ImageSet:
     Who hides a count hides the image's mask and points as well, from which it could be read.
     """
     counts = np.where(keep, image_set.counts, np.nan).astype(np.float32)
-    has_mask = image_set.has_mask
+    has_mask, masks = image_set.has_mask, image_set.masks
     if has_mask is not None:
         has_mask = has_mask & (keep | ~image_set.labelled)
+        if (hidden := image_set.has_mask & ~has_mask).any():
+            masks = np.where(hidden[:, None, None], masks.dtype.type(0), masks)
     points = image_set.points
     if points is not None:
         points = points.copy()
         points[np.isnan(counts)] = None
-    return dataclasses.replace(image_set, counts=counts, has_mask=has_mask, points=points)
+    changed = {"counts": counts, "has_mask": has_mask, "masks": masks, "points": points}
+    return dataclasses.replace(image_set, **changed)
 
 
 def hide_assisted(images: ImageSet, among: np.ndarray, cure: str) -> ImageSet:

@@ -161,6 +161,7 @@ def test_who_hides_a_count_hides_the_mask_too():
     )
     hidden = hide_labels(image_set, np.array([False, True, False]))
     assert hidden.has_mask.tolist() == [False, True, True]
+    assert not hidden.masks[0].any() and hidden.masks[1:].all()
     assert image_set.has_mask.all()
 
 
