@@ -4,6 +4,8 @@ docs/fidelity.md says where the equation, the authors' program and these functio
 All take and return float32 tensors and use ``keras.ops`` alone, so they train on every backend.
 """
 
+from collections.abc import Callable
+
 from keras import ops
 
 
@@ -88,7 +90,14 @@ BLOCK_LOSSES = {
 
 
 def density_loss(
-    density, predicted, counts, weights, blocks=(4, 16), kind: str = "squared", mean: str = "image"
+    density,
+    predicted,
+    counts,
+    weights,
+    blocks=(4, 16),
+    kind: str = "squared",
+    mean: str = "image",
+    mean_of_batch: Callable = ops.mean,
 ):
     """How far a density map is from where the cells are; ours.
 
@@ -110,6 +119,7 @@ def density_loss(
         mean: ``"image"`` divides by the count of each image, so that all images weigh the same, and
             a cell in an image of few weighs more; where cells may be one or two, the fewer are
             then learned. ``"batch"`` divides by the cells of the batch.
+        mean_of_batch: mean over all images of the batch, of which these may be a part.
     """
     place = density.shape[1] // predicted.shape[1] if predicted.shape[1] else 1
     density = ops.expand_dims(density, -1)
@@ -118,7 +128,7 @@ def density_loss(
     both = ops.concatenate([ops.expand_dims(predicted, -1), density], axis=-1)
     share = counts + 1.0
     if mean == "batch":
-        share = ops.maximum(ops.mean(weights * share), 1.0)
+        share = ops.maximum(mean_of_batch(weights * share), 1.0)
     total = 0.0
     for side in blocks:
         places = max(side // place, 1)

@@ -124,6 +124,7 @@ class Trainer(keras.Model):
                     y[f"{domain}_weight"] * y[f"{domain}_density_weight"],
                     kind=settings.density_loss,
                     mean=settings.density_mean,
+                    mean_of_batch=self._mean_of_batch,
                 )
                 terms["density"] = (settings.density_weight, error)
             for term, (weight, value) in terms.items():
@@ -132,6 +133,16 @@ class Trainer(keras.Model):
         if training:
             self.trained_steps.assign_add(1.0)
         return total
+
+    def _mean_of_batch(self, values):
+        """The mean over the images of all replicas, which have as many each: a scalar."""
+        mean = ops.mean(values)
+        if self.devices.replicas == 1:
+            return mean
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
 
     def train_step(self, *arguments):
         """Keras's training step, or this device's part in that of several."""

@@ -106,7 +106,9 @@ def test_a_step_on_two_devices_is_the_step_on_one(model, clip_norm, steps, write
     train = f"{{batch: 8, labelled_share: 0.25, clip_norm: {clip_norm}, ema: 0.9}}"
     path = write_recipe(tmp_path, model, train)
     rate = "train.learning_rate=" + ("1e-3" if clip_norm == "null" else "1.0")
-    result = child([sys.executable, "-c", STEP, str(path), str(steps), rate], tmp_path)
+    # Errors of density per cell of the whole batch, of which one device has more than the other.
+    words = [rate, "loss.density_mean=batch", "loss.density_weight=100"]
+    result = child([sys.executable, "-c", STEP, str(path), str(steps), *words], tmp_path)
     assert result["replicas"] == 2
     # All labels on the first device; where the other images teach nothing, there are no others.
     alone = model in ("twin_density", "efficientnet")
