@@ -38,7 +38,9 @@ def to_unit(
         raise UserError(f"{name}: has {pixels.dtype} pixels, save it as 8 or 16 bit grey")
     if intensity == "dtype":
         if pixels.dtype.kind == "u":
-            return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+            unit = pixels.astype(np.float32)
+            unit /= np.float32(np.iinfo(pixels.dtype).max)  # in place: new memory costs as much
+            return unit
         if not (np.isfinite(pixels).all() and (pixels >= 0).all() and (pixels <= 1).all()):
             raise UserError(
                 f"{name}: has decimal grey values from {pixels.min():.9g} to {pixels.max():.9g}, "
