@@ -1,5 +1,6 @@
 """Synthetic cells as training sees them: on the backgrounds of natural images, with masks."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -88,5 +89,9 @@ def _background(
             f"data.synthetic.background is {name}, and there is no such file: write "
             "'natural', 'groups', null or the path of an image."
         )
-    frame = next(reading.reader([Path(name)]).read(Path(name)))
+    frame, *others = islice(reading.reader([Path(name)]).read(Path(name)), 2)
+    if others:
+        raise UserError(
+            f"data.synthetic.background is {name}, which holds several frames: name a file of one."
+        )
     return np.clip(resize(to_unit(frame.pixels, reading.intensity, name), size), 0, 1)

@@ -80,6 +80,14 @@ def test_a_background_is_read_as_the_natural_images_are(tmp_path):
     np.testing.assert_allclose(cells.background, 0.4, atol=1e-6)
 
 
+def test_a_background_of_several_frames_is_refused(tmp_path):
+    frames = np.full((3, 96, 96), 100, np.uint8)
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(tmp_path / "a.tif", frames, **options)
+    with pytest.raises(UserError, match="a.tif, which holds several frames: name a file of one"):
+        draw(preset="bf", background=str(tmp_path / "a.tif"))
+
+
 def test_a_background_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="back.png, and there is no such file: write 'natural'"):
         draw(preset="bf", background=str(tmp_path / "back.png"))
