@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellzoo import zoo
 from cellzoo.backend import start_tensorflow
+from cellzoo.errors import UsageError
 from cellzoo.files import path_text
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def fit(
 
     recipe = path_text(recipe, "recipe")
     out = None if out is None else Path(path_text(out, "out"))
+    if not isinstance(settings, Mapping | None):
+        raise UsageError(
+            f"settings is of type {type(settings).__name__}: give a dict of keys and values."
+        )
     words = [as_setting(key, value) for key, value in (settings or {}).items()]
     other = None if paper else other_form(recipe, words, quick)
     if budget:

@@ -150,5 +150,7 @@ def test_fit_refuses_what_the_command_refuses(tmp_path, monkeypatch, tiny_recipe
     (tmp_path / "tiny.yaml").write_text(tiny_recipe)
     with pytest.raises(cellzoo.UserError, match="the budget decides how many there are"):
         cellzoo.fit("tiny.yaml", settings={"train.epochs": 3}, budget="1m")
+    with pytest.raises(cellzoo.UserError, match="settings is of type list: give a dict"):
+        cellzoo.fit("tiny.yaml", settings=["train.epochs=3"])
     with pytest.raises(cellzoo.UserError, match="tiny.yaml has no paper section"):
         cellzoo.fit("tiny.yaml", paper=True)

@@ -10,6 +10,7 @@ import pytest
 
 from cellzoo import __version__, zoo
 from cellzoo.cli import main
+from cellzoo.cli.group import verb
 from cellzoo.models import MODELS
 from cellzoo.recipe import shipped
 
@@ -328,6 +329,20 @@ def test_a_full_disk_is_one_sentence(run_cli, tmp_path, monkeypatch, write_cells
     result = run_cli("import-labels", tmp_path / "a.csv", "-o", tmp_path / "b.csv")
     assert result.exit_code == 1
     assert result.stderr == "Error: [Errno 28] No space left on device: 'labels.csv'\n"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), type("ResourceExhaustedError", (Exception,), {})("OOM when ...")]
+)
+def test_too_little_memory_is_one_sentence(error, capsys):
+    @verb
+    def train():
+        raise error
+
+    with pytest.raises(SystemExit):
+        train()
+    said = capsys.readouterr().err
+    assert said.startswith("Error: there is not enough memory") and said.count("\n") == 1
 
 
 def test_a_message_never_steers_the_terminal(run_cli, tmp_path):

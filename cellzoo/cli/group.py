@@ -18,6 +18,10 @@ from cellzoo.errors import UserError, printable
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PATH = click.Path(path_type=Path)
+_NO_MEMORY = (
+    "there is not enough memory, of the computer or of its GPU: lower train.batch, give smaller "
+    "images or fewer at a time, or end other programs."
+)
 
 
 def verb(function: Callable) -> Callable:
@@ -32,11 +36,19 @@ def verb(function: Callable) -> Callable:
             sys.exit(error.exit_code)
         except BrokenPipeError:  # nobody reads what is said meanwhile, which click knows
             raise
+        except MemoryError:
+            click.echo(f"Error: {_NO_MEMORY}", err=True)
+            sys.exit(1)
         except OSError as error:  # a full disk, a folder that may not be written to
             click.echo(f"Error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command starts again, or goes on.", err=True)
+            sys.exit(1)
+        except Exception as error:
+            if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of a GPU
+                raise
+            click.echo(f"Error: {_NO_MEMORY}", err=True)
             sys.exit(1)
 
     return call

@@ -458,7 +458,8 @@ def _methods_in_words(entrants: Sequence[Entrant]) -> dict[str, str]:
     words: dict[str, str] = {}
     for entrant in entrants:
         recipe = entrant.run.recipe
-        start = f"recipe {recipe.name}, model {recipe.model.name}, checkpoint {recipe.train.select}"
+        start = f"recipe {recipe.name}, model {recipe.model.name}"
+        start += "" if recipe.classical else f", checkpoint {recipe.train.select}"
         words[entrant.label] = f"{words.get(entrant.label, start + '; runs')} {entrant.run.path}"
     return words
 

@@ -330,7 +330,10 @@ class Search:
         tuned = with_values(plain, best.values)
         changes = plain.differences(tuned)
         objective = f"{self.settings.objective} {best.objective:.4g}"
-        header = f"# {self.recipe.name} tuned: trial {best.number} of {len(trials)}, {objective}\n"
+        header = (
+            f"# {self.recipe.name} tuned: trial {best.number} of {len(trials)}, {objective}, which "
+            "chose it and is no score\n"
+        )
         write_atomically(self.folder / "best.yaml", header + tuned.to_yaml())
         write_atomically(self.folder / "changes.txt", "".join(f"{line}\n" for line in changes))
         names = ["best.yaml", "changes.txt", "trials.csv", "objective.png", "parameters.png"]
@@ -339,7 +342,10 @@ class Search:
             self.plotted = time.monotonic()
         write_hparams(self.folder / "tensorboard", trials, self.settings.objective)
         if last:
-            log.info("best: trial %d, %s", best.number, objective)
+            log.info(
+                "best: trial %d, %s, which chose it: `cellzoo evaluate` scores a run of best.yaml",
+                best.number, objective,
+            )  # fmt: skip
             for line in changes or ["nothing changed: the recipe's own values are the best found."]:
                 log.info("  %s", line)
         return [self.folder / name for name in names]
