@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cellzoo")
 
+_FIRST_ANSWER = 600.0  # seconds within which a chief must be there: it may start later
+
 
 def client(oracle: Any, chief: str) -> Any:
     """The worker's end of an oracle that a chief serves.
@@ -24,18 +26,49 @@ def client(oracle: Any, chief: str) -> Any:
 
     Raises:
         UsageError: ``chief`` is written otherwise.
+        UserError: nobody answers there.
     """
     host, _, port = chief.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(f"--chief {chief}: write it as HOST:PORT, such as node1:9000.")
     from keras_tuner.src.distribute.oracle_client import OracleClient
 
+    _wait_for(chief)
     os.environ.update(
         KERASTUNER_ORACLE_IP=host,
         KERASTUNER_ORACLE_PORT=port,
         KERASTUNER_TUNER_ID=socket.gethostname(),
     )
     return OracleClient(oracle)
+
+
+def _wait_for(chief: str) -> None:
+    """Waits until a chief answers; KerasTuner would do so for an hour, without a word.
+
+    Raises:
+        UserError: nobody answers.
+    """
+    import grpc  # 0.1 s, for searches on several machines alone
+
+    channel, started = grpc.insecure_channel(chief), time.monotonic()
+    ready, said = grpc.channel_ready_future(channel), False
+    try:
+        while True:
+            try:
+                return ready.result(timeout=1)
+            except grpc.FutureTimeoutError:
+                pass
+            if time.monotonic() - started > _FIRST_ANSWER:
+                raise UserError(
+                    f"Nobody answers at {chief}: start the chief with `cellzoo tune RECIPE --serve "
+                    "PORT`, or correct --chief."
+                )
+            if not said:
+                log.info("Waiting for the chief at %s ...", chief)
+                said = True
+    finally:
+        ready.cancel()
+        channel.close()
 
 
 def serve_search(search: "Search", port: int) -> None:

@@ -22,6 +22,8 @@ from cellzoo.tuning.results import Trial, plot, write_hparams
 
 log = logging.getLogger("cellzoo")
 
+_STOPPING = 75.0  # seconds in which a trial that is interrupted ends, or is killed
+
 
 def tune(
     recipe: Recipe,
@@ -139,7 +141,7 @@ class Search:
             log.info("Stopping the trials under way; the same command goes on with them.")
             self.stopping.set()
             for thread in threads:
-                thread.join()
+                thread.join(_STOPPING)  # one that asks a chief may wait for an hour
             raise
         if self.problem:
             raise self.problem

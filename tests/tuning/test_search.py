@@ -20,6 +20,7 @@ import pytest
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import lock, temporary_beside
 from cellzoo.recipe import check_space, load_recipe, with_values
+from cellzoo.tuning import chief as chief_module
 from cellzoo.tuning import process
 from cellzoo.tuning.chief import serve_search
 from cellzoo.tuning.oracle import COMPLETED, FAILED, make_oracle
@@ -293,6 +294,14 @@ def test_a_worker_may_come_late_to_a_folder_that_its_chief_made(load, tmp_path):
     assert tune(recipe, folder, chief=f"localhost:{port}") == []
     assert len(search.oracle.end_order) == 4
     chief.join(timeout=60)
+
+
+def test_a_chief_that_is_not_there_is_said(load, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(chief_module, "_FIRST_ANSWER", 1.5)
+    caplog.set_level("INFO", "cellzoo")
+    with pytest.raises(UserError, match="Nobody answers at localhost:1: start the chief"):
+        make_oracle(load(), tmp_path, chief="localhost:1")
+    assert "Waiting for the chief at localhost:1" in caplog.text
 
 
 def test_a_place_where_a_trial_failed_is_not_tried_again(load, tmp_path):
