@@ -47,6 +47,9 @@ def open_run(recipe: Recipe, out: Path | None, fresh: bool) -> Iterator[Run]:
             )
         elif not (run.finished or run.last_state.is_file()):
             run.replace_recipe(recipe)  # a budget is planned anew, from the recipe's own schedule
+        elif not run.finished and run.recipe.card != recipe.card:
+            # Training does not see the card, but counting takes the pixel size from it.
+            run.replace_recipe(run.recipe.model_copy(update={"card": recipe.card}))
         yield run
 
 

@@ -8,7 +8,7 @@ import pytest
 from cellzoo.recipe import load_recipe
 from cellzoo.runs import Run
 from cellzoo.training import resume
-from cellzoo.training.resume import latest_unfinished, new_run_folder, oldest_first
+from cellzoo.training.resume import latest_unfinished, new_run_folder, oldest_first, open_run
 
 
 @pytest.fixture
@@ -57,3 +57,14 @@ def test_a_training_goes_on_with_the_last_run_of_that_hour(tmp_path, clock, monk
         clock(2026, 10, 25, 2, minute)
         last = Run.create(new_run_folder(Path("runs") / recipe.name), recipe)
     assert latest_unfinished(recipe, lambda _: True) == last.path
+
+
+def test_a_training_that_goes_on_has_the_card_of_its_recipe_by_now(tmp_path):
+    words = ["card.pixel_size_um=0.5", "train.epochs=3"]
+    run = Run.create(tmp_path / "run", load_recipe("twindensity_ldc", words))
+    run.append_history({"epoch": 1.0, "seconds": 1.0})
+    run.last_state.write_bytes(b"state")
+    words[0] = "card.pixel_size_um=0.65"  # as a warning of `fit` asks for
+    with open_run(load_recipe("twindensity_ldc", words), run.path, False) as again:
+        assert again.recipe.card.pixel_size_um == Run(run.path).recipe.card.pixel_size_um == 0.65
+        assert again.recipe.train.epochs == 3
