@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -15,13 +16,23 @@ import numpy as np
 
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import LOCK_FILE, lock, readable, temporary_beside, write_atomically
-from cellzoo.images import Frame, Reader, numbered, parse_interval, search_images
+from cellzoo.images import (
+    Frame,
+    Reader,
+    far_apart,
+    numbered,
+    numbers_of,
+    parse_interval,
+    search_images,
+)
 from cellzoo.images.ome import OmeWriter
 from cellzoo.timelapse.chambers.crop import crop_shape, cut, same_file, series_name
 from cellzoo.timelapse.chambers.follow import Follower, flag_of
 from cellzoo.timelapse.chambers.sheets import contact_sheet, overview, thumbnail
 from cellzoo.timelapse.chambers.table import ChamberRow, chambers_text, read_chambers, rounded
 from cellzoo.timelapse.chambers.where import Where
+
+log = logging.getLogger("cellzoo")
 
 TABLE = "chambers.csv"
 CROPS = "series"
@@ -128,9 +139,10 @@ def summary(result: Result) -> list[str]:
     """What was made, in lines."""
     table = result.folder / TABLE
     lines = ["Everything was there already."] if result.complete else []
+    number, frames = result.chambers, result.frames
     lines.append(
-        f"{result.chambers} chambers in {result.series} series, {result.frames} frames: "
-        f"{result.folder / CROPS}"
+        f"{number} chamber{'s' * (number != 1)} in {result.series} series, {frames} "
+        f"frame{'s' * (frames != 1)}: {result.folder / CROPS}"
     )
     if 1 < result.series == result.frames:
         lines.append(
@@ -138,8 +150,9 @@ def summary(result: Result) -> list[str]:
             "number, such as field_t001.png"
         )
     if result.flagged:
+        has = "row of {} has" if result.flagged == 1 else "rows of {} have"
         lines.append(
-            f"{result.flagged} rows of {table} have a flag: look at them; the files in {CROPS}/ do "
+            f"{result.flagged} {has.format(table)} a flag: look at that; the files in {CROPS}/ do "
             "not carry it, cellzoo count --chambers does"
         )
     lines.append(
@@ -253,9 +266,10 @@ def _followed(
     series: dict[str, _Series] = {}
     followers: dict[str, Follower] = {}
     stems: set[str] = set()
-    first_numbers: dict[str, int] = {}
-    for name, number in filter(None, map(numbered, files)):
-        first_numbers[name] = min(number, first_numbers.get(name, number))
+    numbers = numbers_of(files)
+    first_numbers = {name: min(some) for name, some in numbers.items()}
+    for sentence in far_apart(numbers, interval_s) if interval_s else ():
+        log.warning("%s.", sentence)
     for frame in _frames(files, reader):
         name, image = series_name(frame), readable(frame.path)
         if name not in series:

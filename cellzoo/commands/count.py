@@ -19,7 +19,14 @@ from cellzoo.counters.load import load_counter
 from cellzoo.counters.stream import count_entries
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, csv_path, csv_safe, path_text, readable
-from cellzoo.images import natural_key, numbered, parse_interval, search_images
+from cellzoo.images import (
+    far_apart,
+    natural_key,
+    numbered,
+    numbers_of,
+    parse_interval,
+    search_images,
+)
 from cellzoo.scores.counts import round_count
 
 log = logging.getLogger("cellzoo")
@@ -245,6 +252,8 @@ class _Count:
         self.chambers = chambers
         self.rows = Rows(counter, interval_s)
         self.rows.look_at(files)
+        for sentence in far_apart(numbers_of(files), interval_s) if interval_s else ():
+            log.warning("%s.", sentence)
         self.tally = Tally()
 
     def choose(self, shard: Shard, with_what: Mapping[str, Any]) -> None:

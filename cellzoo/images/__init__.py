@@ -36,7 +36,7 @@ from cellzoo.images.scale import (
     to_unit,
 )
 from cellzoo.images.selection import Selection
-from cellzoo.images.series import numbered, parse_interval
+from cellzoo.images.series import far_apart, numbered, numbers_of, parse_interval
 
 __all__ = [
     "COLOURS",
@@ -50,6 +50,7 @@ __all__ = [
     "Size",
     "checked_axes",
     "count_labels",
+    "far_apart",
     "few_bits",
     "find_images",
     "full_range",
@@ -57,6 +58,7 @@ __all__ = [
     "natural_key",
     "new_images",
     "numbered",
+    "numbers_of",
     "open_image",
     "parse_intensity",
     "parse_interval",

@@ -1,6 +1,8 @@
 """Which frames are one series: a file, a position of it, or files that their names number."""
 
+import math
 import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from cellzoo.errors import UsageError
@@ -48,6 +50,35 @@ def numbered(path: Path) -> tuple[str, int] | None:
         return None
     name = "{before}{word}{gap}*{after}".format(**found.groupdict())
     return str(path.parent / name), int(found["number"])
+
+
+def numbers_of(files: Iterable[Path]) -> dict[str, set[int]]:
+    """The numbers that names of files have, by series, see :func:`numbered`."""
+    found: dict[str, set[int]] = {}
+    for series, number in filter(None, map(numbered, files)):
+        found.setdefault(series, set()).add(number)
+    return found
+
+
+def far_apart(numbers: Mapping[str, Collection[int]], interval_s: float) -> list[str]:
+    """Sentences on series whose frames have numbers that are several apart each time.
+
+    Args:
+        numbers: of the frames of each series.
+        interval_s: seconds from one number to the next.
+
+    Returns:
+        One sentence for each distance, of the first series that has it.
+    """
+    first: dict[int, str] = {}
+    for series, some in numbers.items():
+        if len(some) > 2 and (step := math.gcd(*(number - min(some) for number in some))) > 1:
+            first.setdefault(step, series)
+    return [
+        f"{series}: numbers of frames are {step} apart, and an interval is from one number to the "
+        f"next, so frames are taken every {step * interval_s / 60:.4g} min"
+        for step, series in first.items()
+    ]
 
 
 def parse_interval(text: str) -> float:

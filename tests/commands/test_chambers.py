@@ -251,6 +251,18 @@ def test_a_frame_that_is_missing_takes_its_time_all_the_same(made, where, tmp_pa
     assert [row["time"] for row in rows_of("out/chambers.csv")[::2]] == ["0", "1.5", "7.5"]
 
 
+def test_numbers_that_are_several_apart_are_said(made, where, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for number, frame in zip((4, 8, 16), made.frames, strict=True):
+        cv2.imwrite(f"a/field_t{number:03d}.png", frame)
+    for made_of in (lambda: chambers(["a"], "out", where, interval="20min"),
+                    lambda: count_files("a", _Area(), interval="20min")):  # fmt: skip
+        caplog.clear()
+        made_of()
+        assert "numbers of frames are 4 apart" in caplog.text and "every 80 min" in caplog.text
+
+
 def test_files_whose_names_number_no_time_points_are_said(made, where, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()

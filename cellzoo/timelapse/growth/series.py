@@ -10,7 +10,7 @@ import numpy as np
 
 from cellzoo.data.times import read_times
 from cellzoo.errors import UsageError, UserError
-from cellzoo.images import natural_key, numbered
+from cellzoo.images import far_apart, natural_key, numbered
 from cellzoo.timelapse.growth.table import TableRow, read_counts
 
 _CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?")
@@ -74,6 +74,7 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
     hours = read_times(file, times, table.hours) if interval is None else [np.nan] * len(rows)
     failed, untimed, uncounted, unlike = [], [], [], []
     groups: dict[str, list[_Frame]] = {}
+    numbers: dict[str, set[int]] = {}
     for row, hour in zip(rows, hours, strict=True):
         name, number = _place(file, row, several)
         if row.cells.get("error"):
@@ -81,6 +82,7 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
             continue
         if interval is not None:
             hour = _by_interval(file, row, number, interval)
+            numbers.setdefault(name, set()).add(round(number))
         if np.isnan(hour):
             untimed.append(row.line)
             continue
@@ -104,6 +106,8 @@ def read_series(file: Path, interval: float | None = None) -> tuple[list[Series]
     ):
         if lines:
             notes = [*notes, f"{file.name}: {_of_lines(lines, why)}"]
+    if interval is not None:
+        notes = [*notes, *far_apart(numbers, 3600 * interval)]
     made = [_series(file, name, frames) for name, frames in groups.items()]
     if interval is None and not table.sure and _like_numbers([text for _, text in times], made):
         doubt = (

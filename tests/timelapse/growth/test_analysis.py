@@ -159,6 +159,16 @@ def test_tables_without_series_and_times(tmp_path):
     assert np.diff(found["other/*.png"].times).tolist() == [1.0]  # frame 2 is a gap
 
 
+def test_numbers_that_are_several_apart_are_said(tmp_path):
+    rows = [f"a_t{k:03d}.png,0,{k},,,,m,1,,," for k in (1, 5, 9, 17)]
+    ((found,), notes) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=1 / 3)
+    assert np.diff(found.times[:3]).tolist() == pytest.approx([4 / 3, 4 / 3])
+    assert notes == [
+        "a_t*.png: numbers of frames are 4 apart, and an interval is from one number to the next, "
+        "so frames are taken every 80 min"
+    ]
+
+
 def test_a_channel_after_the_number_of_the_frame_is_not_its_number(tmp_path):
     rows = [f"a_t{k:03d}_ch1.png,0,{k},,,,m,1,,," for k in (1, 2)]
     ((found,), _) = read_series(write_rows(tmp_path / "c.csv", *rows), interval=2)
