@@ -60,8 +60,9 @@ def open_file(
         if all(isinstance(place, int) for place in known):
             # A stack may go on below the plane that it began with.
             places[axis] = list(range(min(0, *known), max(known) + 1))
+    number = {axis: {place: k for k, place in enumerate(places[axis])} for axis in _LETTERS}
     planes = {
-        tuple(places[axis].index(axes.get(axis, 0)) for axis in _LETTERS): page
+        tuple(number[axis][axes.get(axis, 0)] for axis in _LETTERS): page
         for axes, page, _ in found
     }
     page = tiff.pages[found[0][1]]
@@ -73,8 +74,8 @@ def open_file(
         sizes["S"] = 3
 
     def read(place: Mapping[str, int]) -> np.ndarray:
-        number = planes[tuple(place[letter] for letter in outer)]
-        return layout.picture(read_page(tiff, tiff.pages[number], path))
+        plane = planes[tuple(place[letter] for letter in outer)]
+        return layout.picture(read_page(tiff, tiff.pages[plane], path))
 
     channels = places["channel"]
     summary = facts.get("Summary") or {}
