@@ -24,7 +24,7 @@ from cellzoo.images import (
     resize_mask,
     to_unit,
 )
-from cellzoo.images.readers.tiff import stacks
+from cellzoo.images.readers.tiff import ome, stacks
 from cellzoo.images.scale import middle_of
 
 RNG = np.random.default_rng(5)
@@ -491,6 +491,18 @@ def test_of_an_ome_set_files_of_other_times_are_not_opened(tmp_path, monkeypatch
     )
     assert len(frames_of(tmp_path / "a.ome.tif")) == 2
     assert set(opened) == {"a.ome.tif"}
+
+
+def test_the_description_of_an_ome_set_is_parsed_once(tmp_path):
+    """It lists the planes of all files, each of which has it: but for its own UUID."""
+    ome_part(tmp_path / "a.ome.tif", STACK, planes=2)
+    content = (tmp_path / "a.ome.tif").read_bytes()
+    start = content.index(b'UUID="') + len(b'UUID="urn:uuid:')
+    (tmp_path / "b2.ome.tif").write_bytes(content[:start] + b"00000000" + content[start + 8 :])
+    ome._root.cache_clear()
+    frames = [*frames_of(tmp_path / "a.ome.tif"), *frames_of(tmp_path / "b2.ome.tif")]
+    np.testing.assert_array_equal([frame.pixels for frame in frames], STACK[:3])
+    assert ome._root.cache_info().misses == 1
 
 
 def test_a_file_of_an_ome_set_under_another_name(tmp_path):

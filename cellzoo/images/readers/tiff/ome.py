@@ -3,10 +3,12 @@
 https://ome-model.readthedocs.io/en/stable/ome-tiff/specification.html
 """
 
+import functools
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -17,6 +19,7 @@ from cellzoo.images.imagefile import ImageFile, Series
 from cellzoo.images.readers.tiff.pages import Layout, is_there, read_page
 
 _AXES = "TZC"
+_UUID = re.compile(r"<(?:\w+:)?OME\b[^>]*?\bUUID\s*=\s*[\"']([^\"']*)[\"']")
 _FIRST_LINE = re.compile(r"<\?xml\b.*?\?>", re.DOTALL)
 _MOST_PLANES = 10**6  # of a picture and all of its files
 Plane = tuple[str, int]  # name of the file, empty for this one, and number of the page
@@ -68,9 +71,10 @@ def open_file(
     Raises:
         UserError: the description does not fit the pages.
     """
-    root = _description(tiff, path)
-    if root is None:
+    found = _description(tiff, path)
+    if found is None:
         return None
+    root, own_uuid = found
     files = _Files(path, tiff, stored)
     series, notes, others = [], [], set()
     listed = 0
@@ -78,7 +82,7 @@ def open_file(
         pixels = next(_children(image, "Pixels"), None)
         if pixels is None:
             continue
-        described = _Described(pixels, root, path, len(offsets))
+        described = _Described(pixels, root, own_uuid, path, len(offsets))
         own = {place: plane for place, plane in described.planes.items() if plane[0] == ""}
         listed += described.promised
         others |= {plane[0] for plane in described.planes.values()} - {""}
@@ -121,7 +125,14 @@ class _Described:
         promised: planes of this file, also those for which it has none.
     """
 
-    def __init__(self, pixels: ElementTree.Element, root: ElementTree.Element, path: Path, n: int):
+    def __init__(
+        self,
+        pixels: ElementTree.Element,
+        root: ElementTree.Element,
+        own_uuid: str,
+        path: Path,
+        n: int,
+    ):
         self.pixels = pixels
         self.channels = list(_children(pixels, "Channel"))
         sizes = {letter: _whole(pixels.get(f"Size{letter}"), 1) for letter in _AXES}
@@ -133,10 +144,10 @@ class _Described:
             sizes["C"] //= self.samples
         self.sizes = sizes
         self.promised = 0
-        self.planes = dict(self._planes(root, path, n))
+        self.planes = dict(self._planes(_file_names(root), own_uuid, path, n))
 
     def _planes(
-        self, root: ElementTree.Element, path: Path, pages: int
+        self, named: frozenset[str], own_uuid: str, path: Path, pages: int
     ) -> Iterator[tuple[tuple[int, ...], Plane]]:
         order = [letter for letter in (self.pixels.get("DimensionOrder") or "XYZCT")[2:]]
         if sorted(order) != sorted(_AXES):
@@ -148,22 +159,13 @@ class _Described:
                 f"{path}: describes {total} planes, of which at most {_MOST_PLANES} are read, "
                 "export it in parts"
             )
-        blocks = list(_children(self.pixels, "TiffData"))
-        own_uuid = root.get("UUID")
-        named = {u.get("FileName") for u in root.iter() if _tag(u) == "UUID"} - {None}
-        for block in blocks:
-            first = [_whole(block.get(f"First{letter}"), 0) for letter in order]
-            page = _whole(block.get("IFD"), 0)
-            count = block.get("PlaneCount")
-            # Without both all planes are meant, with a page alone that one.
-            many = _whole(count, 1) if count or block.get("IFD") else total
-            uuid = next(_children(block, "UUID"), None)
+        for block in _blocks(self.pixels):
+            first = [block.first[_AXES.index(letter)] for letter in order]
+            page, many = block.page, total if block.count is None else block.count
             file = ""
-            if uuid is not None and len(named) > 1:
-                mine = uuid.get("FileName") == path.name or (
-                    own_uuid and (uuid.text or "").strip() == own_uuid
-                )
-                file = "" if mine else uuid.get("FileName") or "?"
+            if block.uuid is not None and len(named) > 1:
+                mine = block.name == path.name or (own_uuid and block.uuid == own_uuid)
+                file = "" if mine else block.name or "?"
             start = first[0] + lengths[0] * (first[1] + lengths[1] * first[2])
             many = max(0, min(many, total - start))
             if not file:
@@ -260,11 +262,6 @@ def _sampled(
 def _facts(described: _Described, page: tifffile.TiffPage) -> dict[str, object]:
     pixels = described.pixels
     names = [channel.get("Name") or "" for channel in described.channels]
-    times: list[float | None] = [None] * described.sizes["T"]
-    for plane in _children(pixels, "Plane"):
-        t = _whole(plane.get("TheT"), 0)
-        if t < len(times) and times[t] is None:
-            times[t] = metadata.seconds(plane.get("DeltaT"), plane.get("DeltaTUnit") or "s")
     increment, unit = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit") or "s"
     return {
         "channels": tuple(names) if all(names) and len(names) == described.sizes["C"] else (),
@@ -272,18 +269,70 @@ def _facts(described: _Described, page: tifffile.TiffPage) -> dict[str, object]:
             pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit") or "µm"
         ),
         "interval_s": metadata.seconds(increment, unit) or None,
-        "times_s": metadata.since_first(times),
+        "times_s": _times(pixels, described.sizes["T"]),
         "bits": metadata.stated_bits(pixels.get("SignificantBits")) or metadata.tagged_bits(page),
     }
 
 
-def _description(tiff: tifffile.TiffFile, path: Path) -> ElementTree.Element | None:
-    """The root of the description, which may lie in a file of its own."""
+class _Block(NamedTuple):
+    """An element TiffData: planes that follow each other in a file.
+
+    Attributes:
+        first: T, Z and C of the first one.
+        page: of it.
+        count: of planes; None: all of them.
+        name: of the file; None where it says none.
+        uuid: of the file; None: this one is meant.
+    """
+
+    first: tuple[int, ...]
+    page: int
+    count: int | None
+    name: str | None
+    uuid: str | None
+
+
+# Files of a set carry the same description, of each plane of the set, and are read in turn.
+@functools.lru_cache(maxsize=16)
+def _blocks(pixels: ElementTree.Element) -> list[_Block]:
+    blocks = []
+    for block in _children(pixels, "TiffData"):
+        first = tuple(_whole(block.get(f"First{letter}"), 0) for letter in _AXES)
+        page, count = block.get("IFD"), block.get("PlaneCount")
+        # Without both all planes are meant, with a page alone that one.
+        many = _whole(count, 1) if count or page else None
+        uuid = next(_children(block, "UUID"), None)
+        file = (None, None) if uuid is None else (uuid.get("FileName"), (uuid.text or "").strip())
+        blocks.append(_Block(first, _whole(page, 0), many, *file))
+    return blocks
+
+
+@functools.lru_cache(maxsize=4)
+def _file_names(root: ElementTree.Element) -> frozenset[str]:
+    """Names of all files that a description mentions."""
+    return frozenset({u.get("FileName") for u in root.iter() if _tag(u) == "UUID"} - {None})
+
+
+@functools.lru_cache(maxsize=16)
+def _times(pixels: ElementTree.Element, n: int) -> tuple[float, ...] | None:
+    """Seconds of each of n time points, as the first plane of each says."""
+    times: list[float | None] = [None] * n
+    for plane in _children(pixels, "Plane"):
+        t = _whole(plane.get("TheT"), 0)
+        if t < n and times[t] is None:
+            times[t] = metadata.seconds(plane.get("DeltaT"), plane.get("DeltaTUnit") or "s")
+    return metadata.since_first(times)
+
+
+def _description(
+    tiff: tifffile.TiffFile, path: Path
+) -> tuple[ElementTree.Element, str] | None:
+    """The root of the description, which may lie in a file of its own, and the file's own UUID."""
     text = tiff.pages.first.description if tiff.pages else ""
     if not (text.lstrip()[:5] in ("<?xml", "<OME ", "<ome:") or "<OME" in text[:2000]):
         return None
     try:
-        root = _parsed(text)
+        root, uuid = _parsed(text)
         if _tag(root) != "OME":
             return None
         elsewhere = next(_children(root, "BinaryOnly"), None)
@@ -292,26 +341,36 @@ def _description(tiff: tifffile.TiffFile, path: Path) -> ElementTree.Element | N
             beside = path.parent / name
             if Path(name).name != name or not beside.is_file():
                 return None
-            uuid = root.get("UUID") or elsewhere.get("UUID")
-            root = _beside(beside)
-            if root is not None and uuid and not root.get("UUID"):
-                root.set("UUID", uuid)
-        return root
+            own = uuid or elsewhere.get("UUID") or ""
+            root, uuid = _beside(beside)
+            uuid = uuid or own
+        return root, uuid
     except (ElementTree.ParseError, ValueError, OSError):
         return None
 
 
-def _parsed(text: str) -> ElementTree.Element:
-    """The root of text, whatever encoding its first line claims: .NET writes UTF-16 there."""
-    return ElementTree.fromstring(_FIRST_LINE.sub("", text.strip("\0 \n\r\t\ufeff")))
+def _parsed(text: str) -> tuple[ElementTree.Element, str]:
+    """The root of text, without its UUID, and that, by which alone files of a set differ."""
+    # Whatever encoding the first line claims: .NET writes UTF-16 there.
+    text = _FIRST_LINE.sub("", text.strip("\0 \n\r\t\ufeff"), count=1)
+    found = _UUID.search(text)
+    if not found:
+        return _root(text), ""
+    return _root(text[: found.start(1)] + text[found.end(1) :]), found[1].strip()
 
 
-def _beside(file: Path) -> ElementTree.Element | None:
+@functools.lru_cache(maxsize=4)
+def _root(content: str | bytes) -> ElementTree.Element:
+    return ElementTree.fromstring(content)
+
+
+def _beside(file: Path) -> tuple[ElementTree.Element, str]:
     """A description in a companion file or in the first file of the set."""
     if file.suffix.lower() in (".tif", ".tiff", ".btf"):
         with tifffile.TiffFile(file, _multifile=False) as tiff:
             return _parsed(tiff.pages.first.description)
-    return ElementTree.parse(file).getroot()
+    root = _root(file.read_bytes())
+    return root, root.get("UUID") or ""
 
 
 def _tag(element: ElementTree.Element) -> str:
