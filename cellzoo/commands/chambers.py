@@ -38,6 +38,7 @@ TABLE = "chambers.csv"
 CROPS = "series"
 _RECORD = ".chambers.json"
 _LEFT = ".tmp"  # end of the names of files that are being written
+_SAME_SIZE = 0.02  # share by which sides of a chamber may differ from frame to frame
 _SHOWN = 8  # pictures of each chamber in the contact sheet
 
 
@@ -294,6 +295,7 @@ def _followed(
                     f"{image}: frame {frame.index} has no row in {table}: add it, or choose other "
                     "frames with --frames."
                 )
+            _check_sizes(one, rows, table)
             stated = time if interval_s is not None else ""
             one.rows.append([
                 replace(
@@ -316,6 +318,20 @@ def _followed(
         one.hours.append(time)
     reader.notes.say()
     return list(series.values())
+
+
+def _check_sizes(series: _Series, rows: Sequence[ChamberRow], table: Path) -> None:
+    """Refuses a chamber that changes its size: its pictures have one, and cells would seem to."""
+    first = {row.box.name: row.box for row in (series.rows[0] if series.rows else ())}
+    for row in rows:
+        box, before = row.box, first.get(row.box.name, row.box)
+        sides = (box.width, box.height), (before.width, before.height)
+        if not np.allclose(*sides, rtol=_SAME_SIZE):
+            raise UserError(
+                f"{table} has chamber {box.name} of {row.image}, frame {row.frame}, as "
+                f"{box.width:g} x {box.height:g} px, and before as {before.width:g} x "
+                f"{before.height:g} px: give it one width and height."
+            )
 
 
 def _frames(files: Iterable[Path], reader: Reader) -> Iterator[Frame]:

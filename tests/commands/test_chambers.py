@@ -202,6 +202,18 @@ def test_a_mended_table_is_kept_and_taken_back(field, where, tmp_path):
     assert again[0].box.x == pytest.approx(float(rows[0]["x"]))
 
 
+def test_a_chamber_has_one_size_in_all_frames(field, where):
+    chambers([field], "out", where)
+    table = Path("out", "chambers.csv")
+    lines = table.read_text().splitlines()
+    for name, width in (("little", "129.000"), ("more", "160.000")):
+        lines[4] = ",".join([*lines[4].split(",")[:6], width, *lines[4].split(",")[7:]])
+        Path(f"{name}.csv").write_text("\n".join(lines) + "\n")
+    chambers([field], "again", Where(table=Path("little.csv")))
+    with pytest.raises(UserError, match="frame 1, as 160 x 128 px, and before as 128 x 128 px"):
+        chambers([field], "other", Where(table=Path("more.csv")))
+
+
 def test_what_is_there_is_never_overwritten(field, where, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
