@@ -138,6 +138,8 @@ def test_check_looks_at_every_overlay(run_cli, tmp_path, tiny_recipe):
         ("tune a.yaml --chief a:9000 --trials 2", "--trials: the chief decides how many"),
         ("synth a.yaml -o x --experiment --preview", "--preview is no part of --experiment"),
         ("evaluate run --allow-copies", "--allow-copies goes with --data"),
+        ("evaluate localhost:8500/x", "localhost:8500/x is behind a server: name its export"),
+        ("compare zoo:ldc a.yaml", "zoo:ldc was trained on images that the package does not bring"),
         ("compare cells --seed 2", "--seed and --natural-only are for recipes"),
         ("serve models --model-config-file x", "MODELS and --model-config-file exclude each other"),
         ("fit a.yaml --budget 1m --set train.epochs=2", "the budget decides how many there are"),

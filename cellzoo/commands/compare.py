@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellzoo import zoo
 from cellzoo.commands.method_labels import READING, label_methods
 from cellzoo.counters.base import Counter
 from cellzoo.counters.load import load_run
@@ -109,6 +110,12 @@ def compare(
     """
     plan: list[Entrant | _Training] = []
     named = [split_label(argument) for argument in arguments]
+    for _, path in named:
+        if str(path).startswith(zoo.PREFIX):
+            raise UsageError(
+                f"{path} was trained on images that the package does not bring: compare recipes "
+                "and runs, or score it with `cellzoo evaluate --data`."
+            )
     recipes = [path for _, path in named if not path.is_dir()]
     if not recipes and (settings or quick or seeds or natural_only):
         raise UsageError(

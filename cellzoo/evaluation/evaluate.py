@@ -16,7 +16,7 @@ from cellzoo.cards.about_run import short_training
 from cellzoo.cards.model_card import write_model_card
 from cellzoo.counters.base import Counter
 from cellzoo.counters.counts import Counts
-from cellzoo.counters.load import load_run
+from cellzoo.counters.load import is_served, load_run
 from cellzoo.counters.saved_model import SavedModelCounter, is_saved_model
 from cellzoo.data.copies import copies, fingerprints
 from cellzoo.data.folder import load_folder
@@ -96,6 +96,10 @@ def evaluate(
         UsageError: the model has no such protocol, ``data`` is missing, or ``out`` holds something
             else.
     """
+    if is_served(str(run_folder)):
+        raise UsageError(
+            f"{run_folder} is behind a server: name its export or run folder, which count alike."
+        )
     saved = is_saved_model(run_folder)
     if saved and protocol != "cellzoo":
         raise UsageError(
