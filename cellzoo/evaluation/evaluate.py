@@ -202,7 +202,7 @@ def _coverage(images: ImageSet, counts: Counts) -> dict[str, dict[str, float]]:
     thirds = np.searchsorted(np.quantile(counts.raw, [1 / 3, 2 / 3]), counts.raw)
     parts = {name: thirds == k for k, name in enumerate(("few cells", "more cells", "most cells"))}
     if images.kinds is not None:
-        parts |= {str(kind): images.kinds == kind for kind in np.unique(images.kinds)}
+        parts |= _of_kind(images)
     found = {
         name: interval_metrics(images.counts[part], counts.low[part], counts.high[part])
         for name, part in parts.items()
@@ -460,11 +460,15 @@ def _by_kind(images: ImageSet, predicted: np.ndarray) -> dict[str, dict[str, flo
     """Scores of each kind of image, where there are several."""
     if images.kinds is None:
         return {}
-    of_kind = {kind: images.kinds == kind for kind in map(str, np.unique(images.kinds))}
     return {
-        kind or "no kind": count_metrics(images.counts[own], predicted[own])
-        for kind, own in of_kind.items()
+        kind: count_metrics(images.counts[own], predicted[own])
+        for kind, own in _of_kind(images).items()
     }
+
+
+def _of_kind(images: ImageSet) -> dict[str, np.ndarray]:
+    """Which images are of each kind, bool ``[n]`` by its name."""
+    return {str(kind) or "no kind": images.kinds == kind for kind in np.unique(images.kinds)}
 
 
 def _thresholds(

@@ -37,16 +37,18 @@ def against_mean(
     if mean_prediction_mae is None:
         return ""
     if ends is None and groups < FEWEST_GROUPS:
-        return (
-            f"{images} images of {groups} groups cannot tell this counter from always predicting "
-            "the mean."
-        )
+        few = f"{_number(images, 'image')} of {_number(groups, 'group')}"
+        return f"{few} cannot tell this counter from always predicting the mean."
     low, high = ends or (mae, mae)
     if low > mean_prediction_mae:
         return "This counter is worse than always predicting the mean."
     if high >= mean_prediction_mae:
         return f"{images} images cannot tell this counter from always predicting the mean."
     return ""
+
+
+def _number(number: int, of: str) -> str:
+    return f"{number} {of}" if number == 1 else f"{number} {of}s"
 
 
 def score_intervals(

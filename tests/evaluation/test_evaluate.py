@@ -15,12 +15,20 @@ import pytest
 
 from cellzoo.commands.evaluate import scores_in_words
 from cellzoo.counters.base import Counter
+from cellzoo.counters.counts import Counts
 from cellzoo.counters.load import load_run
 from cellzoo.counters.preprocessing import Preprocessing
 from cellzoo.data.folder import load_folder
+from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import findings
-from cellzoo.evaluation.evaluate import _reading, evaluate, images_as_trained
+from cellzoo.evaluation.evaluate import (
+    _by_kind,
+    _coverage,
+    _reading,
+    evaluate,
+    images_as_trained,
+)
 from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures, illustrate
 from cellzoo.images import Reader
@@ -470,6 +478,15 @@ def test_a_held_out_image_labelled_with_help_since_is_not_scored(
     for split in ("validation", "test"):
         assert set(before.of(split).names) & unlabelled
         np.testing.assert_array_equal(after.of(split).counts, before.of(split).counts)
+
+
+def test_images_without_a_kind_are_called_so():
+    kinds = np.array(["DIC", "", "DIC"])
+    texts = [np.array(["a", "b", "c"])] * 3
+    images = ImageSet(np.zeros((3, 8, 8)), np.ones(3), *texts, kinds=kinds)
+    counts = Counts(np.ones(3), np.zeros(3), np.full(3, 2.0))
+    assert {"DIC", "no kind"} < set(_coverage(images, counts))
+    assert set(_by_kind(images, counts.raw)) == {"DIC", "no kind"}
 
 
 def test_a_counter_of_any_scale_is_scored_on_colour_as_it_was_trained(tmp_path):
