@@ -28,7 +28,7 @@ from cellzoo.counters.of_run import RunCounter
 from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.reading import Reading
-from cellzoo.evaluation.evaluate import images_as_trained
+from cellzoo.evaluation.as_trained import images_as_trained
 from cellzoo.images import resize
 from cellzoo.scores.table import interval_metrics
 from cellzoo.trust.intervals import LEVEL, Interval, conformal_rank

@@ -30,7 +30,7 @@ from cellzoo.counters.network_parts import domain_counter, predict
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.counters.tiled import TiledCounter
 from cellzoo.data.synthetic import synthetic_cells
-from cellzoo.evaluation.evaluate import images_as_trained
+from cellzoo.evaluation.as_trained import images_as_trained
 from cellzoo.scores.counts import round_count
 
 SEAM = 16  # px on each side of where two parts meet

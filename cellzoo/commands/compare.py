@@ -15,13 +15,9 @@ from cellzoo.counters.load import load_run
 from cellzoo.data.copies import check_splits, fingerprints
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
+from cellzoo.evaluation.as_trained import images_as_trained, reads_as_stored
 from cellzoo.evaluation.comparison import Drawn, Method, pairs, table
-from cellzoo.evaluation.evaluate import (
-    images_as_trained,
-    reads_as_stored,
-    split_in_words,
-    split_to_score,
-)
+from cellzoo.evaluation.evaluate import split_in_words, split_to_score
 from cellzoo.evaluation.pictures import draw_synthetic
 from cellzoo.evaluation.report.comparison import About, check_output, write_report
 from cellzoo.recipe import NETWORK_SECTIONS, Recipe, check_settings, load_recipe

@@ -12,7 +12,7 @@ from cellzoo.cards.render import environment
 from cellzoo.commands.doctor import Diagnosis
 from cellzoo.counters.base import Counter
 from cellzoo.errors import UserError
-from cellzoo.evaluation.evaluate import images_as_trained
+from cellzoo.evaluation.as_trained import images_as_trained
 from cellzoo.evaluation.report import page
 from cellzoo.files import write_new
 from cellzoo.runs import Run

@@ -22,12 +22,12 @@ from cellzoo.data.folder import load_folder
 from cellzoo.data.image_set import ImageSet
 from cellzoo.errors import UsageError, UserError
 from cellzoo.evaluation import findings
+from cellzoo.evaluation.as_trained import images_as_trained
 from cellzoo.evaluation.evaluate import (
     _by_kind,
     _coverage,
     _reading,
     evaluate,
-    images_as_trained,
 )
 from cellzoo.evaluation.pictures import columns
 from cellzoo.evaluation.report import figures, illustrate
