@@ -365,6 +365,7 @@ class Run:
                 row["image"], row["group"] = csv_plain(row["image"]), csv_plain(row["group"])
                 if row["split"] is None or row["labelled"] is None:
                     raise ValueError("half a row")
+                float(row.get("mean") or 0)
         return rows
 
     def load_network(self, selection: str = "best") -> "keras.Model":

@@ -12,6 +12,8 @@ from cellzoo.runs import Run
 
 log = logging.getLogger("cellzoo")
 
+_SAME_MEAN = 1e-3  # of grey levels in [0, 1]: other versions of libraries resize another way
+
 
 def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSet, list[Skipped]]:
     """A run's own natural images, in the splits and with the labels that training had.
@@ -38,6 +40,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     images, skipped = section.with_all_labels().read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
     _say_gone(run, row_of, images)
+    _say_others(run, row_of, images)
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
     dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
@@ -63,4 +66,23 @@ def _say_gone(run: Run, row_of: dict[str, dict[str, str]], images: ImageSet) -> 
         log.warning(
             "%d of the held-out images in %s, such as %s, are not there any more or cannot be "
             "read: scores are of the others.", len(gone), run.splits_file, gone[0],
+        )  # fmt: skip
+
+
+def _say_others(run: Run, row_of: dict[str, dict[str, str]], images: ImageSet) -> None:
+    """Says so where files have the names of held-out images, and other grey levels.
+
+    A relative folder may be another project's.
+    """
+    other = []
+    for name, image in zip(images.names, images.images, strict=True):
+        row = row_of.get(name, {})
+        kept = row.get("mean") if row.get("split") in SPLITS[1:] else None
+        if kept and abs(float(kept) - float(image.mean(dtype=float))) > _SAME_MEAN:
+            other.append(name)
+    if other:
+        log.warning(
+            "%d of the held-out images in %s, such as %s, have other grey levels than when it was "
+            "trained: look whether these are the same images.", len(other), run.splits_file,
+            other[0],
         )  # fmt: skip

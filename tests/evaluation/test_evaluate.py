@@ -530,7 +530,9 @@ def test_12_bits_reach_a_network_as_they_did_in_its_training(tmp_path, monkeypat
             np.testing.assert_allclose(images, stored, atol=1e-4)
 
 
-def test_held_out_images_that_are_gone_are_said(tmp_path, monkeypatch, write_cells, caplog):
+def test_held_out_images_that_are_gone_or_others_are_said(
+    tmp_path, monkeypatch, write_cells, caplog
+):
     monkeypatch.setattr(logging.getLogger("cellzoo"), "propagate", True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "twin.yaml").write_text(TWIN)
@@ -541,6 +543,12 @@ def test_held_out_images_that_are_gone_are_said(tmp_path, monkeypatch, write_cel
     run.keep_splits(before)
     images_as_trained(run)
     assert "not there any more" not in caplog.text
+    assert "grey levels" not in caplog.text
+    changed = str(before.of("test").names[1])
+    picture = cv2.imread(str(table.parent / changed), -1)
+    cv2.imwrite(str(table.parent / changed), picture // 2)
+    images_as_trained(run)
+    assert f"1 of the held-out images in {run.splits_file}, such as {changed}, have" in caplog.text
     gone = str(before.of("test").names[0])
     (table.parent / gone).unlink()
     lines = table.read_text().splitlines(keepends=True)
