@@ -1,6 +1,7 @@
 """Which frames of a series say how its cells grow: without outliers, lag, plateau and losses."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,8 @@ def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
             n = flagged.sum()
             flags.append(f"{n} flagged frame{' is' if n == 1 else 's are'} left out")
         else:
-            flags.append(f"{flagged.sum()} of {len(flagged)} frames are flagged, and used")
+            n = f"{flagged.sum()} of {len(flagged)} frames are flagged"
+            flags.append(f"{n}, and used: {_usual(series.flags)}")
     far = _outliers(series.counts, used)
     if far.any():
         used &= ~far
@@ -117,6 +119,12 @@ def find_window(series: Series, changes: Sequence[Change] = ()) -> Window:
     steps = tuple(step for step in steps if times[first] < step <= times[last])
     cleared = bool(lag or plateau or steps or declines)
     return Window(used, lag, plateau, steps, tuple(flags), cleared)
+
+
+def _usual(flags: Sequence[str]) -> str:
+    """The reason that most flags have."""
+    reasons = (reason for flag in flags for reason in dict.fromkeys(flag.split("; ")) if reason)
+    return Counter(reasons).most_common(1)[0][0]
 
 
 def running_median(values: np.ndarray) -> np.ndarray:

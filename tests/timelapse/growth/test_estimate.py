@@ -162,8 +162,8 @@ def test_flagged_frames_are_left_out_unless_most_are():
     found = estimate(series(times, wrong, flags))
     assert found.doubling_hours == pytest.approx(20, rel=0.05)
     assert "16 flagged frames are left out" in found.flag
-    assert "61 of 61 frames are flagged, and used" in estimate(
-        series(times, counts, ["brighter"] * 61)
+    assert "61 of 61 frames are flagged, and used: brighter" in estimate(
+        series(times, counts, [f"{k} cells; brighter" for k in range(61)])
     ).flag  # fmt: skip
 
 
