@@ -1,8 +1,10 @@
 """Pixels as they are stored -> one grey plane, or one sentence."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,10 @@ from cellzoo.images.selection import COLOUR_CHANNELS, Planned
 
 # ITU-R BT.601, as OpenCV and ImageJ's weighted conversion have it.
 LUMINANCE = np.array([0.299, 0.587, 0.114])
+# What tifffile complains about while files are read here ends in a sentence, or does no harm.
+_reading = ContextVar("reading", default=False)
+logging.getLogger("tifffile").addFilter(lambda record: not _reading.get())
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def read_planned(
@@ -158,6 +164,7 @@ def cut_off(path: Path) -> UserError:
 @contextlib.contextmanager
 def refusing(path: Path) -> Iterator[None]:
     """Whatever a decoder stumbles over becomes one sentence about the file."""
+    before = _reading.set(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -169,3 +176,5 @@ def refusing(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{path}: cannot be read, it may be damaged ({reason})") from error
+    finally:
+        _reading.reset(before)

@@ -622,6 +622,15 @@ def test_a_projection_takes_planes_of_the_next_file(tmp_path):
     assert list(read_frames(second, z="max")) == []
 
 
+def test_single_pictures_with_tags_of_micromanager_are_read_in_silence(tmp_path, caplog):
+    """As its folders of separate image files have them."""
+    extra = [(51123, "s", 0, '{"FrameIndex": 0}', True)]
+    path = pages(tmp_path / "img_channel000_time000000000_z000.tif", FIRST, extratags=extra)
+    (frame,) = read_frames(path)
+    np.testing.assert_array_equal(frame.pixels, FIRST)
+    assert not caplog.records
+
+
 def test_a_stopped_micromanager_file_without_a_map(tmp_path):
     planes = {(0, t, 0, 0): THREE[t].astype(np.uint16) for t in range(3)}
     path = tmp_path / "a_MMStack_Pos0.ome.tif"

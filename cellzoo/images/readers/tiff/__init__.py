@@ -1,6 +1,5 @@
 """TIFF in the forms that microscopes and ImageJ write."""
 
-import logging
 from pathlib import Path
 
 import tifffile
@@ -10,9 +9,6 @@ from cellzoo.images.grey import cut_off, refusing
 from cellzoo.images.imagefile import ImageFile
 from cellzoo.images.readers.tiff import micromanager, ndtiff, ome, stacks
 from cellzoo.images.readers.tiff.pages import page_offsets
-
-# Everything tifffile complains about here ends in a UserError; stderr need not hear it twice.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def open_tiff(path: Path, stored: bool) -> ImageFile:
