@@ -240,6 +240,14 @@ def test_points_of_napari_in_a_stack(folder):
     assert "taken for stack.tif, the only one" in done.notes[0]
 
 
+def test_an_empty_layer_of_napari_labels_no_frame_of_a_stack(folder):
+    write_stack(folder)
+    write(folder, "stack.csv", "index,axis-0,axis-1,axis-2\n")
+    with pytest.raises(UserError, match="has no point, so it labels no frame of stack.tif"):
+        imported(folder, "stack.csv")
+    assert not (folder / "labels.csv").exists()
+
+
 def test_shapes_of_napari_are_cells(folder):
     rows = "".join(f"{k // 2},line,{k % 2},{k},{k}\n" for k in range(4))
     write(folder, "t1.csv", f"index,shape-type,vertex-index,axis-0,axis-1\n{rows}")

@@ -50,6 +50,8 @@ def read(file: LabelFile, around: Surroundings) -> list[Labelled]:
         shape = values["index"] if shapes else str(line)
         vertices.setdefault((frame, shape), []).append((x, y))
     if not vertices:
+        if time is not None:
+            raise file.refused(None, f"has no point, so it labels no frame of {image.name}")
         around.note(f"{file.path.name} has no point: {image.name} counts 0.")
         return [Labelled(image, None, 0.0, (file.path, None), ())]
     cells = []
