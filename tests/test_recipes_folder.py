@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cellzoo.data.points import Point, write_points
+from cellzoo.data.points import Point, points_text
 from cellzoo.recipe import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -112,7 +112,7 @@ def add_dots(folder):
     with (folder / "labels.csv").open(newline="") as file:
         counts = {row["image"]: int(row["count"]) for row in csv.DictReader(file)}
     dots = {name: [Point(5 + 4 * k, 20) for k in range(n)] for name, n in counts.items()}
-    write_points(folder / "points.csv", dots)
+    (folder / "points.csv").write_text(points_text(dots))
 
 
 def add_label_images(folder):

@@ -19,7 +19,7 @@ import numpy as np
 from cellzoo.data.names import NamedFiles
 from cellzoo.data.table import decimal_points, read_csv
 from cellzoo.errors import UserError
-from cellzoo.files import csv_path, write_atomically
+from cellzoo.files import csv_path
 
 POINTS_FILE = "points.csv"
 _CURE = "begin the file with the line image,x,y"
@@ -108,17 +108,6 @@ def points_text(points: Mapping[str, Sequence[Point]]) -> str:
     header = ["image", "x", "y", *(["class"] if kinds else [])]
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
-
-
-def write_points(path: Path, points: Mapping[str, Sequence[Point]]) -> None:
-    """Writes or replaces a table of places, whole or not at all.
-
-    Args:
-        path: the table.
-        points: cells by image, named relative to the table's folder; an empty list is kept as an
-            image without cells.
-    """
-    write_atomically(path, points_text(points))
 
 
 def as_array(points: Sequence[Point]) -> np.ndarray:

@@ -81,9 +81,7 @@ class Reader:
         self._bits: dict[tuple[Path, str], int] = {}
         self._of_series: dict[tuple[Path, str], list[Path]] = {}
 
-    def read(
-        self, path: Path, wanted: Callable[[str, int], bool] | None = None
-    ) -> Iterator[Frame]:
+    def read(self, path: Path, wanted: Callable[[str, int], bool] | None = None) -> Iterator[Frame]:
         """The frames of one file, one at a time.
 
         Args:
@@ -305,8 +303,8 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
     if numbers > max_megapixels * 1e6:
         raise UserError(
             f"{path}: has pictures of {series.sizes['X']} x {series.sizes['Y']} px "
-            f"({numbers / 1e6:.0f} megapixels), crop them or set data.natural.max_megapixels, "
-            f"which is {max_megapixels:.0f}, to more"
+            f"({numbers / 1e6:.0f} megapixels), crop them; where images are counted, "
+            f"max_megapixels, which is {max_megapixels:.0f}, can be more"
         )
 
 

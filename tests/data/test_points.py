@@ -9,9 +9,9 @@ from cellzoo.data.points import (
     Point,
     as_array,
     inside,
+    points_text,
     read_points,
     resize_points,
-    write_points,
 )
 from cellzoo.errors import UserError
 from cellzoo.images import resize
@@ -61,13 +61,13 @@ def test_what_is_no_table_of_places_is_refused_by_line(tmp_path, text, said):
 def test_what_is_written_is_read_again(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("points") / "points.csv"
     points = {name: [Point(n / 100, 7.25, kind) for n, kind in of] for name, of in found.items()}
-    write_points(path, points)
+    path.write_text(points_text(points))
     assert read_points(path) == points
 
 
 def test_writing_replaces_the_table_and_leaves_nothing_beside_it(tmp_path):
-    write_points(tmp_path / "points.csv", {"a.png": [Point(1, 2)]})
-    write_points(tmp_path / "points.csv", {"a.png": [Point(3, 4)]})
+    (tmp_path / "points.csv").write_text(points_text({"a.png": [Point(1, 2)]}))
+    (tmp_path / "points.csv").write_text(points_text({"a.png": [Point(3, 4)]}))
     assert (tmp_path / "points.csv").read_text() == "image,x,y\na.png,3,4\n"
     assert [path.name for path in tmp_path.iterdir()] == ["points.csv"]
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from roifile import ImagejRoi
 
 from cellzoo.cli import main
-from cellzoo.data.points import Point, read_points, write_points
+from cellzoo.data.points import Point, points_text, read_points
 from cellzoo.errors import UserError
 from cellzoo.labelling.exporters import WRITERS, export_labels
 from cellzoo.labelling.importers import import_labels
@@ -25,7 +25,7 @@ def folder(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in CELLS:
         cv2.imwrite(str(tmp_path / name), np.full((10, 20), 7, np.uint8))
-    write_points(tmp_path / "points.csv", CELLS)
+    (tmp_path / "points.csv").write_text(points_text(CELLS))
     return tmp_path
 
 
@@ -33,7 +33,7 @@ def add_stack(folder, axes="TZYX", shape=(3, 2)):
     pixels = np.zeros((*shape, 10, 20), np.uint8)
     tifffile.imwrite(folder / "s.tif", pixels, imagej=True, metadata={"axes": axes})
     cells = {"s.tif#0": [Point(1, 2)], "s.tif#2": [Point(3, 4), Point(5, 6)]}
-    write_points(folder / "points.csv", cells)
+    (folder / "points.csv").write_text(points_text(cells))
     return cells
 
 
@@ -71,7 +71,7 @@ def test_coco_has_no_frames(folder):
 
 def test_fractions_of_pixels_and_classes_stay_where_the_form_has_a_place_for_them(folder):
     cells = {"t1.png": [Point(3.25, 4.5, "live"), Point(8, 9, "dead")]}
-    write_points(folder / "points.csv", cells)
+    (folder / "points.csv").write_text(points_text(cells))
     written = {form: export_labels(folder, form, folder / form) for form in WRITERS}
     assert (folder / "napari/t1_points.csv").read_text().split()[1:] == ["0,4.5,3.25", "1,9,8"]
     with ZipFile(folder / "roi/RoiSet_t1.zip") as archive:
@@ -87,7 +87,7 @@ def test_fractions_of_pixels_and_classes_stay_where_the_form_has_a_place_for_the
 
 
 def test_images_that_the_labels_call_empty_are_written_too(folder):
-    write_points(folder / "points.csv", {"t1.png": [Point(1, 1)]})
+    (folder / "points.csv").write_text(points_text({"t1.png": [Point(1, 1)]}))
     (folder / "labels.csv").write_text("image,count\nt1.png,1\nt3.png,0\nsub/t2.png,4\n")
     exported = export_labels(folder / "points.csv", "cell-counter", folder / "out")
     assert [file.name for file in exported.files] == ["CellCounter_t1.xml", "CellCounter_t3.xml"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cellzoo.counters.load import load_run
-from cellzoo.data.points import Point, write_points
+from cellzoo.data.points import Point, points_text
 from cellzoo.errors import UserError
 from cellzoo.recipe import load_recipe
 from cellzoo.training.assemble import training_batches
@@ -37,7 +37,7 @@ def recipe(tmp_path):
             cv2.circle(image, (x, y), 3, 255, -1)
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
         points[f"{number}.png"] = [Point(x, y) for x, y in places]
-    write_points(tmp_path / "points.csv", points)
+    (tmp_path / "points.csv").write_text(points_text(points))
 
     def load(model="twin_density"):
         (tmp_path / "recipe.yaml").write_text(RECIPE % (tmp_path, model))
@@ -77,9 +77,7 @@ def test_cells_laid_over_images_are_counted_too(recipe):
     _, alone = training_batches(load_with(crowds, overlay=None), train)(0)
     more = y["natural_count"] - alone["natural_count"]
     assert (more >= 0).all() and more.any() and (more == more.round()).all()
-    np.testing.assert_allclose(
-        y["natural_density"].sum(axis=(1, 2)), y["natural_count"], atol=1e-4
-    )
+    np.testing.assert_allclose(y["natural_density"].sum(axis=(1, 2)), y["natural_count"], atol=1e-4)
 
 
 def load_with(recipe, **augment):
