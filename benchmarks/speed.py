@@ -371,7 +371,7 @@ def training(work: Work) -> Iterator[dict[str, object]]:
             yield step_row(case, images, seconds[0], seconds[1], against, times[1, 0] / seconds[0])
         said = output([*words, "--fed"])
         fed, cached, ratio = map(
-            float, re.findall(r"clock (\S+), cached (\S+), ratio (\S+)", said)[0]
+            float, re.findall(r"clock (\S+), cached (\S+), ratio ([\d.]+)", said)[0]
         )
         against = f"{name}: a step with a batch that stays"
         yield step_row(
