@@ -382,7 +382,7 @@ def growth(
 
     Example: cellzoo growth counts.csv -o growth
 
-    Example: cellzoo growth counts.csv -o growth --by medium --series chambers.csv
+    Example: cellzoo growth counts.csv -o growth --by medium --series media.csv
     """
     from cellzoo.images import parse_interval
     from cellzoo.timelapse.growth.analysis import growth, summary

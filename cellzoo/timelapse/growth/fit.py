@@ -136,14 +136,30 @@ def fit_growth(series: Series, window: Window, debris: float = 0.0) -> Fit | Non
         step, error, weight, evidence = _improve(covariances, slopes, counts - cells)
         if turn:
             misread = misread[weight > _NO_MATTER]
-        step[0], step[2:] = np.clip(step[0], -0.7, 0.7), np.clip(step[2:], -0.7, 0.7)
-        step[1] = np.clip(step[1], -0.5 * beta[1], 0.5 * beta[1])
-        beta = beta + step
+        beta = beta + _bounded(step, beta[1], np.array(window.steps) - times[0])
+    if (design @ beta).max() > most:
+        return None
     end = float(series.times[window.used][-1])
     return Fit(
         float(beta[1]), error, float(times[0]), float(beta[0]), beta[2:], window.steps, end,
         t, counts, covariances, evidence, debris,
     )  # fmt: skip
+
+
+def _bounded(step: np.ndarray, rate: float, starts: np.ndarray) -> np.ndarray:
+    """A step of the parameters within bounds: of the rate, and of the cells as each part begins.
+
+    Not of what a part has more than the one before: behind a long gap that follows from the rate.
+
+    Args:
+        step: of offset, rate and changes, ``[2 + steps]``.
+        rate: before.
+        starts: hours at which parts after the first begin, ``[steps]``.
+    """
+    levels = np.clip(step[0] + step[1] * starts + np.cumsum(step[2:]), -0.7, 0.7)
+    offset = np.clip(step[0], -0.7, 0.7)
+    change = np.clip(step[1], -0.5 * rate, 0.5 * rate)
+    return np.r_[offset, change, np.diff(levels - change * starts, prepend=offset)]
 
 
 def _improve(

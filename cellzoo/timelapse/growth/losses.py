@@ -50,6 +50,7 @@ _SHARPER = 0.8
 _SHARES = (0.3, 0.5, 0.7, 0.9)
 _FINE_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 _MOST = 50.0  # of logarithms of odds
+_FAR = 20.0  # of logarithms of cells, which a gap of weeks may have
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def suspicions(series: Series, window: Window, fit: Fit) -> list[Suspicion]:
     changes = {
         LOSS: ((later >= 0) * 1.0, -1.0, -1 / cells[places]),
         ARRIVAL: ((later >= 0) * 1.0, 1 / cells[places], np.minimum(1, _HANDFUL / cells[places])),
-        LAG: (np.expm1(fit.rate * np.maximum(-later, 0)), 0.5, 1.5),
+        LAG: (np.expm1(np.clip(-fit.rate * later, 0, _FAR)), 0.5, 1.5),
         PLATEAU: (np.expm1(-fit.rate * np.maximum(later, 0)), 0.5, 2.5),
     }
     whitened = _Whitened(fit, cells)

@@ -174,6 +174,15 @@ def test_gaps_do_not_matter():
     assert found.doubling_hours == pytest.approx(20, rel=0.05)
 
 
+def test_a_change_behind_a_gap_of_weeks_is_no_traceback():
+    times = np.r_[np.arange(12), 2012 + np.arange(13)] / 4
+    counts = np.r_[5 * 2 ** (times[:12] / 2), [1e6] * 6, [1120074.5] * 4, [103202.1] * 3]
+    flags = np.array([""] * 25, object)
+    flags[[0, 7, 12, 13, 14, 15, 17, 18, 23, 24]] = "out of focus"
+    found = estimate(series(times, counts, flags.tolist(), spread=5 / 1.96))
+    assert found.rate_per_hour is None and "cells came in" in found.flag
+
+
 def test_a_lag_is_left_out_only_where_it_is_no_chance():
     times, counts = steady(frames=120)
     for hours, lagged in ((8, False), (50, True)):
