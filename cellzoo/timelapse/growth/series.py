@@ -165,7 +165,7 @@ def _place(file: Path, row: TableRow, several: set[str]) -> tuple[str, float]:
     if image in several:
         number = _number(file, row, "frame")
     elif found := _numbered(image):
-        series, number = found
+        series, number = found[0], float(found[1])  # a time stamp may have twenty digits
     series = row.cells.get("series") or series
     if not series and {"series", "image"} & set(row.cells):
         raise UserError(f"{file}: line {row.line}: names no series: fill it in.")

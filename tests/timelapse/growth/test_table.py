@@ -170,3 +170,8 @@ def test_rows_that_go_back_in_time_are_sorted_and_said(tmp_path):
 def test_hours_beyond_a_day_are_durations_in_any_order(tmp_path):
     (found,), _ = read(tmp_path, "time,count\n25:00:00,3\n09:00:00,2\n")
     assert found.times.tolist() == [9, 25]
+
+
+def test_a_name_may_be_a_time_stamp_of_twenty_digits(tmp_path):
+    (found,), _ = read(tmp_path, "image,count\n20260301143000123456.png,2\n", interval=1)
+    assert found.name == "*.png" and found.counts.tolist() == [2]
