@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from cellzoo import zoo
 from cellzoo.cards.about_run import (
     licence,
     lone_images,
@@ -78,7 +79,10 @@ def exported_card(run: Run, interface: str) -> str:
         interface: Markdown of the inputs and outputs, under a heading.
     """
     existing = _read_card(run.path / CARD_FILE)
-    blocks = run_blocks(run) | {"interface": interface}
+    blocks = {"interface": interface}
+    # The package has of a run what counting needs: the card alone has scores, splits and versions.
+    if existing is None or zoo.name_of(run.path) is None:
+        blocks = run_blocks(run) | blocks
     return merge_card(existing, blocks, title=run.recipe.name, add=("interface",))
 
 

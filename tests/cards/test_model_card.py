@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from cellzoo import zoo
 from cellzoo.cards.model_card import exported_card, merge_card, write_model_card
 from cellzoo.cards.render import code, fenced, text
 from cellzoo.errors import UserError
@@ -211,6 +212,13 @@ def test_an_export_has_the_runs_card_with_what_was_added(run):
     assert "Ask Ada about the medium." in exported and "Pixels in." in exported
     assert "2 to 31 cells" in exported
     assert "2 to 31 cells" not in card.read_text()  # an export leaves the run as it is
+
+
+def test_an_export_of_the_zoo_keeps_what_its_card_alone_has():
+    for name in zoo.names():
+        run = Run(zoo.find(f"zoo:{name}"))
+        card, exported = (run.path / "README.md").read_text(), exported_card(run, "## Inputs\nx")
+        assert exported.startswith(card.rstrip()) and "## Inputs" in exported
 
 
 def test_evaluate_renews_the_scores_and_keeps_the_rest(
