@@ -221,8 +221,6 @@ class ServedCounter(ExportedCounter):
             with contextlib.suppress(UserError):  # a name server may be away for a while
                 self._replicas = replicas(self.address.server) or self._replicas
             self._compare_replicas(" Its answers may be among the counts so far: count all anew.")
-        except CounterGone:
-            raise
         except UserError as error:
             raise CounterBarred(str(error)) from None
         finally:
