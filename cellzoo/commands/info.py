@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,8 @@ def _commands(file: ImageFile) -> list[dict[str, str]]:
 
 
 def _frames(series: Series) -> str:
-    n = frame_count(series)
+    # Frames of a stopped OME-Zarr have the numbers that were planned.
+    n = frame_count(replace(series, own=series.own or series.present))
     kind = "page" if series.sizes.get("I", 1) > 1 else "frame"
     return f"{n} {kind}{'s' * (n > 1)}"
 

@@ -682,6 +682,16 @@ def test_planes_of_an_ome_zarr_that_were_not_written_are_left_out(tmp_path, vers
     assert [frame.step for frame in Reader(channel=0).read(path)] == [0, 1]
 
 
+def test_frames_behind_a_black_one_of_an_ome_zarr_keep_their_numbers(tmp_path):
+    """Labels and masks go by these numbers, and a mask without cells has no chunk."""
+    pytest.importorskip("zarr")
+    masks = np.zeros((3, 8, 8), np.uint8)
+    masks[0, 2, 2:4], masks[2, 5, 5:8] = 1, 2
+    path = writers.ome_zarr(tmp_path / "a.zarr", masks, "TYX")
+    assert [(frame.index, frame.step) for frame in Reader().read(path)] == [(0, 0), (2, 2)]
+    np.testing.assert_array_equal([read_mask(path, number) for number in range(3)], masks)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_ome_zarr(tmp_path, version):
     pytest.importorskip("zarr")

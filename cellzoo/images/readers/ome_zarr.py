@@ -28,7 +28,7 @@ def open_zarr(path: Path, stored: bool) -> ImageFile:
     if not found:
         raise UserError(f"{path}: is a folder without an OME-Zarr picture, check what it is")
     series = [
-        _series(folder, name, number, attributes, path)
+        _series(folder, name, number, attributes, path, stored)
         for number, (folder, name, attributes) in enumerate(found)
     ]
     planned = sum(math.prod(one.shape) for one in series)
@@ -87,7 +87,9 @@ def _inside(folder: Path, name: str) -> Path:
     return place
 
 
-def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) -> Series:
+def _series(
+    folder: Path, name: str, number: int, attributes: dict, path: Path, stored: bool
+) -> Series:
     import zarr  # 0.4 s
 
     scales = attributes["multiscales"][0]
@@ -116,7 +118,6 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
     names = tuple(str(channel.get("label") or "") for channel in shown)
     sizes = dict(zip(letters, map(int, array.shape), strict=True))
     interval = steps.get("T", (None, None))
-    present = _written(place, array)
     return Series(
         sizes=sizes,
         dtype=np.dtype(array.dtype),
@@ -126,8 +127,8 @@ def _series(folder: Path, name: str, number: int, attributes: dict, path: Path) 
         channels=names if len(names) == sizes.get("C", 1) and all(names) else (),
         pixel_size_um=metadata.micrometres(*steps["X"]),
         interval_s=metadata.seconds(*interval) if interval[1] else None,
-        present=present,
-        own=present,
+        # A mask without cells is black and has no chunk. Frames keep their numbers: `own` is None.
+        present=None if stored else _written(place, array),
     )
 
 
