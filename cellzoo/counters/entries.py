@@ -157,12 +157,14 @@ def with_options(message: str, pattern: str) -> str:
         message: of a reader, such as ``a.png: is a colour picture, set data.natural.channel: 0|1``.
         pattern: how an option is written before its value, such as ``"--{} "``.
     """
-    for name in ("axes", "channel", "z", "position", "frames", "max_megapixels", "pixel_size_um"):
+    for name in ("axes", "channel", "z", "position", "frames", "pixel_size_um"):
         option = pattern.format(name)
         if option.startswith("-"):
             option = option.replace("_um", "").replace("_", "-")
         message = message.replace(f"data.natural.{name}: ", option)
         message = message.replace(f"data.natural.{name}", option.rstrip(" ="))
+    if pattern.startswith("-"):
+        message = message.replace("set max_megapixels", "set --max-megapixels")  # of no recipe
     option = pattern.format("intensity").rstrip(" =")
     if option.startswith("-"):
         message = message.replace("intensity to [low, high]", "intensity LOW HIGH")

@@ -303,8 +303,8 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
     if numbers > max_megapixels * 1e6:
         raise UserError(
             f"{path}: has pictures of {series.sizes['X']} x {series.sizes['Y']} px "
-            f"({numbers / 1e6:.0f} megapixels), crop them; where images are counted, "
-            f"max_megapixels, which is {max_megapixels:.0f}, can be more"
+            f"({numbers / 1e6:.0f} megapixels), crop them, or where they are counted "
+            f"set max_megapixels, which is {max_megapixels:.0f}, to more"
         )
 
 
