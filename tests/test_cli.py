@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -345,6 +346,19 @@ def test_too_little_memory_is_one_sentence(error, capsys):
         train()
     said = capsys.readouterr().err
     assert said.startswith("Error: there is not enough memory") and said.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_disk_that_tensorflow_finds_full_is_not_called_too_little_memory(capsys):
+    import tensorflow as tf
+
+    @verb
+    def train():
+        tf.io.write_file("/dev/full", "x" * 10_000_000)
+
+    with pytest.raises(SystemExit):
+        train()
+    assert capsys.readouterr().err == "Error: /dev/full; No space left on device\n"
 
 
 def test_a_message_never_steers_the_terminal(run_cli, tmp_path):

@@ -46,9 +46,14 @@ def verb(function: Callable) -> Callable:
             click.echo("Stopped. The same command starts again, or goes on.", err=True)
             sys.exit(1)
         except Exception as error:
-            if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of a GPU
+            if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's
                 raise
-            click.echo(f"Error: {_NO_MEMORY}", err=True)
+            # It is of a GPU's memory, and of a full disk or too many open files as well.
+            said = str(error)
+            if "OOM" in said or "memory" in said:
+                said = _NO_MEMORY
+            said = said.rpartition("}} ")[2].partition(" [Op:")[0]
+            click.echo(f"Error: {printable(said)}", err=True)
             sys.exit(1)
 
     return call
