@@ -210,11 +210,15 @@ class Search:
 
         Else the trial would fail, as somebody trains there, and be counted as the worst.
         """
+        said = False
         while recipe_file(run).is_file() and not self.stopping.is_set():
             try:
                 with lock(run, "is being trained"):
                     return
             except UserError:
+                if not said:
+                    log.info("Waiting for another process that trains in %s ...", run)
+                    said = True
                 self.stopping.wait(0.2)
 
     def _recipe_of(self, trial: Any) -> Recipe:
@@ -416,13 +420,13 @@ def _in_words(error: BaseException) -> BaseException:
     return error
 
 
-def _validated_on(run: Path) -> list[tuple[str, str | None]]:
+def _validated_on(run: Path) -> list[tuple[str, str]]:
     """Names and counts of a run's labelled validation images; none where it did not say."""
-    if not recipe_file(run).is_file():
+    rows = Run(run).split_table() if recipe_file(run).is_file() else []
+    if rows and "count" not in rows[0]:  # of an earlier version
         return []
-    rows = Run(run).split_table()
     return [
-        (row["image"], row.get("count"))
+        (row["image"], row["count"])
         for row in rows
         if row["split"] == "validation" and row["labelled"] == "1"
     ]

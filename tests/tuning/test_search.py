@@ -437,10 +437,15 @@ def test_trials_validated_on_other_images_do_not_compete(load, tmp_path):
     search._check_images(trials / "0001")
     with pytest.raises(UserError, match="validated on other images or labels than .*0000, so err"):
         search._check_images(trials / "0002")
+    (trials / "0000" / "splits.csv").write_text(  # as an earlier version wrote it
+        "image,group,split,labelled\na.png,a,validation,1\n"
+    )
+    search._check_images(trials / "0001")
 
 
-def test_a_trial_waits_for_its_former_process(load, tmp_path):
+def test_a_trial_waits_for_its_former_process(load, tmp_path, caplog):
     """One that a killed search has left behind ends after its step, and trains until then."""
+    caplog.set_level("INFO", "cellzoo")
     search = Search(load(), tmp_path, None)
     run = tmp_path / "trials" / "0000"
     run.mkdir(parents=True)
@@ -450,6 +455,7 @@ def test_a_trial_waits_for_its_former_process(load, tmp_path):
         waiting.start()
         waiting.join(0.5)
         assert waiting.is_alive()
+        assert caplog.text.count("Waiting for another process that trains in") == 1
     waiting.join(10)
     assert not waiting.is_alive()
 
