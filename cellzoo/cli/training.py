@@ -145,7 +145,7 @@ def evaluate(
     from cellzoo import zoo
 
     if allow_copies and data is None:
-        raise UsageError("--allow-copies goes with --data: of its own images none are looked for.")
+        raise UsageError("--allow-copies goes with --data: without it no copies are looked for.")
     run = zoo.find(run)
     start_tensorflow()
     from cellzoo.commands.evaluate import scores_in_words
