@@ -70,8 +70,7 @@ class CountTable:
         if self.complete:
             self.file, self._about = out, options_of(out)
             if self._about.is_file():  # not of tables from before it was kept
-                model = ("model", "version", "weights")
-                self._check(made_with, "choose another name for -o", but=model)
+                self._check(made_with, "choose another name for -o", but=("model", "version"))
             self.earlier = self._read()
             return
         if not (live and out.is_file()):
@@ -118,10 +117,12 @@ class CountTable:
         if not self._about.is_file():
             raise UserError(f"Nothing says how {self.file} was counted: {cure}.")
         before = read_json(self._about, cure)
+        other_model = any(before.get(key) != made_with.get(key) for key in but)
         # An option that is left out now is another option, too.
         for key in dict.fromkeys([*made_with, *before]):
             given, now = before.get(key), made_with.get(key)
-            if key == "weights" and None in (given, now):  # earlier versions kept none
+            # Earlier versions kept none, and those of another model are others.
+            if key == "weights" and (None in (given, now) or other_model):
                 continue
             if given != now and key not in but:
                 raise UserError(

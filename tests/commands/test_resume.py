@@ -221,6 +221,12 @@ def test_a_run_that_was_trained_on_does_not_go_on_with_a_table(folder, tmp_path)
                 count_files([folder], other, out, resume=True)
         else:  # earlier versions did not know
             count_files([folder], other, out, resume=True)
+            other.digest = "0dd"
+            with pytest.raises(UserError, match="weights c0ffee, not 0dd.*another name for -o"):
+                count_files([folder], other, out, resume=True)
+            other.version = "v2"
+            with pytest.raises(UserError, match="is complete and was counted by grey v1"):
+                count_files([folder], other, out, resume=True)
 
 
 def test_two_commands_do_not_write_one_table(folder, tmp_path):
