@@ -39,8 +39,9 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
     # Every label is read, as those of today's splits would be hidden else.
     images, skipped = section.with_all_labels().read(recipe.image_size, recipe.seed)
     row_of = {row["image"]: row for row in table}
-    _say_gone(run, row_of, images)
-    _say_others(run, row_of, images)
+    if "test" in splits:  # else none of the held-out images is scored
+        _say_gone(run, row_of, images)
+        _say_others(run, row_of, images)
     rows = [row_of.get(name, {"split": "", "labelled": "1"}) for name in images.names]
     hidden = [row["split"] == "train" and row["labelled"] == "0" for row in rows]
     dealt = replace(images, splits=np.array([row["split"] for row in rows], str))
@@ -52,7 +53,7 @@ def images_as_trained(run: Run, splits: Sequence[str] = SPLITS) -> tuple[ImageSe
 def reads_as_stored(run: Run) -> bool:
     """Whether training saw 12 of 16 bits, or fewer, unspread: an earlier version did not know.
 
-    :attr:`cellzoo.counters.base.Counter.takes_full_range` says the same of its counter.
+    :attr:`cellzoo.counters.base.Counter.takes_full_range` of its counter is false then.
     """
     known = run.out_of_distribution()
     return known is not None and known.in_lowest_sixteenth

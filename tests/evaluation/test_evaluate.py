@@ -555,6 +555,9 @@ def test_held_out_images_that_are_gone_or_others_are_said(
     table.write_text("".join(line for line in lines if not line.startswith(f"{gone},")))
     images_as_trained(run)
     assert f"1 of the held-out images in {run.splits_file}, such as {gone}," in caplog.text
+    caplog.clear()
+    images_as_trained(run, ("train",))  # while another folder is scored
+    assert "held-out" not in caplog.text
 
 
 def test_a_test_split_of_one_group_has_no_interval(twin, run_cli):
