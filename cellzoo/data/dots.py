@@ -63,8 +63,8 @@ class Dots:
             name, points = self._points[file, None]
             if frames > 1 or key in self._points:
                 raise UserError(
-                    f"{self._where(points)}: places cells in {name}, name its frame, one of "
-                    f"{name}#0 to {name}#{frames - 1}"
+                    f"{self._where(points)}: places cells in {name}, name its frame, such "
+                    f"as {name}#{frame.index}"
                 )
             key = (file, None)
         if key not in self._points:

@@ -73,8 +73,16 @@ def test_frames_of_a_stack_have_their_own_points(folder, caplog):
     images, _ = load(folder, "image,x,y\ns.tif#2,1,1\ns.tif#0,,\n")
     assert images.names[-3:].tolist() == ["s.tif#0", "s.tif#1", "s.tif#2"]
     np.testing.assert_array_equal(images.counts[-3:], [0, np.nan, 1])
-    with pytest.raises(UserError, match=r"line 2: places cells in s.tif, name its frame, one of s"):
-        load(folder, "image,x,y\ns.tif,1,1\n")
+    alone = folder / "alone"
+    alone.mkdir()
+    (folder / "s.tif").rename(alone / "s.tif")
+    (alone / "points.csv").write_text("image,x,y\ns.tif,1,1\n")
+    for first in (0, 1):
+        said = f"line 2: places cells in s.tif, name its frame, such as s.tif#{first}"
+        with pytest.raises(UserError, match=said):
+            reading = Reading(frames=f"{first}:")
+            load_folder(alone, (4, 8), labels=None, points="points.csv", reading=reading)
+    (alone / "s.tif").rename(folder / "s.tif")
     for chosen, warned in (Reading(frames=0), False), (Reading(axes="TYX"), True):
         (folder / "points.csv").write_text("image,x,y\ns.tif#3,1,1\ns.tif#0,,\n")
         caplog.clear()
