@@ -9,14 +9,15 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+import cv2
 import numpy as np
 from pydantic import Field, NonNegativeFloat, ValidationError
 
-from cellzoo.data.moves import Moves
-from cellzoo.data.points import inside
+from cellzoo.data.points import inside, resize_points
 from cellzoo.errors import UsageError
 from cellzoo.images import Size, sides
 from cellzoo.section import Section, Share
@@ -106,15 +107,7 @@ class Augment(Section):
             UsageError: a transform of ``extra`` does not exist, has wrong arguments, or is not for
                 grey images.
         """
-        height, width = sides(size)
-        crop = (max(1, round(height * self.crop)), max(1, round(width * self.crop)))
-        move = Moves(
-            crop if self.crop < 1 else None,
-            self.crop_probability,
-            self.flip,
-            self.rotate and height == width,
-        )
-        named = self._named((height, width))
+        together = self._geometry(size)
 
         def augment(
             images: np.ndarray,
@@ -123,41 +116,58 @@ class Augment(Section):
             points: Sequence[np.ndarray | None] | None = None,
         ) -> np.ndarray | tuple:
             random = np.random.default_rng(seed)
-            # One generator for all steps: with a seed each would get the same chances, so that an
-            # image is flipped either both ways or not at all.
-            chances = Random(int(random.integers(2**31)))
-            if named:
-                named.set_random_state(random, chances)
+            # One generator for all steps: set_random_seed would give each step the same chances, so
+            # that an image is flipped either both ways or not at all.
+            together.set_random_state(random, Random(int(random.integers(2**31))))
             done = []
             for k, image in enumerate(images):
-                known = _NO_POINTS if points is None or points[k] is None else points[k]
-                moved = move(chances, image, None if masks is None else masks[k], known)
-                done.append(_with_named(named, *moved) if named else moved)
-            out = self._with_other_greys(np.stack([image for image, _, _ in done]), random)
+                given = {"image": image}
+                if masks is not None:
+                    given["mask"] = masks[k]
+                if points is not None:
+                    given["keypoints"] = _NO_POINTS if points[k] is None else points[k]
+                done.append(together(**given))
+            out = np.stack([each["image"] for each in done])
+            out = self._with_other_greys(out, random)
             beside = []
             if masks is not None:
-                beside.append(np.stack([mask for _, mask, _ in done]))
+                beside.append(np.stack([each["mask"] for each in done]))
             if points is not None:
                 beside.append(
                     [
-                        None if known is None else inside(places, image.shape)
-                        for known, (_, _, places), image in zip(points, done, out, strict=True)
+                        None if known is None else inside(each["keypoints"], image.shape)
+                        for known, each, image in zip(points, done, out, strict=True)
                     ]
                 )
             return (out, *beside) if beside else out
 
         return augment
 
-    def _named(self, size: tuple[int, int]) -> "albumentations.Compose | None":
-        """The blur, and what the recipe adds; None of a recipe without either."""
-        if not (self.blur or self.extra):
-            return None
+    def _geometry(self, size: Size) -> "albumentations.Compose":
+        """The steps that move pixels, the blur, and what the recipe adds to them."""
         albumentations = _albumentations()
+        height, width = sides(size)
         # The library warns where nothing could move places.
         steps: list[albumentations.BasicTransform] = [albumentations.NoOp(p=1.0)]
+        if self.crop < 1:
+            crop_sides = (max(1, round(height * self.crop)), max(1, round(width * self.crop)))
+            steps.append(
+                albumentations.Sequential(
+                    [
+                        albumentations.RandomCrop(*crop_sides),
+                        # Otherwise masks move half a pixel against their images.
+                        _resize()(height, width, mask_interpolation=cv2.INTER_NEAREST_EXACT),
+                    ],
+                    p=self.crop_probability,
+                )
+            )
+        if self.flip:
+            steps += [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
+        if self.rotate and height == width:
+            steps.append(albumentations.RandomRotate90(p=1.0))
         if self.blur:
             steps.append(albumentations.Blur(blur_limit=(5, 5), p=self.blur))
-        steps += [_transform(k, entry, size) for k, entry in enumerate(self.extra)]
+        steps += [_transform(k, entry, (height, width)) for k, entry in enumerate(self.extra)]
         places = albumentations.KeypointParams(format="xy", remove_invisible=False)
         return albumentations.Compose(steps, keypoint_params=places)
 
@@ -196,18 +206,19 @@ def _albumentations():
     return albumentations
 
 
-def _with_named(
-    named: "albumentations.Compose",
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    points: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """An image, its mask and its points after a recipe's own transforms."""
-    given = {"image": image, "keypoints": points}
-    if mask is not None:
-        given["mask"] = mask
-    done = named(force_apply=True, **given)  # whether to do anything at all was drawn before
-    return done["image"], done.get("mask"), done["keypoints"]
+@cache
+def _resize() -> type["albumentations.Resize"]:
+    """Resizing that takes places with it; albumentations leaves the first pixel's middle at 0."""
+    albumentations = _albumentations()
+
+    class Resize(albumentations.Resize):
+        def apply_to_keypoints(self, keypoints: np.ndarray, **params: Any) -> np.ndarray:
+            moved = keypoints.copy()
+            new = (self.height, self.width)
+            moved[:, :2] = resize_points(keypoints[:, :2], params["shape"][:2], new)
+            return moved
+
+    return Resize
 
 
 _NO_POINTS = np.zeros((0, 2), np.float32)
