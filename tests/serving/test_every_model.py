@@ -247,7 +247,7 @@ def test_no_input_of_any_signature_reaches_a_convolution_unchecked(name, exporte
     expected |= {"spatial": {"embedding"}, "flat": {"embedding"}}.get(name, set())
     expected |= {"mask"} if name in ("regressor", "additive") else set()
     assert set(signatures) == expected
-    assert {"Conv2D", "GatherV2", "DecodePng"} <= all_types(graph.graph_def)
+    assert {"Conv2D", "DecodePng"} <= all_types(graph.graph_def)
     for key, signature in signatures.items():
         (tensor,) = signature.inputs.values()
         types = reached(graph.graph_def, tensor.name.split(":")[0])
