@@ -1,5 +1,6 @@
 """What a user did that cellzoo cannot go on from, said in one sentence."""
 
+import re
 import unicodedata
 
 # Control characters, parts of broken characters, and line and paragraph separators.
@@ -15,6 +16,13 @@ def printable(text: str) -> str:
         else character
         for character in text
     )
+
+
+def without_graph(message: str) -> str:
+    """What TensorFlow says, without an account of where in a graph, or in Python, that is."""
+    message = message.partition("<stack traces unavailable>\n")[2] or message
+    message = re.sub(r"\s*\[(Op:|\[\{\{).*", "", message, flags=re.DOTALL)
+    return re.sub(r"^\{\{function_node [^}]*\}\} ", "", message).strip()
 
 
 class UserError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cellzoo import __version__, backend
-from cellzoo.errors import UserError, printable
+from cellzoo.errors import UserError, printable, without_graph
 
 # TensorFlow writes about every device that it does not have.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -50,9 +50,7 @@ def verb(function: Callable) -> Callable:
                 raise
             # It is of a GPU's memory, and of a full disk or too many open files as well.
             said = str(error)
-            if "OOM" in said or "memory" in said:
-                said = _NO_MEMORY
-            said = said.rpartition("}} ")[2].partition(" [Op:")[0]
+            said = _NO_MEMORY if "OOM" in said or "memory" in said else without_graph(said)
             click.echo(f"Error: {printable(said)}", err=True)
             sys.exit(1)
 

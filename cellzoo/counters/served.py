@@ -23,7 +23,7 @@ from cellzoo.counters.preprocessing import (
     count_in_parts,
 )
 from cellzoo.counters.stream import CounterBarred, CounterGone, RefusedImages
-from cellzoo.errors import UserError
+from cellzoo.errors import UserError, without_graph
 from cellzoo.images import Frame
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
@@ -443,6 +443,4 @@ def _too_large(error: grpc.RpcError) -> bool:
 
 def _one_line(error: grpc.RpcError) -> str:
     text = " ".join((error.details() or error.code().name).split())
-    text = _ADDRESSES.sub("", text)
-    text = re.sub(r"^\{\{function_node [^}]*\}\} ", "", text)  # as TensorFlow Serving has it
-    return re.sub(r" ?\[(Op:|\[\{\{).*", "", text)[:300].rstrip(". ")
+    return without_graph(_ADDRESSES.sub("", text))[:300].rstrip(". ")

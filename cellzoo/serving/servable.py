@@ -1,12 +1,12 @@
 """One version of a SavedModel, loaded and ready to answer."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from cellzoo.errors import without_graph
 from cellzoo.files import damaged_file
 from cellzoo.protocol.messages import CODES, PredictionLog, SavedModel
 from cellzoo.protocol.operations import check_operations
@@ -81,7 +81,7 @@ class Servable:
             return {name: _array(out) for name, out in self._functions[key](**tensors).items()}
         except tf.errors.OpError as error:
             code = next((c for c, number in CODES.items() if number == error.error_code), "UNKNOWN")
-            raise ServingError(code, _without_trace(error.message)) from error
+            raise ServingError(code, without_graph(error.message)) from error
 
     def warm_up(self, folder: Path) -> None:
         """Runs the records of ``assets.extra/tf_serving_warmup_requests``, if there are any.
@@ -187,13 +187,6 @@ def _fits(expected: Any, shape: tuple[int, ...]) -> bool:
     return len(sizes) == len(shape) and all(
         size in (-1, given) for size, given in zip(sizes, shape, strict=True)
     )
-
-
-def _without_trace(message: str) -> str:
-    """What a graph had to say, without an account of where in it, or in Python, that is."""
-    message = message.partition("<stack traces unavailable>\n")[2] or message
-    message = re.sub(r"\s*\[(Op:|\[\{\{).*", "", message, flags=re.DOTALL)
-    return re.sub(r"^\{\{function_node [^}]*\}\} ", "", message).strip()
 
 
 def _array(tensor: tf.Tensor) -> np.ndarray:
