@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from fresh import TEST_SEED
 from table import add_rows, by, over_seeds, print_markdown, read_rows
-from training import minutes_trained, options, rounded, train
+from training import add_options, minutes_trained, options, rounded, train
 
 RECIPES = {"bbbc005": "bbbc005", "crowded": "fluorescence"}
 KEY = ("data", "method", "seed", "subset")
@@ -35,10 +35,8 @@ def main() -> None:
     parser.add_argument("--folder", default="data/bbbc005")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--heads", nargs="+", default=["additive", "regressor"])
-    parser.add_argument("--runs", type=Path, default=Path("runs/dcc"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/dcc.csv"))
     parser.add_argument("--full", action="store_true", help="the large network: dcc_bbbc005.yaml")
-    parser.add_argument("--set", dest="settings", action="append", default=[])
+    add_options(parser, "dcc")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for head in arguments.heads:

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from table import add_rows, by, over_seeds, print_markdown, read_rows
-from training import budget, options, train, validation_columns
+from training import add_options, budget, options, train, validation_columns
 
 KEY = ("data", "labels", "train_images", "draw", "minutes_asked")
 RECIPE = "recipes/twindensity_dots.yaml"
@@ -50,9 +50,7 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", default=["10", "32", "50"], help="null: all")
     parser.add_argument("--draws", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--runs", type=Path, default=Path("runs/published"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/published.csv"))
+    add_options(parser, "published")
     arguments = parser.parse_args()
     for images in arguments.images:
         for draw in arguments.draws:

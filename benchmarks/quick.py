@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fresh import test_images
 from table import add_rows, by, over_seeds, print_markdown, read_rows
-from training import budget, minutes_trained, options, rounded, train
+from training import add_options, budget, minutes_trained, options, rounded, train
 
 from cellzoo.counters.load import load_run
 from cellzoo.runs import Run
@@ -32,9 +32,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--minutes", type=float, help="of training; else what the overlay says")
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--runs", type=Path, default=Path("runs/quick"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/quick.csv"))
+    add_options(parser, "quick")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for variant in arguments.variants:

@@ -9,11 +9,10 @@ beside the command holds the folders.
 """
 
 import argparse
-from pathlib import Path
 
 from fresh import test_images
 from table import add_rows, print_markdown, read_rows
-from training import budget, minutes_trained, options, rounded, train
+from training import add_options, budget, minutes_trained, options, rounded, train
 
 from cellzoo.counters.load import load_run
 from cellzoo.runs import Run
@@ -30,9 +29,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--minutes", type=float, default=1)
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--runs", type=Path, default=Path("runs/starts"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/starts.csv"))
+    add_options(parser, "starts")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for name, other in (pair.split("=", 1) for pair in arguments.starts):

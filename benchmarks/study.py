@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from table import add_rows, print_markdown, read_rows
-from training import budget, options, train, validation_columns
+from training import add_options, budget, options, train, validation_columns
 
 KEY = ("data", "change", "seed", "minutes_asked", "commit")
 MORE_VALIDATION = ["data.natural.validation=516", "data.natural.validation_labelled=516"]
@@ -46,10 +46,8 @@ def main() -> None:
     parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--name", help="of a change made of --set alone")
-    parser.add_argument("--runs", type=Path, default=Path("runs/study"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/study.csv"))
+    add_options(parser, "study")
     arguments = parser.parse_args()
     changes = {name: CHANGES[name] for name in arguments.changes}
     if arguments.name:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from fresh import test_images
 from table import add_rows, by, over_seeds, print_markdown, read_rows
-from training import minutes_trained, options, train
+from training import add_options, minutes_trained, options, train
 
 from cellzoo.counters.load import load_run
 from cellzoo.data.image_set import ImageSet
@@ -38,9 +38,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--quick", action="store_true", help="with the recipe's quick overlay")
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    parser.add_argument("--runs", type=Path, default=Path("runs/symmetric"))
-    parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/symmetric.csv"))
+    add_options(parser, "symmetric")
     arguments = parser.parse_args()
     for recipe in arguments.recipes:
         for seed in arguments.seeds:

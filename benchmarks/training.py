@@ -1,5 +1,6 @@
 """What the benchmarks that train share: a run folder for each training, and what its row says."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,6 +10,18 @@ from pathlib import Path
 from table import origin
 
 CELLZOO = [sys.executable, "-c", "from cellzoo.cli import main; main()"]
+
+
+def add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds what every benchmark that trains can be told: settings, and where runs and rows go.
+
+    Args:
+        parser: of its command line.
+        name: of the benchmark.
+    """
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--runs", type=Path, default=Path("runs") / name)
+    parser.add_argument("--csv", type=Path, default=Path(f"benchmarks/results/{name}.csv"))
 
 
 def train(words: Sequence[str], runs: Path, name: str) -> tuple[Path, dict[str, str]]:
