@@ -390,10 +390,7 @@ class Rows:
         A start that is known stays, as rows have times since then; what is before it gets a time
         below 0.
         """
-        least: dict[str, int] = {}
-        for series, number in filter(None, map(numbered, files)):
-            least[series] = min(number, least.get(series, number))
-        self._first = least | self._first
+        self._first = {name: min(some) for name, some in numbers_of(files).items()} | self._first
 
     def take_earlier(self, row: CountRow) -> None:
         """Takes the start of a series from a row of it that has a time."""
