@@ -137,6 +137,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         for key, value in recipe.data.natural.model_dump(mode="json", exclude_none=True).items()
     }
     files = sorted((run.path / "report").glob("**/evaluation_*.json"))
+    digest = run.digest()
     return blocks(
         environment(TEMPLATES).get_template("card.md.j2"),
         run=run,
@@ -147,7 +148,7 @@ def run_blocks(run: Run) -> dict[str, str]:
         training_counts=validation.get("training_counts"),
         no_labels=recipe.data.natural.keeps_all_labels_hidden,
         augmented_views=recipe.count.test_time_augmentation,
-        reports=[report for file in files if (report := _report(file, run.digest()))],
+        reports=[report for file in files if (report := _report(file, digest))],
         mae=COUNT_SCORES["mae"],
         no_interval=_no_interval(validation),
         short_training=short_training(run),
