@@ -201,9 +201,9 @@ def _read_mask(
     if row is None or not row.mask:
         return None
     file, number = file_and_frame(folder, row.mask)
-    alone = number is None and frame.index in rows  # the row of a frame may name a file of its own
     one_chosen = reading.chooses_frames and frames == 1
-    alone = alone or (number is None and one_chosen)
+    # The row of a frame may name a file of its own.
+    alone = number is None and (frame.index in rows or one_chosen)
     if number is None and (frames > 1 or one_chosen):
         number = frame.index  # the masks of a stack are a stack as well
     mask = read_mask(file, number, reading.axes, or_only=alone, notes=notes)

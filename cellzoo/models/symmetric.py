@@ -121,7 +121,8 @@ def _filter_in(places: np.ndarray, way: int) -> np.ndarray:
     if places.shape[-1] == 1:
         return turned
     corners = np.arange(4).reshape(2, 2)
-    known = [_oriented(corners, each).tolist() for each in range(ORIENTATIONS)]
-    # Which orientation, turned by ``way``, gives each of them.
-    after = [known.index(_oriented(_oriented(corners, each), way).tolist()) for each in range(8)]
+    ways = [_oriented(corners, each) for each in range(ORIENTATIONS)]
+    known = [each.tolist() for each in ways]
+    # Which orientation each of them is once it is turned by ``way``.
+    after = [known.index(_oriented(each, way).tolist()) for each in ways]
     return turned[:, :, np.argsort(after)]

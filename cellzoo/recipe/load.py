@@ -122,7 +122,8 @@ def as_setting(key: str, value: Any) -> str:
             f"settings: {key} is of type {type(value).__name__}: give text, a number, a path, or a "
             "list or dict of these."
         ) from None
-    return f"{key}={text.removesuffix('...' + chr(10)).strip()}"
+    value_text = text.removesuffix("...\n").strip()  # the dots end a document of one value
+    return f"{key}={value_text}"
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ class TwinVAESpatial(TwinDensity):
     The twin arrangement, the losses and the names are those of
     :class:`cellzoo.models.twinvae.section.TwinVAE`; only the bottleneck differs. It has the keys of
     :class:`cellzoo.models.twin_density.section.TwinDensity`, and ``latent`` is the channels of the
-    latent map.
+    latent map. It cannot be symmetric: its decoders read a map that has no orientations.
 
     Example:
         >>> network = TwinVAESpatial(channels=(4, 8), shared_channels=8, latent=4).build()
