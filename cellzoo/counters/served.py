@@ -36,7 +36,7 @@ OUTPUTS = ("count", "count_low", "count_high")
 
 # How gRPC begins to say that nobody is there; what follows is the reason.
 _ADDRESSES = re.compile(r"^connections to all backends failing; last error: .*?: (?=[A-Z]\w+ \w)")
-_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # TensorFlow Serving batches requests that come together, and refuses them if their sizes differ.
 _OTHER_SIZE = "from different tasks have different shapes"
 _TOO_MANY = "Concurrent RPC limit exceeded"  # what gRPC for Python says to a request too many
@@ -430,9 +430,12 @@ def _fits(sizes: list[int], shape: tuple[int, ...]) -> bool:
 
 
 def _is_busy(error: grpc.RpcError) -> bool:
-    """Whether it may be better later: no server there, its queue full, too many at a time."""
+    """Whether it may be better later: no server there, its queue full, too many at a time.
+
+    A server that is stopped cancels what it has under way.
+    """
     details = error.details() or ""
-    return error.code() == _UNAVAILABLE or _TOO_MANY in details or _OTHER_SIZE in details
+    return error.code() in _AWAY or _TOO_MANY in details or _OTHER_SIZE in details
 
 
 def _too_large(error: grpc.RpcError) -> bool:

@@ -31,10 +31,12 @@ class Served:
         calls: images of each request that it answered.
         die_after: requests after which its connections are cut, in the middle of an answer.
         missing: it has unloaded the version.
+        cancels: requests that it cancels, as one does that is stopped.
     """
 
     def __init__(self, run="one", die_after=None):
         self.calls, self.die_after, self.missing = [], die_after, False
+        self.cancels = 0
         self._metadata = json.dumps({"preprocessing": {"size": [8, 8]}, "run": run}).encode()
         self.server = grpc.server(futures.ThreadPoolExecutor(8))
         handlers = {
@@ -72,6 +74,9 @@ class Served:
             text = to_message(np.array([self._metadata], object))
             reply.outputs[METADATA_SIGNATURE].CopyFrom(text)
             return reply.SerializeToString()
+        if self.cancels:
+            self.cancels -= 1
+            context.abort(grpc.StatusCode.CANCELLED, "")
         if len(self.calls) == self.die_after:
             self.server.stop(None)
         images = from_message(request.inputs["images"])
@@ -118,6 +123,16 @@ def test_each_image_is_counted_once_in_order_though_a_replica_dies(start, folder
     assert {row.error for row in rows} == {""}
     assert all(len(one.calls) > 5 for one in (served[0], served[2]))
     assert len(served[1].calls) >= 5
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_server_cancels_is_asked_again(start, number):
+    served = [start() for _ in range(number)]
+    counter = counter_of(served)
+    served[0].cancels = 1
+    pixels = np.full((3, 8, 8), 7, np.uint8)
+    assert [counter.count(pixels).rounded.tolist() for _ in range(4)] == [[7, 7, 7]] * 4
+    assert served[0].cancels == 0
 
 
 def test_a_replica_that_is_away_from_the_start_is_left_out(start):
