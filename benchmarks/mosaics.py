@@ -73,7 +73,7 @@ def mosaics(counter: TiledCounter, number: int) -> list[dict[str, object]]:
         ],
         axis=0,
     )
-    place = counter.tiled.tiling.place
+    place = counter.tiled.tiling.grid_cell
     from_middle = np.abs(np.arange(len(found)) + 0.5 - len(found) / 2) * place
     at_seam = (from_middle[:, None] < SEAM) | (from_middle[None] < SEAM)
     name = f"{data_name(counter)}, {split}"

@@ -14,8 +14,8 @@ gives medians over rounds. Beside other work compare ratios and processor time, 
     files     the same against the number of files
     training  a training step beside PyTorch's: benchmarks/step.py, only with --torch
 
-Images are simulated bright field of 128 px, counted by zoo:simulated_bf, which looks at each in
-eight orientations; `1 view` is the same network, looking once.
+Images are simulated bright field of 128 px, counted by zoo:simulated_bf: `as shipped` as the code
+brings it along, which was with eight views and is with one; `8 views` and `1 view` set the number.
 """
 
 import argparse
@@ -106,23 +106,29 @@ class Work:
         folder: for files.
         arguments: of the command line.
         images: folder of simulated images.
-        models: a run folder by what the tables call it.
+        shipped: the folder of the counter.
+        models: copies of it by what the tables call them.
     """
 
     def __init__(self, folder: Path, arguments: argparse.Namespace):
         self.folder, self.arguments = folder, arguments
         self.images = self.pictures(arguments.images)
-        self.models = self.models_of(ROOT)
+        every = self.models_of(ROOT)
+        self.shipped = every.pop("as shipped")
+        self.models = every
 
     def models_of(self, tree: Path) -> dict[str, Path]:
-        """The counter that the code in a folder brings along, as it is and looking once."""
+        """The counter that the code in a folder brings along, as it is, and with 8 views and 1."""
         (shipped,) = (tree / "cellzoo" / "zoo" / "simulated_bf").glob("[0-9]*")
-        once = Path(tempfile.mkdtemp(dir=self.folder)) / "once"
-        shutil.copytree(shipped, once)
-        recipe = once / "recipe.yaml"
-        text = recipe.read_text()
-        recipe.write_text(re.sub(r"\b(test_time_augmentation|views): 8", r"\1: 1", text))
-        return {"8 views": shipped, "1 view": once}
+        models = {"as shipped": shipped}
+        for name, views in (("8 views", 8), ("1 view", 1)):
+            models[name] = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+            shutil.copytree(shipped, models[name])
+            recipe = models[name] / "recipe.yaml"
+            text = recipe.read_text()
+            key = r"\b(test_time_augmentation|views): \d"
+            recipe.write_text(re.sub(key, rf"\1: {views}", text))
+        return models
 
     def pictures(self, number: int, side: int = 128) -> Path:
         """A folder of so many simulated images, larger ones made of several."""
@@ -259,7 +265,7 @@ def commits(work: Work) -> Iterator[dict[str, object]]:
         trees = {"here": ROOT, f"at {work.arguments.old}": old}
         numbers = dict.fromkeys(trees, work.arguments.images)
         models = {where: work.models_of(tree) for where, tree in trees.items()}
-        for name in work.models:
+        for name in models["here"]:
             cases = {
                 where: partial(without_start, work, models[where][name], tree, one)
                 for where, tree in trees.items()
@@ -320,7 +326,7 @@ def starts(work: Work) -> Iterator[dict[str, object]]:
             "list": ["list"],
             "check": ["check", "twindensity_bf"],
             "info": ["info", file],
-            "first count": ["count", one, "--model", work.models["8 views"]],
+            "first count": ["count", one, "--model", work.shipped],
             "count at a server": ["count", one, "--model", f"{address}/{model.name}"],
         }
         calls = {
