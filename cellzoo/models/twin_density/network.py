@@ -26,9 +26,9 @@ def twin_density(section: TwinDensity, domains: Sequence[Domain] = ("natural",))
     :data:`cellzoo.models.twin_density.section.RECEPTIVE_RADIUS` pixels far, and one thing more:
     the mean of the whole image, which is taken away. So a large image is counted in windows as
     large as those of training (:meth:`TwinDensity.tiling`). Its own mean does where light is even:
-    counts of 40 synthetic images of 256 x 256 px were off by 1.4 %, and by 1.9 % with windows. With
-    a gradient of a fifth of the grey scale from side to side they were twice the truth with the
-    image's mean, and off by 1.6 % with windows (zoo:simulated_bf,
+    counts of 40 synthetic images of 256 x 256 px were off by 0.5 cells of 47, and by 0.6 with
+    windows. With a gradient of a fifth of the grey scale from side to side they were twice the
+    truth with the image's mean, and off by 1.1 cells with windows (zoo:simulated_bf,
     ``benchmarks/results/mosaics.csv``).
 
     A symmetric network has the same layers. Each filter is there in eight orientations, and what
