@@ -106,28 +106,25 @@ class Work:
         folder: for files.
         arguments: of the command line.
         images: folder of simulated images.
-        shipped: the folder of the counter.
-        models: copies of it by what the tables call them.
+        models: copies of the counter by what the tables call them.
     """
 
     def __init__(self, folder: Path, arguments: argparse.Namespace):
         self.folder, self.arguments = folder, arguments
         self.images = self.pictures(arguments.images)
-        every = self.models_of(ROOT)
-        self.shipped = every.pop("as shipped")
-        self.models = every
+        self.models = self.models_of(ROOT)
 
     def models_of(self, tree: Path) -> dict[str, Path]:
-        """The counter that the code in a folder brings along, as it is, and with 8 views and 1."""
-        (shipped,) = (tree / "cellzoo" / "zoo" / "simulated_bf").glob("[0-9]*")
-        models = {"as shipped": shipped}
+        """Copies of the counter that the code in a folder brings along, with 8 views and with 1."""
+        models = {}
         for name, views in (("8 views", 8), ("1 view", 1)):
-            models[name] = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
-            shutil.copytree(shipped, models[name])
-            recipe = models[name] / "recipe.yaml"
-            text = recipe.read_text()
+            run = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
+            shutil.copytree(shipped(tree), run)
+            recipe = run / "recipe.yaml"
+            # Not read and written as a recipe: older code would refuse newer keys.
             key = r"\b(test_time_augmentation|views): \d"
-            recipe.write_text(re.sub(key, rf"\1: {views}", text))
+            recipe.write_text(re.sub(key, rf"\1: {views}", recipe.read_text()))
+            models[name] = run
         return models
 
     def pictures(self, number: int, side: int = 128) -> Path:
@@ -264,7 +261,10 @@ def commits(work: Work) -> Iterator[dict[str, object]]:
     try:
         trees = {"here": ROOT, f"at {work.arguments.old}": old}
         numbers = dict.fromkeys(trees, work.arguments.images)
-        models = {where: work.models_of(tree) for where, tree in trees.items()}
+        models = {
+            where: {"as shipped": shipped(tree), **work.models_of(tree)}
+            for where, tree in trees.items()
+        }
         for name in models["here"]:
             cases = {
                 where: partial(without_start, work, models[where][name], tree, one)
@@ -273,6 +273,12 @@ def commits(work: Work) -> Iterator[dict[str, object]]:
             yield from rows_of(work.rounds(cases), list(cases)[1], numbers, f"{name}: ")
     finally:
         subprocess.run([*git, "remove", "--force", str(old)], check=True)
+
+
+def shipped(tree: Path) -> Path:
+    """The counter that the code in a folder brings along."""
+    (run,) = (tree / "cellzoo" / "zoo" / "simulated_bf").glob("[0-9]*")
+    return run
 
 
 def without_start(work: Work, model: Path, tree: Path, one: Path) -> Cost:
@@ -326,7 +332,7 @@ def starts(work: Work) -> Iterator[dict[str, object]]:
             "list": ["list"],
             "check": ["check", "twindensity_bf"],
             "info": ["info", file],
-            "first count": ["count", one, "--model", work.shipped],
+            "first count": ["count", one, "--model", shipped(ROOT)],
             "count at a server": ["count", one, "--model", f"{address}/{model.name}"],
         }
         calls = {
