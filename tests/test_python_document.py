@@ -64,5 +64,8 @@ def test_the_notebook_is_executed_and_runs_again():
     shown = {}
     for cell in programs:
         exec("".join(cell["source"]), shown)
-    assert np.abs(shown["counts"].rounded - shown["series"].counts).max() <= 3
+    true = shown["series"].counts
+    errors = np.abs(shown["counts"].rounded - true)
+    # Crowds are counted too low (docs/zoo.md): 26 as 23.
+    assert errors[true <= 20].max() <= 2 and errors.max() <= 3
     assert shown["found"].mask.any()
