@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from cellzoo.data.image_set import ImageSet
+from cellzoo.data.synthetic_fluorescence import SyntheticFluorescence
 from cellzoo.errors import UsageError, UserError
 from cellzoo.files import check_new_file, write_atomically
 from cellzoo.recipe import Recipe, with_values
@@ -139,7 +140,7 @@ def _synthetic(recipe: Recipe, number: int) -> _Pictures:
     return np.round(images * 255).astype(np.uint8), counts, groups, [""] * number, None
 
 
-def _section(recipe: Recipe) -> Synthetic:
+def _section(recipe: Recipe) -> Synthetic | SyntheticFluorescence:
     if recipe.data.synthetic is None:
         natural = "" if recipe.data.natural.reads_files else ", or --natural"
         raise UsageError(f"{recipe.name} has no data.synthetic: choose another recipe{natural}.")
@@ -174,6 +175,11 @@ def match_recipe(
         UsageError: the recipe draws no cells.
     """
     section = _section(recipe)
+    if not isinstance(section, Synthetic):
+        raise UsageError(
+            f"{recipe.name} draws cells of the preset {section.preset}, whose settings --match "
+            "does not find: choose the preset bf or pc."
+        )
     files = [out, out.with_suffix(".png")][: 1 + preview]
     out.parent.mkdir(parents=True, exist_ok=True)
     for file in files:

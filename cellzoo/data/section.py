@@ -10,6 +10,7 @@ from cellzoo.data.image_set import ImageSet
 from cellzoo.data.normalised import Normalise
 from cellzoo.data.sources import SOURCES
 from cellzoo.data.synthetic import SyntheticImages, synthetic_cells
+from cellzoo.data.synthetic_fluorescence import FluorescentCells, SyntheticFluorescence
 from cellzoo.images import Size
 from cellzoo.section import Section
 from cellzoo.synthetic.drawing import SyntheticCells
@@ -27,7 +28,9 @@ class Data(Section):
     """
 
     natural: Annotated[reduce(operator.or_, SOURCES.values()), Field(discriminator="source")]
-    synthetic: Synthetic | None = None
+    synthetic: (
+        Annotated[Synthetic | SyntheticFluorescence, Field(discriminator="preset")] | None
+    ) = None
     normalise: Normalise | None = None
 
     def check(self, size: Size) -> None:
@@ -43,13 +46,13 @@ class Data(Section):
         if self.synthetic:
             self.cells(size, None)
 
-    def cells(self, size: Size, natural: ImageSet | None) -> SyntheticCells:
+    def cells(self, size: Size, natural: ImageSet | None) -> SyntheticCells | FluorescentCells:
         """The generator of the synthetic cells, see :func:`synthetic_cells`."""
+        if self.synthetic.preset == "fluorescence":
+            return FluorescentCells(self.synthetic, size)
         return synthetic_cells(self.synthetic, size, natural, self.natural.reading)
 
-    def synthetic_images(
-        self, size: Size, natural: ImageSet, seed: int
-    ) -> SyntheticImages | None:
+    def synthetic_images(self, size: Size, natural: ImageSet, seed: int) -> SyntheticImages | None:
         """The synthetic images of a training; None if there are none."""
         if self.synthetic is None:
             return None

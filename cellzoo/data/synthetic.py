@@ -7,6 +7,7 @@ import numpy as np
 
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.reading import AS_IT_IS, Reading
+from cellzoo.data.synthetic_fluorescence import FluorescentCells, SyntheticFluorescence
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Size, resize, sides, to_unit
 from cellzoo.synthetic.backgrounds import (
@@ -15,13 +16,18 @@ from cellzoo.synthetic.backgrounds import (
     backgrounds_of_groups,
 )
 from cellzoo.synthetic.drawing import SyntheticCells
-from cellzoo.synthetic.settings import Synthetic
+from cellzoo.synthetic.settings import PRESETS, Synthetic
+
+# The value of the key ``preset``, and what it stands for.
+SYNTHETIC = dict.fromkeys(PRESETS, Synthetic) | {"fluorescence": SyntheticFluorescence}
 
 
 class SyntheticImages:
     """Synthetic cells for training, either a fixed set or fresh ones in every batch."""
 
-    def __init__(self, cells: SyntheticCells, images: int, fresh: bool, seed: int):
+    def __init__(
+        self, cells: SyntheticCells | FluorescentCells, images: int, fresh: bool, seed: int
+    ):
         """Renders the fixed set; a fresh one is rendered as it is asked for."""
         self.cells = cells
         self.size = images

@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
+from cellzoo.data.synthetic import SYNTHETIC
 from cellzoo.errors import UsageError
 from cellzoo.recipe import shipped
 from cellzoo.recipe.keys import holds, show
@@ -227,18 +228,24 @@ def _read_yaml(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
 def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     """``base`` with the leaves of ``overlay`` in place of its own.
 
-    A section that names another ``source`` or model ``name`` replaces the old one whole: the old
-    one's keys would mean nothing there.
+    A section that names another ``source``, model ``name`` or kind of ``preset`` replaces the old
+    one whole: the old one's keys would mean nothing there.
     """
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
-            other_kind = any(k in value and value[k] != old.get(k) for k in ("source", "name"))
-            merged[key] = value if other_kind else _merge(old, value)
+            merged[key] = value if _is_other_kind(value, old) else _merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _is_other_kind(section: dict[str, Any], old: dict[str, Any]) -> bool:
+    if any(k in section and section[k] != old.get(k) for k in ("source", "name")):
+        return True
+    kinds = [SYNTHETIC.get(str(each.get("preset"))) for each in (section, old)]
+    return None not in kinds and kinds[0] is not kinds[1]
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

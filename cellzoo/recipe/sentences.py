@@ -2,19 +2,27 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from cellzoo.data.sources import SOURCES
+from cellzoo.data.synthetic import SYNTHETIC
 from cellzoo.models import MODELS
 from cellzoo.recipe.keys import show
 from cellzoo.recipe.renamed import OLD_KEYS
 from cellzoo.recipe.schema import Recipe
 from cellzoo.section import Section
 
-_TAGS: dict[str, type[Section]] = SOURCES | MODELS
+# Sections of several kinds, and the key that says which.
+_KINDS: dict[str, dict[str, type[Section]]] = {
+    "source": SOURCES, "name": MODELS, "preset": SYNTHETIC
+}  # fmt: skip
+_SECTIONS = ("natural", "model", "synthetic")
+_TAGS = reduce(or_, _KINDS.values())
 
 
 def line_of(node: yaml.Node | None, keys: Sequence[Any]) -> int:
@@ -77,7 +85,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         return f"the key {name} is missing; add it."
     if kind.startswith("union_tag"):
         field = context["discriminator"].strip("'")
-        options = ", ".join(SOURCES if field == "source" else MODELS)
+        options = ", ".join(_KINDS[field])
         given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
         near = given and difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
         found = f"is {given}" if given else "is missing"
@@ -98,7 +106,7 @@ def _keys_of(location: Sequence[Any]) -> list[Any]:
     """A location as the file has it: without what pydantic adds for the member of a union."""
     keys, previous = [], None
     for part in location:
-        chosen_kind = previous in ("natural", "model") and part in _TAGS
+        chosen_kind = previous in _SECTIONS and part in _TAGS
         chosen_type = isinstance(part, str) and not part.isidentifier() and previous != "space"
         if not chosen_kind and not chosen_type:
             keys.append(part)
@@ -111,7 +119,7 @@ def _sibling_keys(location: Sequence[Any]) -> set[str]:
     kinds: list[type[Section]] = [Recipe]
     previous = None
     for part in location[:-1]:
-        if previous in ("natural", "model") and part in _TAGS:
+        if previous in _SECTIONS and part in _TAGS:
             kinds = [_TAGS[part]]
         elif previous != "space":  # there a key stands for a parameter
             fields = [kind.model_fields[part] for kind in kinds if part in kind.model_fields]

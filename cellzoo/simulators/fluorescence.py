@@ -6,8 +6,8 @@ simulated by SIMCEP), of which the package carries none, and go beyond their 100
 
 How an image comes about: cells are placed, some of them in clusters; each is a rounded random
 polygon filled with its own brightness and a piece of 1/f noise, out of focus by its own depth;
-where cells overlap the brighter one shows; uneven stray light, shot noise, read noise and the
-camera's offset are added, and the sum is rounded to 8 bits.
+where cells overlap the brighter one shows, or the upper one; uneven stray light, shot noise, read
+noise and the camera's offset come on top, and the sum is rounded to 8 bits.
 
 BBBC005 in focus beside the default settings, means over 12 images each of 520 x 696 px (grey levels
 of 255; *area* is the foreground divided by the count, *parts* its connected components):
@@ -90,6 +90,10 @@ class Fluorescence(Section):
         clustering: probability that a cell is put at the side of another; None: its stain's.
         overlap: by which share of the sum of their radii two cells may reach into each other; None:
             its stain's. Where there is no more room they overlap as much as they must.
+        covering: what shows where cells overlap. ``"brighter"``: of cells and stray light the
+            brightest. ``"upper"``: the upper cell alone, and the light of what is seen of each cell
+            adds up, and to the stray light; cells side by side that are out of focus then have
+            light between them, as in the simulated bacteria of Lempitsky and Zisserman (2010).
         blur: lowest and highest standard deviation of the blur of a cell, px. Masks stay sharp.
         background: brightest grey level of the uneven stray light, of 255.
         photons: that make a white pixel, which sets the shot noise.
@@ -104,6 +108,7 @@ class Fluorescence(Section):
     texture: Share | None = None
     clustering: Share | None = None
     overlap: Share | None = None
+    covering: Literal["brighter", "upper"] = "brighter"
     blur: Range[NonNegativeFloat] = (0.6, 2.6)
     background: Annotated[float, Field(ge=0, le=255)] = 1.0
     photons: PositiveFloat = 20000.0
@@ -128,7 +133,7 @@ class Fluorescence(Section):
         Raises:
             UsageError: there are too many cells for so small an image.
         """
-        check_count(size, count)
+        check_count(size, count, "count")
         rng = np.random.default_rng(seed)
         stain = STAINS[int(rng.choice(self.stains))]
         radii = rng.uniform(*_or(self.radius, stain.radius), count)
@@ -147,10 +152,14 @@ class Fluorescence(Section):
         light = self._stray_light(rng, size)
         mask = np.zeros(size, np.uint16)
         nearest = np.full(size, np.inf, np.float32)
+        cells = [_Cell(*each) for each in zip(centres, outlines, *looks.T, strict=True)]
+        covered = None
+        if self.covering == "upper" and cells:
+            room = 2 * max(cell.half for cell in cells)  # beyond the borders, too
+            covered = np.zeros((size[0] + room, size[1] + room), np.float32)
         noise = _noise(stain.smoothness)
-        for k in range(count):
-            cell = _Cell(centres[k], outlines[k], *looks[k])
-            cell.paint(light, mask, nearest, k + 1, noise, contrast)
+        for k, cell in enumerate(cells):
+            cell.paint(light, mask, nearest, covered, k + 1, noise, contrast)
         return self._photograph(rng, light), mask
 
     def _stray_light(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -166,8 +175,13 @@ class Fluorescence(Section):
         return np.clip(np.round(grey), 0, 255).astype(np.uint8)
 
 
-def check_count(size: tuple[int, int], count: int) -> None:
+def check_count(size: tuple[int, int], count: int, key: str) -> None:
     """Refuses more cells than an image has room for.
+
+    Args:
+        size: height and width in pixels.
+        count: of cells.
+        key: of a recipe, that says how many.
 
     Raises:
         UsageError: there would be fewer than 16 pixels for a cell, or more than a uint16 mask can
@@ -177,8 +191,8 @@ def check_count(size: tuple[int, int], count: int) -> None:
     most = min(height * width // 16, 65535)
     if count > most:
         raise UsageError(
-            f"data.natural has {count} cells in an image of {height} x {width} px, where {most} "
-            "find room: lower data.natural.count_range or test_count_range."
+            f"{key} says {count} cells in an image of {height} x {width} px, where {most} find "
+            "room: lower it."
         )
 
 
@@ -193,28 +207,40 @@ class _Cell:
     texture_row: float
     texture_column: float
 
+    @property
+    def half(self) -> int:
+        """From the centre to the ends of its patch, px."""
+        return int(np.ceil(np.abs(self.outline).max() + 3 * self.blur)) + 1
+
     def paint(
         self,
         light: np.ndarray,
         mask: np.ndarray,
         nearest: np.ndarray,
+        covered: np.ndarray | None,
         number: int,
         noise: np.ndarray,
         contrast: float,
     ) -> None:
-        """Adds the cell to light and mask, where it is the nearest."""
-        half = int(np.ceil(np.abs(self.outline).max() + 3 * self.blur)) + 1
-        side = 2 * half + 1
+        """Adds the cell to the light, and to the mask where it is the nearest.
+
+        Args:
+            light: of the image, ``[h, w]``.
+            mask: numbers of the cells.
+            nearest: distance to the nearest centre so far, px.
+            covered: share of each pixel that cells so far cover, from 0 to 255, of the image and
+                as much around it as patches reach. What they leave of this one is added; None: the
+                brightest shows.
+            number: of this cell.
+            noise: texture.
+            contrast: of the texture.
+        """
+        half, side = self.half, 2 * self.half + 1
         body = np.zeros((side, side), np.uint8)
         # fillPoly counts in 1/16 px, x before y.
         points = np.round((self.outline[:, ::-1] + half) * 16).astype(np.int32)
         cv2.fillPoly(body, [points], 255, cv2.LINE_AA, 4)
         body[half, half] = 255  # however thin the cell is
-        row, column = int(self.texture_row), int(self.texture_column)
-        rows, columns = (np.arange(side) + row) % _TILE, (np.arange(side) + column) % _TILE
-        paint = body * (self.brightness / 255**2) * (1 + contrast * noise[np.ix_(rows, columns)])
-        if self.blur > 0.1:
-            paint = cv2.GaussianBlur(paint.astype(np.float32), (0, 0), self.blur)
         # The cell's middle lies in the image, but the patch around it may reach beyond.
         top, left = self.centre - half
         height, width = light.shape
@@ -226,7 +252,22 @@ class _Cell:
             slice(inner[0].start + top, inner[0].stop + top),
             slice(inner[1].start + left, inner[1].stop + left),
         )
-        np.maximum(light[outer], paint[inner], out=light[outer])
+        seen = body.astype(float)
+        if covered is not None:
+            room = (np.array(covered.shape) - light.shape) // 2
+            row, column = self.centre - half + room
+            before = covered[row : row + side, column : column + side]
+            seen = np.maximum(body - before, 0)
+            np.maximum(before, body, out=before)
+        row, column = int(self.texture_row), int(self.texture_column)
+        rows, columns = (np.arange(side) + row) % _TILE, (np.arange(side) + column) % _TILE
+        paint = seen * (self.brightness / 255**2) * (1 + contrast * noise[np.ix_(rows, columns)])
+        if self.blur > 0.1:
+            paint = cv2.GaussianBlur(paint.astype(np.float32), (0, 0), self.blur)
+        if covered is None:
+            np.maximum(light[outer], paint[inner], out=light[outer])
+        else:
+            light[outer] += np.maximum(paint[inner], 0)  # a strong texture goes below 0
         along = np.arange(-half, half + 1, dtype=np.float32) ** 2
         distance = (along[:, None] + along)[inner]
         mine = (body[inner] >= 128) & (distance < nearest[outer])

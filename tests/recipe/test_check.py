@@ -81,7 +81,7 @@ def test_check_turns_squares_only(load):
         ("radius: [9, 5]", "data.natural.radius is [9, 5], but the first is above the second: write [lowest, highest]."),
         ("radius: [1, 5]", "data.natural.radius.0 is 1, but input should be greater than or equal to 2."),
         ("count_range: [9, 5]", "data.natural.count_range is [9, 5], but the first is above"),
-        ("test_count_range: [1, 5000]", "data.natural has 5000 cells in an image of 128 x 128 px,"),
+        ("test_count_range: [1, 5000]", "data.natural.test_count_range says 5000 cells in an image of 128 x 128 px,"),
     ],
 )  # fmt: skip
 def test_wrong_values_of_simulated_fluorescence(load, line, sentence):

@@ -28,6 +28,7 @@ def scenes(draw):
         clustering=draw(st.floats(0, 1)),
         overlap=draw(st.floats(0, 1)),
         texture=draw(st.floats(0, 1)),
+        covering=draw(st.sampled_from(["brighter", "upper"])),
         blur=(0.0, draw(st.floats(0, 4))),
     )
     size = draw(st.tuples(st.integers(16, 60), st.integers(16, 60)))
@@ -113,6 +114,21 @@ def test_a_thousand_cells_overlap():
 def test_more_cells_than_pixels_allow():
     with pytest.raises(UsageError, match="65 cells in an image of 32 x 32 px, where 64 find room"):
         Fluorescence().draw((32, 32), 65, (1,))
+
+
+def test_light_of_upper_cells_adds_up_but_hidden_parts_have_none():
+    even = {"irregularity": 0.0, "texture": 0.0, "brightness": (150, 150), "read_noise": 0}
+    even |= {"background": 0.0, "photons": 1e9, "offset": 0, "radius": (8.0, 8.0)}
+
+    def light(covering, blur, count):
+        cells = Fluorescence(covering=covering, blur=(blur, blur), **even)
+        return np.float32(cells.draw((64, 64), count, (3,))[0])
+
+    # Sharp, of one brightness: the union, whichever shows.
+    np.testing.assert_allclose(light("upper", 0, 60), light("brighter", 0, 60), atol=1)
+    # Blurred, the light between cells is that of both.
+    assert light("upper", 3, 20).sum() > 1.05 * light("brighter", 3, 20).sum()
+    assert light("upper", 3, 60).max() <= 151
 
 
 # Sets

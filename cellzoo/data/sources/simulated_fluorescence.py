@@ -47,7 +47,9 @@ class SimulatedFluorescence(Fluorescence, Source):
     def check(self, size: Size) -> None:
         """Finds room for the most cells, see :meth:`Source.check`."""
         for split in SPLITS:
-            check_count(sides(size), self._counts(split)[1])
+            tested = split == "test" and self.test_count_range
+            key = f"data.natural.{'test_' if tested else ''}count_range"
+            check_count(sides(size), self._counts(split)[1], key)
 
     def read(
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
