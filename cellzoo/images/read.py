@@ -304,7 +304,7 @@ def check_size(series: Series, path: Path, max_megapixels: float) -> None:
         raise UserError(
             f"{path}: has pictures of {series.sizes['X']} x {series.sizes['Y']} px "
             f"({numbers / 1e6:.0f} megapixels), crop them, or where they are counted "
-            f"set max_megapixels, which is {max_megapixels:.0f}, to more"
+            f"set max_megapixels, which is {max_megapixels:g}, to more"
         )
 
 
