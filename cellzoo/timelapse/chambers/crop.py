@@ -59,7 +59,9 @@ def cut(pixels: np.ndarray, box: Box, shape: tuple[int, int] | None = None) -> n
     first = box.middle - 0.5 - turned @ ((np.array(fine[::-1]) - 1) / 2)
     picture = cv2.warpAffine(
         np.ascontiguousarray(pixels, np.float32), np.concatenate([turned, first[:, None]], 1),
-        fine[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+        # The bicubic filter takes a sixth of the noise: such a picture seems out of focus.
+        fine[::-1], flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
     if tuple(fine) != shape:
         picture = cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA)
