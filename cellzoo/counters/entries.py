@@ -213,7 +213,8 @@ def _array(name: str, image: Any) -> np.ndarray:
         raise UsageError(
             f"{name} is of type {array.dtype}: give an array of numbers, or a list of such arrays."
         )
-    return array
+    # Of the other byte order uint16 would not be known as that, and be taken for uint8 where dark.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _single(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
@@ -277,7 +278,7 @@ def _common_bits(images: Sequence[np.ndarray], grey: np.dtype | None) -> int | N
 
 def _raw(name: str, image: np.ndarray, grey: np.dtype | None) -> np.ndarray:
     if image.dtype in _GREY:
-        return image.astype(image.dtype.newbyteorder("="), copy=False)
+        return image
     if image.dtype.kind == "f":
         raise UsageError(
             f"{name} has decimal grey levels, {image.dtype}, and nothing says what is white: give "

@@ -56,6 +56,14 @@ def test_whole_numbers_of_another_type_have_one_scale_for_all_of_a_call():
     np.testing.assert_allclose(GREY.count(images).raw, [10 * 51 / 65535, 2], rtol=1e-5)
 
 
+@pytest.mark.parametrize("level", [200, 60000])
+def test_the_byte_order_of_pixels_says_nothing_of_their_scale(level):
+    image = np.full((8, 9), level, "<u2")
+    expected = GREY.count(image).raw
+    np.testing.assert_allclose(expected, [10 * level / 65535], rtol=1e-5)
+    assert GREY.count(image.astype(">u2")).raw.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_are_counted_where_they_are_said_to_be_scaled(dtype):
     images = (EIGHT / 255).astype(dtype)
