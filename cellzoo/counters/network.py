@@ -26,6 +26,8 @@ class NetworkCounter(RunCounter):
         network: the whole of it.
     """
 
+    _threshold: Threshold | None = None  # probabilities to masks, of a network that has them
+
     def __init__(self, run: Run, selection: str = "best"):
         """Loads the weights."""
         self.network = run.load_network(selection)
@@ -51,7 +53,7 @@ class NetworkCounter(RunCounter):
                 self.network,
                 self.preprocessing,
                 self.interval,
-                self._threshold(),
+                self._threshold,
                 self.run.recipe.count.test_time_augmentation,
             )
         return self._graph
@@ -73,10 +75,6 @@ class NetworkCounter(RunCounter):
         """Counts as the graph averages them over orientations."""
         number = self.run.recipe.count.test_time_augmentation
         return mean_over_orientations(lambda turned: count(np.asarray(turned)), images, number)
-
-    def _threshold(self) -> Threshold | None:
-        """Probabilities to masks, of a network that has them."""
-        return None
 
     def embed(self, images: np.ndarray, domain: Domain = "natural") -> np.ndarray:
         """See :meth:`cellzoo.counters.base.Counter.embed`."""

@@ -14,7 +14,6 @@ from cellzoo.counters.of_run import without_interval
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.images import Frame, resize
-from cellzoo.models.thresholds import Threshold
 from cellzoo.models.tiling import Tiling
 from cellzoo.runs import Run, build_network
 
@@ -36,6 +35,7 @@ class TiledCounter(NetworkCounter):
         recipe = run.recipe
         self.can_segment = recipe.model.segments
         self.has_threshold = bool(recipe.model.thresholds)
+        self._threshold = recipe.model.threshold_layer()
         self.tiled = _tiled_maps(self.network, recipe.model.tiling())
         self.can_locate = "density" in self.tiled.functions
         # Where all originals have one size, it says how large cells are once these are resized.
@@ -68,7 +68,7 @@ class TiledCounter(NetworkCounter):
     def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (image,) = self.preprocessing.seen(prepared[None], self.any_size)
         probability = self.tiled.map("mask", image)
-        mask = np.asarray(self._threshold()(probability[None]))[0] > 0
+        mask = np.asarray(self._threshold(probability[None]))[0] > 0
         return mask, probability
 
     def _density(self, prepared: np.ndarray) -> np.ndarray:
@@ -84,12 +84,10 @@ class TiledCounter(NetworkCounter):
         other.network.set_weights(self.network.get_weights())
         other._models = {"natural": domain_counter(other.network)}
         other.tiled = _tiled_maps(other.network, self.tiled.tiling)
+        other._threshold = model.threshold_layer()
         other.interval, other._graph = None, None
         other.no_interval = "another threshold than in training"
         return other
-
-    def _threshold(self) -> Threshold | None:
-        return self.run.recipe.model.threshold_layer()
 
 
 def _tiled_maps(network: keras.Model, tiling: Tiling) -> TiledMaps:

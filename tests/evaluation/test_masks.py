@@ -14,6 +14,7 @@ from cellzoo.errors import UserError
 from cellzoo.evaluation.evaluate import evaluate
 from cellzoo.models import DCC
 from cellzoo.recipe import load_recipe
+from cellzoo.runs import Run, build_network
 from cellzoo.training.fit import fit
 
 RECIPE = """\
@@ -83,6 +84,25 @@ def test_other_sizes_are_brought_to_the_scale_of_training(tmp_path, recipe):
     run = fit(recipe("additive"), tmp_path / "run")
     frame = Frame(np.zeros((1040, 696), np.uint8), tmp_path / "a.png", 0, None)
     assert load_run(run.path)._prepare(frame, scaled=False).shape == (64, 48)
+
+
+def test_another_threshold_makes_other_masks(tmp_path, recipe):
+    wanted = recipe("additive")
+    run = Run.create(tmp_path / "run", wanted)
+    run.save_best(build_network(wanted))
+    counter = load_run(run.path)
+    image = np.random.default_rng(0).random((32, 48), np.float32)
+    ((mask, probability),) = counter.segment(image, scaled=True)
+    np.testing.assert_array_equal(mask, probability > 0.5)
+    for method in ("otsu", "adaptive_gaussian"):
+        other = counter.with_threshold(method)
+        ((found, same),) = other.segment(image, scaled=True)
+        np.testing.assert_array_equal(same, probability)
+        expected = wanted.model.with_threshold(method).threshold_layer()(probability[None])[0]
+        np.testing.assert_array_equal(found, np.asarray(expected) > 0)
+        assert (found != mask).any()
+        exported = other.graph().segment(image[None])["mask"][0]
+        np.testing.assert_array_equal(found, np.asarray(exported) > 0)
 
 
 def test_a_regressor_needs_masks(tmp_path, recipe, monkeypatch):
