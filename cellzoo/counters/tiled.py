@@ -24,7 +24,6 @@ class TiledCounter(NetworkCounter):
     See :class:`cellzoo.counters.of_run.RunCounter`.
 
     Attributes:
-        tiled: the network, tile by tile.
         any_size: images of other sizes are counted so, with cells as large as in training;
             otherwise they are resized or refused, as the recipe says.
     """
@@ -36,12 +35,18 @@ class TiledCounter(NetworkCounter):
         self.can_segment = recipe.model.segments
         self.has_threshold = bool(recipe.model.thresholds)
         self._threshold = recipe.model.threshold_layer()
-        self.tiled = _tiled_maps(self.network, recipe.model.tiling())
+        tiling = recipe.model.tiling()
+        self._tiled = {d: _tiled_maps(self.network, tiling, d) for d in self.network.input}
         self.can_locate = "density" in self.tiled.functions
         # Where all originals have one size, it says how large cells are once these are resized.
         original = recipe.data.natural.reading.original_size
         self.any_size = original is not None or not self.preprocessing.resize
         self.preprocessing = replace(self.preprocessing, original_size=original)
+
+    @property
+    def tiled(self) -> TiledMaps:
+        """The network, tile by tile; of a twin its natural half."""
+        return self._tiled["natural"]
 
     def _prepare(self, frame: Frame, scaled: bool) -> np.ndarray:
         known, original = self.preprocessing.pixel_size_um, self.preprocessing.original_size
@@ -60,10 +65,8 @@ class TiledCounter(NetworkCounter):
         if not self.any_size or images.shape[1:] == self.preprocessing.size:
             return super()._count(images, domain)
         # No interval: the validation images had another size and other counts.
-        return without_interval(self._averaged(self._count_tiled, images))
-
-    def _count_tiled(self, images: np.ndarray) -> np.ndarray:
-        return np.array([self.tiled.count(image) for image in images], np.float32)
+        tiled = self._tiled.get(domain, self.tiled)
+        return without_interval(self._averaged(partial(_counted, tiled), images))
 
     def _segment(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (image,) = self.preprocessing.seen(prepared[None], self.any_size)
@@ -83,24 +86,28 @@ class TiledCounter(NetworkCounter):
         other.network = build_network(recipe.model_copy(update={"model": model}))
         other.network.set_weights(self.network.get_weights())
         other._models = {"natural": domain_counter(other.network)}
-        other.tiled = _tiled_maps(other.network, self.tiled.tiling)
+        other._tiled = {"natural": _tiled_maps(other.network, self.tiled.tiling)}
         other._threshold = model.threshold_layer()
         other.interval, other._graph = None, None
         other.no_interval = "another threshold than in training"
         return other
 
 
-def _tiled_maps(network: keras.Model, tiling: Tiling) -> TiledMaps:
+def _counted(tiled: TiledMaps, images: np.ndarray) -> np.ndarray:
+    return np.array([tiled.count(image) for image in images], np.float32)
+
+
+def _tiled_maps(network: keras.Model, tiling: Tiling, domain: Domain = "natural") -> TiledMaps:
     """The network taken apart into one model per map."""
-    image = network.input["natural"]
+    image = network.input[domain]
     models = {
-        name: keras.Model(image, network.output[f"natural_{name}"])
+        name: keras.Model(image, network.output[f"{domain}_{name}"])
         for name in ("mask", "density")
-        if f"natural_{name}" in network.output
+        if f"{domain}_{name}" in network.output
     }
     return TiledMaps(
         tiling,
         {name: model.predict_on_batch for name, model in models.items()},
         image.shape[1:] if None not in image.shape[1:] else None,
-        partial(predict, domain_counter(network)),
+        partial(predict, domain_counter(network, domain)),
     )

@@ -625,6 +625,26 @@ def test_a_large_image_is_counted_in_windows_of_the_training_size():
     assert (np.asarray(at_once) > 1.5 * even).all()
 
 
+def test_each_half_of_a_twin_counts_images_of_any_size(tmp_path, tiny_recipe):
+    from cellzoo.recipe import load_recipe
+    from cellzoo.runs import Run, build_network
+
+    natural = "folder: cells}\n"
+    twin = tiny_recipe.replace(natural, f"{natural}  synthetic: {{preset: bf, radius: [2, 3]}}\n")
+    (tmp_path / "twin.yaml").write_text(twin)
+    recipe = load_recipe(tmp_path / "twin.yaml")
+    run = Run.create(tmp_path / "run", recipe)
+    run.save_best(build_network(recipe))
+    counter = load_counter(str(run.path))
+    for size in ((16, 16), (24, 16)):  # as in training; and larger, of which each tile sees all
+        images = np.stack([image(*size, seed=k) for k in range(3)])
+        halves = counter.network(dict.fromkeys(counter.network.input, images))
+        for domain in ("natural", "synthetic"):
+            raw = counter.count(images, scaled=True, domain=domain).raw
+            np.testing.assert_allclose(raw, halves[f"{domain}_count"], rtol=1e-4)
+        assert (halves["natural_count"] != halves["synthetic_count"]).numpy().all()
+
+
 def test_a_run_whose_recipe_resizes_takes_any_size(tmp_path, tiny_run, write_cells):
     shutil.copytree(tiny_run, tmp_path / "run")
     recipe = tmp_path / "run" / "recipe.yaml"
