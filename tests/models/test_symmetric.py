@@ -102,7 +102,7 @@ def test_an_image_of_any_sides_is_counted_alike_when_turned():
 
 def test_channels_that_are_no_multiples_of_eight_are_refused():
     with pytest.raises(UsageError, match="multiples of 8"):
-        TwinDensity(symmetric=True, channels=(48, 60)).check()
+        TwinDensity(symmetric=True, channels=(48, 60)).build()
     TwinDensity(channels=(48, 60)).check()
 
 

@@ -100,4 +100,5 @@ class TwinDensity(Network):
         """See :func:`cellzoo.models.twin_density.network.twin_density`."""
         from cellzoo.models.twin_density.network import twin_density  # imports Keras: seconds
 
+        self.check()
         return twin_density(self, domains)
