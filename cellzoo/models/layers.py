@@ -200,6 +200,7 @@ class Backbone(keras.layers.Layer):
         return cls(network, **config)
 
 
+@keras.saving.register_keras_serializable(package="cellzoo")
 class Conv2DToOnePixel(keras.layers.Conv2D):
     """A convolution over a grid of its kernel's size: a matrix product.
 
@@ -214,6 +215,7 @@ class Conv2DToOnePixel(keras.layers.Conv2D):
         return ops.reshape(values + self.bias, (-1, 1, 1, self.filters))
 
 
+@keras.saving.register_keras_serializable(package="cellzoo")
 class Conv2DTransposeFromOnePixel(keras.layers.Conv2DTranspose):
     """A transposed convolution of a single pixel: a matrix product.
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -49,6 +50,31 @@ def test_a_wrong_key_is_an_error_and_a_section_is_frozen():
         models.TwinDensity(chanels=(4, 8))
     with pytest.raises(ValidationError):
         models.TwinDensity().latent = 3
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        models.TwinVAE(channels=(4, 8, 8, 8), shared_channels=8, latent=4, center=True),
+        models.TwinVAESpatial(image_size=32, channels=(4, 8), shared_channels=8, latent=4),
+        models.TwinDensity(
+            image_size=32, channels=(8, 8), shared_channels=8, latent=1, symmetric=True
+        ),
+        models.DCC(image_size=32, channels=(2, 4), pooling=8, regressor_units=2, threshold="otsu"),
+    ],
+    ids=lambda section: section.name,
+)
+def test_a_network_that_keras_saved_it_loads_again(tmp_path, section):
+    import keras
+
+    network = section.build()
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    images = {"natural": np.random.default_rng(0).random((2, *section.size), np.float32)}
+    outputs, same = network(images), again(images)
+    assert set(same) == set(outputs)
+    for name, values in outputs.items():
+        np.testing.assert_array_equal(same[name], values)
 
 
 def test_no_section_and_no_recipe_starts_keras():
