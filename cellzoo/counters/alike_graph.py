@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cellzoo.counters.graph import OUTPUTS, Signature, check, interval_ends
-from cellzoo.counters.preprocessing import MIN_SIDE
+from cellzoo.counters.graph import Signature, check, interval_ends
+from cellzoo.counters.preprocessing import MIN_SIDE, OUTPUTS
 from cellzoo.models.tiling import Tiling
 from cellzoo.trust.intervals import Interval
 

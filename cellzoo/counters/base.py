@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from cellzoo.counters.stream import count_entries
 from cellzoo.data.seen import Seen
 from cellzoo.errors import UsageError, UserError
 from cellzoo.images import Frame, Notes, Reader
+from cellzoo.models.section import Domain
 from cellzoo.trust.intervals import Interval
 from cellzoo.trust.out_of_distribution import OutOfDistribution
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("cellzoo")
 
 _FLAGGED_PIXELS = 2**20  # of images that are looked at together, for the sake of memory
-
-Domain = Literal["natural", "synthetic"]
 
 
 class Counter(ABC):

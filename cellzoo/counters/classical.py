@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.images import Frame
+from cellzoo.models.section import Domain
 from cellzoo.runs import Run
 
 

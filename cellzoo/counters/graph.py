@@ -12,13 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cellzoo.counters.preprocessing import MAX_SIDE, MIN_SIDE, Preprocessing
+from cellzoo.counters.preprocessing import MAX_SIDE, MIN_SIDE, OUTPUTS, Preprocessing
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.images import COLOURS, LUMINANCE
 from cellzoo.trust.intervals import Interval
 
 MAX_PIXELS = 2**28  # of a batch, before resizing
-OUTPUTS = ("count", "count_low", "count_high")
 _SHORTEST_FILE = 33  # bytes: a PNG's signature and header
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellzoo.counters.entries import Entry
-from cellzoo.counters.preprocessing import MIN_SIDE, Columns
+from cellzoo.counters.preprocessing import MIN_SIDE, Columns, without_interval
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.errors import UsageError, UserError
@@ -217,8 +217,7 @@ class Measuring(ABC):
             lambda turned: self._counted(np.asarray(turned)), images, self.orientations
         )
         if interval is None:
-            unknown = np.full_like(raw, np.nan)
-            return raw, unknown, unknown
+            return without_interval(raw)
         low, high = interval.ends(raw)
         if known is not None:
             wider = wider * unfamiliar(images, known)

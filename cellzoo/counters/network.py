@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.network_parts import domain_counter, predict, translations
 from cellzoo.counters.of_run import RunCounter
 from cellzoo.counters.preprocessing import Columns
 from cellzoo.counters.test_time_augmentation import mean_over_orientations
 from cellzoo.images import Frame
+from cellzoo.models.section import Domain
 from cellzoo.models.thresholds import Threshold
 from cellzoo.runs import Run
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cellzoo import zoo
 from cellzoo.counters.base import Counter
-from cellzoo.counters.preprocessing import Columns, Preprocessing
+from cellzoo.counters.preprocessing import Columns, Preprocessing, without_interval
 from cellzoo.data.seen import Seen
 from cellzoo.errors import UserError
 from cellzoo.images import sides
@@ -85,9 +85,3 @@ def _why_no_interval(run: Run, scores: dict[str, Any], selection: str) -> str:
         return "it was trained elsewhere" if run.imported else "its training is not finished"
     calibration = scores.get("calibration") or {}
     return too_few_to_promise(calibration.get("images"), calibration.get("groups"))
-
-
-def without_interval(raw: np.ndarray) -> Columns:
-    """Counts ``[n]`` for which no interval can be promised."""
-    unknown = np.full_like(raw, np.nan)
-    return raw, unknown, unknown

@@ -20,6 +20,8 @@ EARLIER_METADATA_SIGNATURE = "facts"
 _PIXELS_AT_A_TIME = 2**20
 _MAX_LONE_BYTES = 2**26  # a larger image fills a batch of its own
 
+# What a counting signature of a SavedModel answers with, float32 [n] each, in the order of Columns.
+OUTPUTS = ("count", "count_low", "count_high")
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, lower and upper ends, float32 [n]
 
 
@@ -195,6 +197,12 @@ def no_interval_of(metadata: dict[str, Any]) -> str:
     return str(metadata.get("no_interval") or "too few labelled validation images or groups")
 
 
+def without_interval(raw: np.ndarray) -> Columns:
+    """Counts ``[n]`` for which no interval can be promised."""
+    unknown = np.full_like(raw, np.nan)
+    return raw, unknown, unknown
+
+
 def count_in_parts(
     count: Callable[[np.ndarray], Mapping[str, Any]], images: np.ndarray, batch: int
 ) -> Columns:
@@ -213,7 +221,7 @@ def count_in_parts(
         part = images[start : start + batch]
         lone = len(part) == 1 and part.nbytes <= _MAX_LONE_BYTES
         answer = count(np.concatenate([part, part]) if lone else part)
-        for column, key in zip(columns, ("count", "count_low", "count_high"), strict=True):
+        for column, key in zip(columns, OUTPUTS, strict=True):
             column.append(np.asarray(answer[key], np.float32)[: len(part)])
     raw, low, high = map(np.concatenate, columns)
     return raw, low, high

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.exported import ExportedCounter
 from cellzoo.counters.preprocessing import (
     FINGERPRINTS_FILE,
@@ -18,6 +17,7 @@ from cellzoo.data.seen import Seen
 from cellzoo.errors import UserError
 from cellzoo.files import damaged_file
 from cellzoo.images import Frame
+from cellzoo.models.section import Domain
 from cellzoo.protocol.operations import ForeignOperations, check_operations
 
 

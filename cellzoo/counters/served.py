@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.connection import Address, Connection, replicas
 from cellzoo.counters.exported import ExportedCounter
 from cellzoo.counters.preprocessing import (
     EARLIER_METADATA_SIGNATURE,
     METADATA_SIGNATURE,
+    OUTPUTS,
     Columns,
     count_in_parts,
 )
 from cellzoo.counters.stream import CounterBarred, CounterGone, RefusedImages
 from cellzoo.errors import UserError, without_graph
 from cellzoo.images import Frame
+from cellzoo.models.section import Domain
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import TYPES, from_message, to_message
 
@@ -32,7 +33,6 @@ WINDOW = 4  # requests under way at the same time; of replicas 2 each, if that i
 FIRST_ANSWER = 10.0  # seconds within which a server must first be heard of
 _COMPARED = 2.0  # seconds within which a replica says what it serves, or is taken for away
 _COMPARE_EVERY = 10.0  # seconds of counting after which servers are asked again what they serve
-OUTPUTS = ("count", "count_low", "count_high")
 
 # How gRPC begins to say that nobody is there; what follows is the reason.
 _ADDRESSES = re.compile(r"^connections to all backends failing; last error: .*?: (?=[A-Z]\w+ \w)")

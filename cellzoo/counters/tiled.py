@@ -7,13 +7,12 @@ from functools import partial
 import keras
 import numpy as np
 
-from cellzoo.counters.base import Domain
 from cellzoo.counters.network import NetworkCounter
 from cellzoo.counters.network_parts import domain_counter, predict
-from cellzoo.counters.of_run import without_interval
-from cellzoo.counters.preprocessing import Columns
+from cellzoo.counters.preprocessing import Columns, without_interval
 from cellzoo.counters.tiled_maps import TiledMaps
 from cellzoo.images import Frame, resize
+from cellzoo.models.section import Domain
 from cellzoo.models.tiling import Tiling
 from cellzoo.runs import Run, build_network
 

@@ -17,8 +17,8 @@ import pytest
 from cellzoo.commands.count import count_files
 from cellzoo.counters import connection, stream
 from cellzoo.counters.connection import Connection, Replica, parse_address, replicas
-from cellzoo.counters.preprocessing import METADATA_SIGNATURE
-from cellzoo.counters.served import OUTPUTS, WINDOW, ServedCounter
+from cellzoo.counters.preprocessing import METADATA_SIGNATURE, OUTPUTS
+from cellzoo.counters.served import WINDOW, ServedCounter
 from cellzoo.errors import UsageError, UserError
 from cellzoo.protocol import messages
 from cellzoo.protocol.tensors import from_message, to_message
