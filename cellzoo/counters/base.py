@@ -38,8 +38,9 @@ _FLAGGED_PIXELS = 2**20  # of images that are looked at together, for the sake o
 class Counter(ABC):
     """Counts cells in grey images, wherever it runs.
 
-    A kind of counter implements :meth:`_prepare` and :meth:`_count`, which
-    :mod:`cellzoo.counters.stream` alone calls, and says here what else it can do.
+    A kind of counter implements :meth:`_prepare` and :meth:`_count`, and says here what else it can
+    do. :mod:`cellzoo.counters.stream` calls the two, through :meth:`prepare` and
+    :meth:`count_prepared`.
 
     Attributes:
         name: of the model.
