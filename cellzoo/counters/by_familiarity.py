@@ -52,9 +52,9 @@ class Rescaling(Measuring):
     ):
         """Lists the diameters that are tried."""
         super().__init__(name, settings, tiled, orientations)
-        self._preprocessing, self._training = preprocessing, known
+        self._preprocessing, self._known = preprocessing, known
         sizes = sorted(set(settings.training))
-        self._known = [a for k, a in enumerate(sizes) if not k or a > _NEAR * sizes[k - 1]]
+        self._trained_on = [a for k, a in enumerate(sizes) if not k or a > _NEAR * sizes[k - 1]]
         least, most = self.settings.diameters
         number = 1 + int(np.log(most / least) / np.log(_STEP))
         self._others = (least * _STEP ** np.arange(number)).tolist()
@@ -106,10 +106,10 @@ class Rescaling(Measuring):
         Those of the training sets come first. Where the image looks familiar with none, all that it
         is meant for are tried.
         """
-        known = self._training
+        known = self._known
         if known is None:
             return self._usual(), ""
-        diameter, distance = self._most_familiar(image, self._known)
+        diameter, distance = self._most_familiar(image, self._trained_on)
         if distance > known.threshold:
             diameter, distance = min(
                 (diameter, distance), self._most_familiar(image, self._others), key=lambda x: x[1]
@@ -121,7 +121,7 @@ class Rescaling(Measuring):
     def _most_familiar(self, image: np.ndarray, tried: list[float]) -> tuple[float, float]:
         """The diameter at which an image is nearest to those of training, and its distance."""
         seen = np.stack([features(self._middle(image, diameter)) for diameter in tried])
-        distances = self._training.distances(seen)
+        distances = self._known.distances(seen)
         best = int(distances.argmin())
         return tried[best], float(distances[best])
 
