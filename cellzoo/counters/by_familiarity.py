@@ -103,12 +103,12 @@ class Rescaling(Measuring):
     def _measured(self, image: np.ndarray) -> tuple[float, str]:
         """The diameter of an image's cells, px, and what to say of it.
 
-        Those of the training sets come first. Where the image looks familiar with none, all that it
-        is meant for are tried.
+        NaN where the counter does not know its training images. Those of the training sets come
+        first. Where the image looks familiar with none, all that it is meant for are tried.
         """
         known = self._known
         if known is None:
-            return self._usual(), ""
+            return np.nan, ""
         diameter, distance = self._most_familiar(image, self._trained_on)
         if distance > known.threshold:
             diameter, distance = min(

@@ -89,6 +89,17 @@ def test_a_stated_diameter_is_taken_and_doubted(counter):
         counter.with_diameter("large")
 
 
+def test_a_counter_that_knows_no_training_images_measures_nothing(counter, monkeypatch):
+    monkeypatch.setattr(counter.measuring, "_known", None)
+    image = cells(60, 3)
+    usual = prepared(counter, image)
+    assert np.isnan(usual.diameter) and usual.remark == ""
+    assert usual.prepared.shape == (270, 270)  # 9 px of 36, between those of its training sets
+    stated = prepared(counter.with_diameter("60px"), image)
+    assert (stated.diameter, stated.remark) == (60, "")  # nothing contradicts it
+    assert stated.prepared.shape == (162, 162)
+
+
 def test_images_of_any_size_are_counted_raw_as_scaled(counter):
     image = cells(24, 104)
     raw = np.rint(255 * image).astype(np.uint8)
