@@ -25,7 +25,8 @@ _MEASURES: tuple[tuple[str, str, Callable[[np.ndarray], np.ndarray], str], ...] 
     ("middle grey level", "grey", lambda v: 100 * v, "% of white"),
     ("darkest pixels", "darkest", lambda v: 100 * np.maximum(v, 0), "% of white"),
     ("brightest pixels", "brightest", lambda v: 100 * v, "% of white"),
-    ("white pixels", "white", lambda v: 100 * np.maximum(v, 0), "% of the image"),
+    # What is written down of training images without a white pixel is rounded, not 0.
+    ("white pixels", "white", lambda v: 100 * np.maximum(v.round(6), 0), "% of the image"),
     ("contrast of bright parts", "contrast_bright", lambda v: 100 * np.exp(v), "% of white"),
     ("contrast of dark parts", "contrast_dark", lambda v: 100 * np.exp(v), "% of white"),
     ("noise", "background_0", lambda v: 100 * np.exp(v), "% of white"),
