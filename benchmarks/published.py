@@ -98,10 +98,10 @@ def run(
     name = f"{data}-{labels}-{images}-{arguments.minutes:g}-{draw}"
     if arguments.start_minutes:
         minutes = arguments.start_minutes
-        start = [*START, budget(minutes)]
+        before = [*START, budget(minutes)]
         if arguments.start_from:
-            start += [f"train.start_from={arguments.start_from}", "train.learning_rate=1e-3"]
-        start, _ = train([RECIPE, *options(start)], arguments.runs, f"start-{minutes:g}")
+            before += [f"train.start_from={arguments.start_from}", "train.learning_rate=1e-3"]
+        start, _ = train([RECIPE, *options(before)], arguments.runs, f"start-{minutes:g}")
         settings += [*GO_ON, f"train.start_from={start}"]
         name += f"-after-{minutes:g}"
     settings += arguments.settings

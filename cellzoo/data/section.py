@@ -9,12 +9,11 @@ from pydantic import Field
 from cellzoo.data.image_set import ImageSet
 from cellzoo.data.normalised import Normalise
 from cellzoo.data.sources import SOURCES
-from cellzoo.data.synthetic import SyntheticImages, synthetic_cells
-from cellzoo.data.synthetic_fluorescence import FluorescentCells, SyntheticFluorescence
+from cellzoo.data.synthetic import SYNTHETIC, SyntheticImages, synthetic_cells
+from cellzoo.data.synthetic_fluorescence import FluorescentCells
 from cellzoo.images import Size
 from cellzoo.section import Section
 from cellzoo.synthetic.drawing import SyntheticCells
-from cellzoo.synthetic.settings import Synthetic
 
 
 class Data(Section):
@@ -29,7 +28,7 @@ class Data(Section):
 
     natural: Annotated[reduce(operator.or_, SOURCES.values()), Field(discriminator="source")]
     synthetic: (
-        Annotated[Synthetic | SyntheticFluorescence, Field(discriminator="preset")] | None
+        Annotated[reduce(operator.or_, SYNTHETIC.values()), Field(discriminator="preset")] | None
     ) = None
     normalise: Normalise | None = None
 
@@ -48,8 +47,6 @@ class Data(Section):
 
     def cells(self, size: Size, natural: ImageSet | None) -> SyntheticCells | FluorescentCells:
         """The generator of the synthetic cells, see :func:`synthetic_cells`."""
-        if self.synthetic.preset == "fluorescence":
-            return FluorescentCells(self.synthetic, size)
         return synthetic_cells(self.synthetic, size, natural, self.natural.reading)
 
     def synthetic_images(self, size: Size, natural: ImageSet, seed: int) -> SyntheticImages | None:

@@ -47,8 +47,11 @@ class SyntheticImages:
 
 
 def synthetic_cells(
-    section: Synthetic, size: Size, natural: ImageSet | None, reading: Reading = AS_IT_IS
-) -> SyntheticCells:
+    section: Synthetic | SyntheticFluorescence,
+    size: Size,
+    natural: ImageSet | None,
+    reading: Reading = AS_IT_IS,
+) -> SyntheticCells | FluorescentCells:
     """The generator that a recipe's ``data.synthetic`` describes.
 
     Args:
@@ -62,6 +65,8 @@ def synthetic_cells(
         UsageError: the images are not square, or the cells cannot be drawn.
         UserError: no group has enough images to tell its background, or there is no such image.
     """
+    if isinstance(section, SyntheticFluorescence):
+        return FluorescentCells(section, size)
     height, width = sides(size)
     if height != width:
         raise UsageError(

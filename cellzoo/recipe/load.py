@@ -9,13 +9,12 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from cellzoo.data.synthetic import SYNTHETIC
 from cellzoo.errors import UsageError
 from cellzoo.recipe import shipped
 from cellzoo.recipe.keys import holds, show
 from cellzoo.recipe.renamed import with_new_names
 from cellzoo.recipe.schema import NETWORK_SECTIONS, Recipe
-from cellzoo.recipe.sentences import explain, line_of
+from cellzoo.recipe.sentences import KINDS, explain, line_of
 
 # The sections of a file that are laid over the others where a command asks for it.
 OVERLAYS = ("quick", "paper")
@@ -242,10 +241,10 @@ def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_other_kind(section: dict[str, Any], old: dict[str, Any]) -> bool:
-    if any(k in section and section[k] != old.get(k) for k in ("source", "name")):
-        return True
-    kinds = [SYNTHETIC.get(str(each.get("preset"))) for each in (section, old)]
-    return None not in kinds and kinds[0] is not kinds[1]
+    return any(
+        key in section and kinds.get(str(section[key])) is not kinds.get(str(old.get(key)))
+        for key, kinds in KINDS.items()
+    )
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from cellzoo.recipe.renamed import OLD_KEYS
 from cellzoo.recipe.schema import Recipe
 from cellzoo.section import Section
 
-# Sections of several kinds, and the key that says which.
-_KINDS: dict[str, dict[str, type[Section]]] = {
+# Sections of several kinds: the key that says which, and what its values stand for.
+KINDS: dict[str, dict[str, type[Section]]] = {
     "source": SOURCES, "name": MODELS, "preset": SYNTHETIC
 }  # fmt: skip
 _SECTIONS = ("natural", "model", "synthetic")
-_TAGS = reduce(or_, _KINDS.values())
+_TAGS = reduce(or_, KINDS.values())
 
 
 def line_of(node: yaml.Node | None, keys: Sequence[Any]) -> int:
@@ -85,7 +85,7 @@ def _sentence(problem: dict[str, Any], name: str) -> str:
         return f"the key {name} is missing; add it."
     if kind.startswith("union_tag"):
         field = context["discriminator"].strip("'")
-        options = ", ".join(_KINDS[field])
+        options = ", ".join(KINDS[field])
         given = problem["input"].get(field) if isinstance(problem["input"], dict) else None
         near = given and difflib.get_close_matches(str(given), options.split(", "), n=1, cutoff=0.4)
         found = f"is {given}" if given else "is missing"

@@ -252,11 +252,11 @@ class _Cell:
             slice(inner[0].start + top, inner[0].stop + top),
             slice(inner[1].start + left, inner[1].stop + left),
         )
-        seen = body.astype(float)
+        seen = body
         if covered is not None:
-            room = (np.array(covered.shape) - light.shape) // 2
-            row, column = self.centre - half + room
-            before = covered[row : row + side, column : column + side]
+            reach = (covered.shape[0] - height) // 2
+            first, start = top + reach, left + reach
+            before = covered[first : first + side, start : start + side]
             seen = np.maximum(body - before, 0)
             np.maximum(before, body, out=before)
         row, column = int(self.texture_row), int(self.texture_column)

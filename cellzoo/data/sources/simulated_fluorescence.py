@@ -46,10 +46,9 @@ class SimulatedFluorescence(Fluorescence, Source):
 
     def check(self, size: Size) -> None:
         """Finds room for the most cells, see :meth:`Source.check`."""
-        for split in SPLITS:
-            tested = split == "test" and self.test_count_range
-            key = f"data.natural.{'test_' if tested else ''}count_range"
-            check_count(sides(size), self._counts(split)[1], key)
+        for key in ("count_range", "test_count_range"):
+            if counts := getattr(self, key):
+                check_count(sides(size), counts[1], f"data.natural.{key}")
 
     def read(
         self, size: Size, seed: int, splits: Sequence[str] = SPLITS
